@@ -1,0 +1,31 @@
+"""pto: tile kernels in Python, compiled through four graphs to a virtual accelerator. ``import pto as pt``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives; modules are imported when a name is first used.
+_HOMES = {
+    "pto.runtime.kernel": ("Kernel", "tile_kernel"),
+    "pto.lang.language": ("cdiv", "dot", "empty", "exp", "full", "matmul", "max", "maximum", "range", "relu",
+                          "softmax", "static_range", "sum", "tile_matmul", "zeros"),
+    "pto.core.errors": ("PtoError",),
+    "pto.ir.text": ("text",),
+}
+_NAMES = {name: module for module, names in _HOMES.items() for name in names}
+_DTYPES = {"f32": "F32", "float32": "F32"}
+__all__ = [*_NAMES, *_DTYPES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    elif name in _DTYPES:
+        value = getattr(import_module("pto.core.dtypes"), _DTYPES[name])
+    else:
+        raise AttributeError(f"module 'pto' has no attribute {name!r}")
+    globals()[name] = value
+    return value

@@ -1,0 +1,175 @@
+"""Errors a kernel author sees: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """A span on one source line; columns count from 0, `end` is exclusive.
+
+    `text` is the source line itself where the file may be out of reach (a program read from disk).
+    """
+
+    file: str
+    line: int
+    col: int = 0
+    end: int = 0
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.col + 1}"
+
+    @property
+    def short(self) -> str:
+        """The span with the file's bare name, as graphs and listings print it."""
+        return f"{Path(self.file).name}:{self.line}:{self.col + 1}-{self.end}"
+
+    def source(self) -> str:
+        """The source line, without its newline; empty where it is not known."""
+        return self.text or linecache.getline(self.file, self.line).rstrip()
+
+    def excerpt(self) -> str:
+        """The line with the span underlined; empty where there is no line to show."""
+        text = self.source()
+        if not text:
+            return ""
+        width = max(1, min(self.end, len(text)) - self.col)
+        return f"    {text}\n    {' ' * self.col}{'^' * width}"
+
+    @classmethod
+    def of_user(cls) -> Loc:
+        """The span of the innermost expression under evaluation outside this package."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+            frame = frame.f_back
+        positions = frame.f_code.co_positions()
+        line, last, col, end = next(islice(positions, max(0, frame.f_lasti // 2), None))
+        if line is None:
+            return cls(frame.f_code.co_filename, frame.f_lineno)
+        if line != last or end is None:  # a call over several lines: underline up to the line's end
+            end = len(linecache.getline(frame.f_code.co_filename, line).rstrip())
+        return cls(frame.f_code.co_filename, line, col or 0, end)
+
+
+class PtoError(Exception):
+    """Base of every error that the user's program or input can cause.
+
+    Attributes:
+        code: stable identifier of the kind of mistake, e.g. ``PTO-E0201``.
+        exit_code: what the command line exits with.
+    """
+
+    code = "PTO-E0001"
+    exit_code = 1
+
+    def __init__(self, message: str, *, loc: Loc | None = None, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.loc, self.hint = message, loc, hint
+
+    def __str__(self) -> str:
+        head = f"{self.loc}: " if self.loc else ""
+        excerpt = self.loc.excerpt() if self.loc else ""
+        hint = f"help: {self.hint}" if self.hint else ""
+        return "\n".join(filter(None, (f"{head}error[{self.code}]: {self.message}", excerpt, hint)))
+
+
+class UsageError(PtoError):
+    """A command or a public function was called in a way that cannot work."""
+
+    code, exit_code = "PTO-E0002", 2
+
+
+class PtoFormatError(PtoError):
+    """A file is not what it claims to be; nothing of it was used."""
+
+    code, exit_code = "PTO-E0101", 3
+
+
+class AssemblyError(PtoError):
+    """The text is not a program in this instruction set."""
+
+    code, exit_code = "PTO-E0102", 3
+
+
+class GraphTextError(PtoError):
+    """The text is not a graph."""
+
+    code, exit_code = "PTO-E0103", 3
+
+
+class ProgramError(PtoError):
+    """A program breaks a static rule of the machine."""
+
+    code, exit_code = "PTO-E0104", 5
+
+
+class ShapeError(PtoError):
+    """Extents do not fit together."""
+
+    code, exit_code = "PTO-E0201", 4
+
+
+class DTypeError(PtoError):
+    """Element types do not fit together, or the machine does not have them."""
+
+    code, exit_code = "PTO-E0202", 4
+
+
+class CapacityError(PtoError):
+    """Tiles do not fit the memory they must live in."""
+
+    code, exit_code = "PTO-E0203", 4
+
+
+class CaptureError(PtoError):
+    """A construct of Python that the tracer cannot turn into a graph."""
+
+    code, exit_code = "PTO-E0204", 4
+
+
+class UnsupportedError(PtoError):
+    """A valid request that this version cannot compile."""
+
+    code, exit_code = "PTO-E0205", 4
+
+
+class TypeMismatch(PtoError):
+    """Operands do not satisfy the type rule of an operation."""
+
+    code, exit_code = "PTO-E0206", 4
+
+
+class TrapError(PtoError):
+    """The machine stopped a program: the reason names pc, pipe, core and address."""
+
+    code, exit_code = "PTO-E0301", 6
+
+
+class FuelError(PtoError):
+    """A program did not finish within its fuel."""
+
+    code, exit_code = "PTO-E0302", 8
+
+
+class CompilerBug(Exception):
+    """Ours, not the user's: a pass broke an invariant. The message names the pass."""
+
+
+@contextmanager
+def located(loc: Loc | None) -> Iterator[None]:
+    """Give any PtoError that leaves the block a location, unless a deeper one already did."""
+    try:
+        yield
+    except PtoError as err:
+        err.loc = err.loc or loc
+        raise

@@ -1,0 +1,243 @@
+"""What a vertex of a graph can be. Tile and tensor operations are lifted from the rows of the ISA.
+
+Structure (`const`, `dim`, `arg`, `param`, `for`, `get`) and integer operations exist at every level;
+`tensor.*`, `tile.*`, and the instructions on tiles (Block) or on buffers (Execution) each at their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pto.core.errors import DTypeError, ShapeError, TypeMismatch
+from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
+from pto.isa.meaning import scalar as scalar_meaning
+from pto.isa.spec import Instr, Kind, Role, Trait
+from pto.isa.table import TABLE, move
+
+Attrs = Mapping[str, Any]
+TypeRule = Callable[[tuple[Type, ...], Attrs, Type], Type]
+Fold = Callable[..., "int | str | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """A kind of vertex. Builder, verifier, printer, parser and docs read these fields.
+
+    Attributes:
+        name: as printed.
+        inputs: names of the operands; the last may end in ``*``: any number.
+        attrs: names of the attributes.
+        rule: (operand types, attributes, declared type) to the result's type; raises where they are wrong.
+        instr: the instruction it is, or is lifted from.
+        fold: for integer operations: operand constants (or None) to the result, if it is known.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    attrs: tuple[str, ...]
+    rule: TypeRule
+    doc: str
+    instr: Instr | None = None
+    fold: Fold = lambda *_: None
+
+
+# rules
+
+
+def declared(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """The type is written on the node."""
+    return stated
+
+
+def integer(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """Integers give an integer."""
+    if any(t != INDEX for t in types):
+        raise TypeMismatch("takes integers only")
+    return INDEX
+
+
+def effect(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """No value."""
+    return EFFECT
+
+
+def same_as_first(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """A store gives the next version of its tensor."""
+    if not isinstance(types[0], TensorType):
+        raise TypeMismatch("stores to a tensor only")
+    return types[0]
+
+
+def assigned(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """Equal types; gives the next version of the tensor."""
+    if types[0] != types[1]:
+        raise ShapeError(f"cannot write a {types[1]} to a {types[0]}")
+    return types[0]
+
+
+def extents(value: Type) -> tuple[int | str, ...]:
+    """The extents of a tensor or the capacity of a tile."""
+    if isinstance(value, TensorType):
+        return value.dims
+    if isinstance(value, TileType):
+        return value.rows, value.cols
+    raise TypeMismatch(f"takes tensors or tiles, not {value}")
+
+
+def like(value: Type, dims: tuple[int | str, ...]) -> Type:
+    """A type of the same kind and element type with these extents."""
+    if isinstance(value, TensorType):
+        return TensorType(value.dtype, dims)
+    assert isinstance(value, TileType)
+    rows, cols = dims
+    return replace(value, rows=rows, cols=cols)
+
+
+def dtype_of(value: Type) -> Any:
+    """Element type of a tensor or tile."""
+    if not isinstance(value, TensorType | TileType):
+        raise TypeMismatch(f"takes tensors or tiles, not {value}")
+    return value.dtype
+
+
+def elementwise(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """Equal extents; the last axis of the second operand may be 1."""
+    first, *rest = types
+    for other in rest:
+        if dtype_of(other) != dtype_of(first):
+            raise DTypeError(f"element types differ: {dtype_of(first)} and {dtype_of(other)}")
+        a, b = extents(first), extents(other)
+        if len(a) != len(b) or a[:-1] != b[:-1] or b[-1] not in (a[-1], 1):
+            raise ShapeError(f"extents differ: {_times(a)} and {_times(b)}")
+    return first
+
+
+def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """One value for each row."""
+    return like(types[0], (*extents(types[0])[:-1], 1))
+
+
+def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """(m x k) times (k x n) gives (m x n)."""
+    a, b = types
+    if dtype_of(a) != dtype_of(b):
+        raise DTypeError(f"element types differ: {dtype_of(a)} and {dtype_of(b)}")
+    (m, k), (k2, n) = extents(a), extents(b)
+    if k != k2:
+        raise ShapeError(f"inner extents differ: {m} x {k} times {k2} x {n}")
+    return like(a, (m, n))
+
+
+def _times(dims: tuple[int | str, ...]) -> str:
+    return " x ".join(map(str, dims))
+
+
+# structure
+
+CONST = Op("const", (), ("value",), declared, "an integer")
+DIM = Op("dim", (), ("name",), declared, "an extent known at launch")
+ARG = Op("arg", (), ("name", "slot", "result"), declared, "an argument, or room for a result")
+PARAM = Op("param", (), (), declared, "a parameter of a loop's body")
+FOR = Op("for", ("low", "high", "step", "values*"), ("grid", "parity"), effect, "a loop; its body is a graph")
+GET = Op("get", ("loop",), ("index",), declared, "a value that a loop carried to its end")
+STRUCTURE = (CONST, DIM, ARG, PARAM, FOR, GET)
+
+
+# integers
+
+
+def _folding(name: str) -> Fold:
+    """Evaluate on constants; see through neutral operands."""
+    compute = scalar_meaning.MEANING[name]
+    neutral = {"add": 0, "sub": 0, "mul": 1, "div": 1, "xor": 0}
+
+    def fold(*values: int | None) -> int | str | None:
+        if None not in values:
+            return compute(*values) if name not in ("div", "mod") or values[1] else None
+        if name == "madd":
+            return "2" if values[0] == 0 or values[1] == 0 else None
+        if name in neutral and values[1] == neutral[name]:
+            return "0"
+        if name in ("add", "xor") and values[0] == 0:
+            return "1"
+        return "1" if name == "mul" and values[0] == 1 else 0 if name == "mul" and 0 in values else None
+
+    return fold
+
+
+INDEX_OPS = {
+    row.mnemonic: Op(row.mnemonic, tuple(o.name for o in row.operands[1:]), (), integer, row.doc, row,
+                     _folding(row.mnemonic))
+    for row in TABLE if row.mnemonic in scalar_meaning.MEANING and row.mnemonic != "mov"
+}
+
+# operations lifted from rows: tensor.add, tile.add, ...
+
+_RULES = {"rowsum": reduces_rows, "rowmax": reduces_rows}
+
+
+def _lifted(level: str) -> dict[str, Op]:
+    found: dict[str, Op] = {}
+    for row in TABLE:
+        if row.tensor_op and row.tensor_op not in ("full", *found) and "expand" not in row.mnemonic:
+            sources = tuple(o.name for o in row.operands if o.kind is Kind.TILE and Role.OUT not in o.role)
+            scalars = tuple(o.name for o in row.operands if o.kind is Kind.SCALAR)
+            rule = _RULES.get(row.tensor_op, elementwise)
+            found[row.tensor_op] = Op(f"{level}.{row.tensor_op}", sources, scalars, rule, row.doc, row)
+    return found
+
+
+TENSOR_OPS = {
+    **_lifted("tensor"),
+    "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
+    "assign": Op("tensor.assign", ("tensor", "value"), (), assigned, "the next version of tensor, equal to value"),
+}
+
+_WINDOW = ("i", "j", "rows", "cols")
+TILE_OPS = {
+    **_lifted("tile"),
+    "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
+    "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
+    "load": Op("tile.load", ("tensor", *_WINDOW), (), declared, move.TLOAD.doc),
+    "store": Op("tile.store", ("tensor", "tile", *_WINDOW), (), same_as_first, move.TSTORE.doc),
+}
+
+
+# Block: instructions on tiles; Execution: instructions on buffers
+
+
+def _placed(row: Instr) -> TypeRule:
+    """The declared tile type, where the row has a route for it and the operands' types."""
+
+    def rule(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+        memory = [t for t in types if t != INDEX]
+        out = row.operands[row.memory[0]]
+        given = memory if out.role is Role.INOUT or out.kind is Kind.TENSOR else [stated, *memory]
+        row.route(tuple(given))  # type: ignore[arg-type]
+        return memory[0] if out.kind is Kind.TENSOR else stated
+
+    return rule
+
+
+def _block(row: Instr) -> Op:
+    operands = [o for o in row.operands if o.role is not Role.OUT or o.kind is Kind.TENSOR]
+    inputs = tuple(o.name for o in operands if o.kind is not Kind.SCALAR)
+    return Op(row.mnemonic, inputs, tuple(o.name for o in operands if o.kind is Kind.SCALAR), _placed(row),
+              row.doc, row)
+
+
+def _execution(row: Instr) -> Op:
+    inputs = tuple(o.name for o in row.operands if o.kind in (Kind.TILE, Kind.INDEX))
+    attrs = ["tiles"] if any(o.kind is Kind.TILE for o in row.operands) else []
+    attrs += [o.name for o in row.operands if o.kind in (Kind.TENSOR, Kind.SCALAR, Kind.PIPE)]
+    return Op(row.mnemonic, inputs, tuple(attrs), effect, row.doc, row)
+
+
+BLOCK_OPS = {row.mnemonic: _block(row) for row in TABLE if not row.is_scalar}
+ALLOC = Op("alloc", (), (), declared, "room for a tile whose content is not yet written")
+EXECUTION_OPS = {
+    row.mnemonic: _execution(row) for row in TABLE
+    if row.mnemonic not in INDEX_OPS and not row.traits & (Trait.BRANCH | Trait.HALT) and row.mnemonic != "mov"
+}

@@ -1,0 +1,23 @@
+"""What every tile instruction means, in NumPy: slow, obvious, and the definition."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pto.isa.meaning import cube, move, vector
+from pto.isa.meaning.operands import Array, Meaning, Operands
+
+CANONICAL_NAN = 0x7FC00000
+MEANING: dict[str, Meaning] = {**move.MEANING, **cube.MEANING, **vector.MEANING}
+
+__all__ = ["CANONICAL_NAN", "MEANING", "Array", "Meaning", "Operands", "compute"]
+
+
+def compute(mnemonic: str, operands: Operands) -> Array:
+    """What an instruction writes to its destination's region; NaN that it produces is canonical."""
+    with np.errstate(all="ignore"):
+        result = np.array(MEANING[mnemonic](operands), operands.dtype)
+    result = np.broadcast_to(result, operands.shape).copy()
+    if mnemonic not in move.MEANING and result.dtype == np.float32:
+        result.view(np.uint32)[np.isnan(result)] = CANONICAL_NAN
+    return result

@@ -1,0 +1,36 @@
+"""Meanings of the cube unit, with a fused multiply-add that is exact by construction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pto.isa.meaning.operands import Array, Meaning, Operands
+from pto.isa.table import cube
+
+
+def fma(a: Array, b: Array, c: Array) -> Array:
+    """a * b + c of f32 arrays, rounded once.
+
+    The product of two f32 is exact in float64; the sum with c is rounded to odd there, which makes the
+    second rounding, to f32, the only one that counts (53 bits are more than twice 24 plus two).
+    """
+    x, y = a.astype(np.float64) * b, c.astype(np.float64)
+    total = x + y
+    back = total - x
+    rest = (x - (total - back)) + (y - back)
+    bits = total.view(np.int64)
+    toward = np.where((rest > 0) == (total > 0), 1, -1)
+    inexact_and_even = np.isfinite(total) & (rest != 0) & (bits & 1 == 0)
+    odd: Array = np.where(inexact_and_even, bits + toward, bits).view(np.float64)
+    return odd.astype(np.float32)
+
+
+def matmul(o: Operands) -> Array:
+    """Products in increasing k, one rounding a term."""
+    total: Array = o.c if o.acc else np.zeros(o.shape, o.dtype)
+    for k in range(o.k):
+        total = fma(o.a[:, k : k + 1], o.b[k : k + 1, :], total)
+    return total
+
+
+MEANING: dict[str, Meaning] = {cube.TMATMUL.mnemonic: matmul}

@@ -1,0 +1,130 @@
+"""A program in memory: what the assembler and the compiler produce and the machines run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pto.core.dtypes import DType
+from pto.core.errors import Loc
+from pto.core.types import TensorType, TileType
+from pto.isa.spec import Instr, Kind, Pipe
+
+FIRST_PARAMETER = 2  # registers 0 and 1 hold the core's number and the number of cores
+
+
+@dataclass(frozen=True, slots=True)
+class Reg:
+    """A scalar register as an operand."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"r{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class TileRef:
+    """A tile operand: index of the declared tile, and byte offset into its slots."""
+
+    tile: int
+    offset: int | Reg = 0
+
+
+Arg = int | float | Reg | TileRef
+
+
+@dataclass(frozen=True, slots=True)
+class Inst:
+    """One instruction: its row and its operands in the row's order.
+
+    A TILE is a `TileRef`; an INDEX an int or a `Reg`; a SCALAR a float or a `Reg`; a DEST a `Reg`;
+    a TENSOR, a LABEL (instruction index) and a PIPE are ints.
+    """
+
+    spec: Instr
+    args: tuple[Arg, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A symbol of the kernel, in register `FIRST_PARAMETER` + its position; legal from `low` to `high`."""
+
+    name: str
+    low: int = 0
+    high: int = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDecl:
+    """An argument slot. A dim is an integer or the name of a parameter.
+
+    As rows x cols a tensor is: rank 0, 1 x 1; rank 1, 1 x n; higher, product of leading dims x last dim.
+    """
+
+    name: str
+    dtype: DType
+    dims: tuple[int | str, ...]
+    written: bool = False  # the program stores to it
+    read: bool = True  # the program loads from it
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.dtype, self.dims)
+
+
+@dataclass(frozen=True, slots=True)
+class TileDecl:
+    """A piece of an on-chip memory: `slots` tiles of one type, one after the other from `address`."""
+
+    name: str
+    type: TileType
+    address: int
+    slots: int = 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.type.nbytes * self.slots
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program for every core of a target. Equal programs have equal bytes.
+
+    `spans` lists source spans once; `lines` gives, for each instruction, the indices of its spans.
+    """
+
+    name: str
+    target: str
+    parameters: tuple[Parameter, ...] = ()
+    tensors: tuple[TensorDecl, ...] = ()
+    tiles: tuple[TileDecl, ...] = ()
+    code: tuple[Inst, ...] = ()
+    spans: tuple[Loc, ...] = ()
+    lines: tuple[tuple[int, ...], ...] = ()
+
+    def memory_types(self, inst: Inst) -> tuple[TileType | TensorType, ...]:
+        """Types of the tile and tensor operands of an instruction, in operand order."""
+        found: list[TileType | TensorType] = []
+        for position in inst.spec.memory:
+            arg = inst.args[position]
+            if isinstance(arg, TileRef):
+                found.append(self.tiles[arg.tile].type)
+            else:
+                assert isinstance(arg, int)
+                found.append(self.tensors[arg].type)
+        return tuple(found)
+
+    def pipe(self, inst: Inst) -> Pipe:
+        """The pipe an instruction runs on: a set_flag on its source, a wait_flag on its destination."""
+        kinds = [o.kind for o in inst.spec.operands]
+        if Kind.PIPE in kinds:
+            side = "src" if inst.spec.mnemonic.startswith("set") else "dst"
+            value = inst.args[inst.spec.position(side)]
+            assert isinstance(value, int)
+            return Pipe(value)
+        return Pipe.S if inst.spec.is_scalar else inst.spec.route(self.memory_types(inst)).pipe
+
+    def span(self, pc: int) -> Loc | None:
+        """The first source span of an instruction, if it has one."""
+        found = self.lines[pc] if pc < len(self.lines) else ()
+        return self.spans[found[0]] if found else None

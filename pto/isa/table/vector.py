@@ -1,0 +1,62 @@
+"""Instructions of the vector unit. Families share one description; a row says what is its own."""
+
+from pto.core.types import Layout, Space
+from pto.isa.spec import Instr, Kind, Operand, Pipe, Role, Route, Trait, index, tile
+
+F = (("f32",),)
+ROW, COL = (Space.UB, Layout.ROW), (Space.UB, Layout.COL)
+REGION = index("rows", "cols")
+DST = tile("dst", role=Role.OUT)
+
+
+def elementwise(mnemonic: str, opcode: int, sources: tuple[Operand, ...], doc: str, op: str,
+                traits: Trait = Trait.NONE) -> Instr:
+    """Every operand in one layout, every element alike."""
+    count = 1 + sum(o.kind is Kind.TILE for o in sources)
+    routes = tuple(Route((place,) * count, Pipe.V) for place in (ROW, COL))
+    return Instr(mnemonic, opcode, (DST, *sources, *REGION), doc, F, routes, traits, op)
+
+
+def unary(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+    return elementwise(mnemonic, opcode, (tile("a"),), doc, op)
+
+
+def binary(mnemonic: str, opcode: int, doc: str, op: str, traits: Trait = Trait.NONE) -> Instr:
+    return elementwise(mnemonic, opcode, (tile("a"), tile("b")), doc, op, traits)
+
+
+def with_scalar(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+    return elementwise(mnemonic, opcode, (tile("a"), Operand("scalar", Kind.SCALAR)), doc, op)
+
+
+def row_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+    operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
+    return Instr(mnemonic, opcode, operands, doc, F, (Route((COL, ROW), Pipe.V),), Trait.NONE, op)
+
+
+def row_expand(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+    operands = (DST, tile("a"), tile("b", "rows", 1), *REGION)
+    return Instr(mnemonic, opcode, operands, doc, F, (Route((ROW, ROW, COL), Pipe.V),), Trait.NONE, op)
+
+
+TADD = binary("tadd", 0x50, "dst = a + b", "add", Trait.COMMUTATIVE)
+TSUB = binary("tsub", 0x51, "dst = a - b", "sub")
+TMUL = binary("tmul", 0x52, "dst = a * b", "mul", Trait.COMMUTATIVE)
+TDIV = binary("tdiv", 0x53, "dst = a / b", "div")
+TMAX = binary("tmax", 0x54, "dst = the larger of a and b; one NaN is ignored, -0 is below +0", "maximum",
+              Trait.COMMUTATIVE)
+
+TEXP = unary("texp", 0x60, "dst = e to the power a", "exp")
+TRELU = unary("trelu", 0x61, "dst = the larger of a and +0; NaN gives +0", "relu")
+
+TMULS = with_scalar("tmuls", 0x70, "dst = a * scalar", "muls")
+TADDS = with_scalar("tadds", 0x71, "dst = a + scalar", "adds")
+TEXPANDS = elementwise("texpands", 0x72, (Operand("scalar", Kind.SCALAR),), "dst = scalar, everywhere", "full")
+
+TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the left", "rowsum")
+TROWMAX = row_reduce("trowmax", 0x81, "dst[i] = largest a[i, j]; NaN is ignored unless all are", "rowmax")
+
+TROWEXPANDADD = row_expand("trowexpandadd", 0x90, "dst[i, j] = a[i, j] + b[i]", "add")
+TROWEXPANDSUB = row_expand("trowexpandsub", 0x91, "dst[i, j] = a[i, j] - b[i]", "sub")
+TROWEXPANDMUL = row_expand("trowexpandmul", 0x92, "dst[i, j] = a[i, j] * b[i]", "mul")
+TROWEXPANDDIV = row_expand("trowexpanddiv", 0x93, "dst[i, j] = a[i, j] / b[i]", "div")

@@ -1,0 +1,264 @@
+"""Python control flow to calls: the syntax tree of a kernel is rewritten before it is traced.
+
+`for` over a range becomes a call of `__pto_for__` with the body as a nested function whose parameters are
+the counter and the carried names; a name is carried when the body assigns it, it has a value before the
+loop, and that value is read (by a later iteration, or after the loop). `x[...] = v` becomes
+`x = __pto_setitem__(x, ..., v)` first, so that stores are found by the same rule.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import linecache
+from collections.abc import Callable, Iterable, Sequence
+from types import CodeType, FunctionType
+from typing import Any
+
+from pto.core.errors import CaptureError, Loc
+
+FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def names(nodes: Iterable[ast.AST], context: type[ast.expr_context]) -> set[str]:
+    """Names that occur in a context, nested functions included."""
+    found = (n for node in nodes for n in ast.walk(node))
+    return {n.id for n in found if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
+
+
+def loads(*nodes: ast.AST) -> set[str]:
+    extra = {n.target.id for node in nodes for n in ast.walk(node)
+             if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
+    return names(nodes, ast.Load) | extra
+
+
+def stores(*nodes: ast.AST) -> set[str]:
+    """Names bound by statements; a nested function binds its own name only."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name):
+            found |= {node.id} if isinstance(node.ctx, ast.Store) else set()
+        elif not isinstance(node, _SCOPES):
+            found |= stores(*ast.iter_child_nodes(node))
+    return found
+
+
+def live_before(block: Sequence[ast.stmt], live: set[str]) -> set[str]:
+    """Names whose value is needed before a block, given those needed after it."""
+    for statement in reversed(block):
+        live = _live(statement, live)
+    return live
+
+
+def _live(node: ast.stmt, live: set[str]) -> set[str]:
+    if isinstance(node, ast.If):
+        return loads(node.test) | live_before(node.body, live) | live_before(node.orelse, live)
+    if isinstance(node, ast.For):
+        again = live_before(node.body, live) - stores(node.target)
+        again = live_before(node.body, live | again) - stores(node.target)
+        return loads(node.iter) | again | live_before(node.orelse, live) | live
+    if isinstance(node, ast.While):
+        again = live_before(node.body, live)
+        return loads(node.test) | live_before(node.body, live | again) | live
+    if isinstance(node, ast.With):
+        return loads(*node.items) | live_before(node.body, live)
+    if isinstance(node, ast.Return):
+        return loads(node)
+    if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.FunctionDef):
+        return (live - stores(node)) | loads(node)
+    return live | loads(node)
+
+
+class _Stores(ast.NodeTransformer):
+    """Subscript stores become new versions of the name that is stored to."""
+
+    def _setitem(self, node: ast.stmt, target: ast.Subscript, value: ast.expr) -> ast.stmt:
+        if not isinstance(target.value, ast.Name):
+            return node
+        name = target.value.id
+        call = ast.Call(ast.Name(SETITEM, ast.Load()), [ast.Name(name, ast.Load()), _plain(target.slice), value], [])
+        new = ast.Assign([ast.Name(name, ast.Store())], call)
+        for child in (call, new):
+            ast.copy_location(child, node)
+        return new
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        target = node.targets[0]
+        if len(node.targets) == 1 and isinstance(target, ast.Subscript):
+            return self._setitem(node, target, node.value)
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        if not isinstance(node.target, ast.Subscript):
+            return node
+        old = copy.deepcopy(node.target)
+        old.ctx = ast.Load()
+        value = ast.copy_location(ast.BinOp(old, node.op, node.value), node)
+        return self._setitem(node, node.target, value)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        self.generic_visit(node)
+        return node
+
+
+class _Results(ast.NodeTransformer):
+    """A return also gives the last versions of the parameters that were stored to."""
+
+    def __init__(self, written: Sequence[str]) -> None:
+        self.written = written
+
+    def visit_Return(self, node: ast.Return) -> ast.stmt:
+        value = node.value or ast.Constant(None)
+        call = ast.Call(ast.Name(RESULT, ast.Load()), [value, _tuple(self.written, ast.Load)], [])
+        return ast.copy_location(ast.Return(ast.copy_location(call, node)), node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.expr:
+        return node
+
+
+def _plain(node: ast.expr) -> ast.expr:
+    """A subscript as an expression: slices become calls of `slice`."""
+    if isinstance(node, ast.Slice):
+        parts = [part or ast.Constant(None) for part in (node.lower, node.upper, node.step)]
+        return ast.Call(ast.Name("slice", ast.Load()), parts, [])
+    if isinstance(node, ast.Tuple):
+        return ast.Tuple([_plain(e) for e in node.elts], ast.Load())
+    return node
+
+
+class _Loops:
+    """Rewrites `for` statements, from the outside in, with the names that are live and bound around them."""
+
+    def __init__(self, file: str) -> None:
+        self.file, self.count = file, 0
+
+    def block(self, body: Sequence[ast.stmt], live: set[str], bound: set[str]) -> list[ast.stmt]:
+        out: list[ast.stmt] = []
+        for position, statement in enumerate(body):
+            after = live_before(body[position + 1:], live)
+            out += self.statement(statement, after, bound)
+            bound = bound | stores(statement)
+        return out
+
+    def statement(self, node: ast.stmt, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        if isinstance(node, ast.For):
+            return self.loop(node, live, bound)
+        if isinstance(node, ast.If):
+            node.body = self.block(node.body, live, bound)
+            node.orelse = self.block(node.orelse, live, bound)
+        elif isinstance(node, ast.With):
+            node.body = self.block(node.body, live, bound)
+        elif isinstance(node, ast.While):
+            again = live | live_before([node], live)
+            node.body = self.block(node.body, again, bound)
+        return [node]
+
+    def loop(self, node: ast.For, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        if not isinstance(node.target, ast.Name) or node.orelse or _leaves(node):
+            return self.plain(node, live, bound)
+        target = node.target.id
+        again = live_before(node.body, set()) - {target}
+        assigned = stores(*node.body) - {target}
+        carried = sorted(assigned & bound & (live | again))
+        lost = sorted((assigned & live) - bound)
+        body = self.block(node.body, set(carried), bound | {target})
+        self.count += 1
+        name = f"__pto_body{self.count}__"
+        args = ast.arguments([], [ast.arg(a) for a in (target, *carried)], None, [], [], None, [])
+        function = ast.FunctionDef(name, args, [*body, ast.Return(_tuple(carried, ast.Load))], [])
+        subscripts = target in {n for s in ast.walk(node) if isinstance(s, ast.Subscript) for n in loads(s.slice)}
+        facts = [ast.Constant(tuple(carried)), ast.Constant(tuple(lost)), ast.Constant(subscripts)]
+        call = ast.Call(ast.Name(FOR, ast.Load()),
+                        [self.iterable(node.iter), ast.Name(name, ast.Load()), _tuple(carried, ast.Load), *facts], [])
+        use: ast.stmt = ast.Assign([_tuple(carried, ast.Store)], call) if carried else ast.Expr(call)
+        for child in (function, call, use):
+            ast.copy_location(child, node.iter)
+        return [function, use]
+
+    def plain(self, node: ast.For, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        """A loop that must stay Python's: its range refuses to be symbolic."""
+        again = live | live_before([node], live)
+        node.iter = self.iterable(node.iter)
+        node.body = self.block(node.body, again, bound | stores(node.target))
+        return [node]
+
+    def iterable(self, node: ast.expr) -> ast.expr:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+            node.func = ast.copy_location(ast.Name(RANGE, ast.Load()), node.func)
+        return node
+
+
+def _leaves(node: ast.For) -> bool:
+    """Does the body leave the loop other than by its end?"""
+    inner = [n for s in node.body for n in ast.walk(s)]
+    return any(isinstance(n, ast.Break | ast.Continue | ast.Return | ast.Yield) for n in inner)
+
+
+def _tuple(elements: Sequence[str], context: type[ast.expr_context]) -> ast.Tuple:
+    return ast.Tuple([ast.Name(e, context()) for e in elements], context())
+
+
+def definition(function: FunctionType) -> ast.FunctionDef | None:
+    """The syntax tree of a function, with the positions of its file; None where there is no source."""
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    if not lines:
+        return None
+    try:
+        tree = ast.parse("".join(lines), code.co_filename)
+    except SyntaxError:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if first == code.co_firstlineno:
+                return node
+    return None
+
+
+def rewrite(function: FunctionType) -> CodeType | None:
+    """Code of a module that defines `__pto_make__(*free variables)`, which returns the rewritten function.
+
+    None where there is no source: the function is then traced as it is.
+
+    Raises:
+        CaptureError: the function is a generator or a coroutine.
+    """
+    node = definition(function)
+    if node is None:
+        return None
+    file = function.__code__.co_filename
+    if any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await) for n in ast.walk(node)):
+        raise CaptureError("a kernel cannot be a generator or a coroutine", loc=Loc(file, node.lineno, node.col_offset))
+    node = copy.deepcopy(node)
+    node.decorator_list, node.returns = [], None
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    for argument in arguments:
+        argument.annotation = None
+    node.body = [_Stores().visit(s) for s in node.body]
+    written = sorted(stores(*node.body) & {a.arg for a in arguments})
+    node.body = [_Results(written).visit(s) for s in [*node.body, ast.copy_location(ast.Return(None), node)]]
+    node.body = _Loops(file).block(node.body, set(), {a.arg for a in arguments})
+    free = [ast.arg(n) for n in function.__code__.co_freevars]
+    make = ast.FunctionDef("__pto_make__", ast.arguments([], free, None, [], [], None, []),
+                           [node, ast.Return(ast.Name(node.name, ast.Load()))], [])
+    ast.copy_location(make, node)
+    return compile(ast.fix_missing_locations(ast.Module([make], [])), file, "exec")
+
+
+def build(function: FunctionType, code: CodeType | None, extra: dict[str, Any]) -> Callable[..., Any]:
+    """The rewritten function, seeing the names that the original sees, and `extra` over its globals."""
+    if code is None:
+        return function
+    space: dict[str, Any] = {**function.__globals__, **extra}
+    exec(code, space)  # the user's own source, rewritten
+    cells = [c.cell_contents for c in function.__closure__ or ()]
+    made: FunctionType = space["__pto_make__"](*cells)
+    made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    return made

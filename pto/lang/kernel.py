@@ -1,0 +1,120 @@
+"""From a function and the types of its arguments to a Tensor graph."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType, FunctionType
+from typing import Any
+
+from pto.core.errors import CaptureError, Loc, ShapeError, located
+from pto.core.types import TensorType
+from pto.ir.graph import Graph, Val
+from pto.lang import capture, language
+from pto.lang.symbols import Extent
+from pto.lang.trace import Argument, Tracer, finish, tracing
+from pto.lang.values import Tensor, setitem, wrap
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A Tensor graph and what it relies on.
+
+    Attributes:
+        graph: its outputs are the returned tensors, then written arguments that are not returned.
+        returned: how many of the outputs the function returned; -1: one, not in a tuple; 0: none.
+        same: symbols that must equal another symbol or an integer.
+        options: options of the kernel, as the author's code saw them.
+    """
+
+    graph: Graph
+    returned: int
+    same: Mapping[str, Extent]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel's Python function, taken apart once."""
+
+    function: FunctionType
+
+    @cached_property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @cached_property
+    def loc(self) -> Loc:
+        """Where the kernel is defined."""
+        node = capture.definition(self.function)
+        line, col = (node.lineno, node.col_offset) if node else (self.function.__code__.co_firstlineno, 0)
+        return Loc(self.function.__code__.co_filename, line, col, col + len(f"def {self.name}"))
+
+    @cached_property
+    def code(self) -> CodeType | None:
+        return capture.rewrite(self.function)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the tensor parameters.
+
+        Raises:
+            CaptureError: the function takes ``*args`` or ``**kwargs``.
+        """
+        found = inspect.signature(self.function).parameters.values()
+        for p in found:
+            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                raise CaptureError(f"{self.name} takes *{p.name}; a kernel names its arguments", loc=self.loc)
+        return tuple(p.name for p in found)
+
+    @cached_property
+    def annotations(self) -> Mapping[str, TensorType]:
+        """Types of the parameters that are annotated as ``pt.f32["M", "K"]``."""
+        try:
+            found = inspect.get_annotations(self.function, eval_str=True)
+        except (NameError, SyntaxError):  # an annotation in quotes that is not Python: it says nothing to us
+            found = inspect.get_annotations(self.function)
+        return {name: hint for name, hint in found.items() if isinstance(hint, TensorType)}
+
+    def declared(self) -> tuple[Argument, ...]:
+        """The arguments by annotations alone.
+
+        Raises:
+            CaptureError: a parameter has no annotation.
+        """
+        for name in self.parameters:
+            if name not in self.annotations:
+                raise CaptureError(f"the type of {name} is not known", loc=self.loc,
+                                   hint=f'annotate it, `{name}: pt.f32["M", "N"]`, or call the kernel once')
+        return tuple(Argument(name, self.annotations[name]) for name in self.parameters)
+
+    def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any]) -> Traced:
+        """Run the function on symbolic arguments of these types, with the extents of this call as hints.
+
+        Raises:
+            PtoError: at the author's line, for what cannot be traced.
+        """
+        found = Tracer(self.name, hints, wrap)
+        hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
+                 capture.RESULT: lambda value, written: (value, written)}
+        function = capture.build(self.function, self.code, {**options, **hooks})
+        with tracing(found), located(self.loc):
+            values = [found.argument(a) for a in arguments]
+            result = function(*values)
+            value, written = result if self.code is not None else (result, ())
+            returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
+            outputs = [*returned, *(w for w in written if w not in (*returned, *values))]
+            self._check(outputs)
+            graph = finish(found, outputs)
+        count = len(returned) if isinstance(value, tuple | list) else -len(returned)
+        return Traced(graph, count, {k: found.symbols.resolve(k) for k in found.symbols.same}, dict(options))
+
+    def _check(self, outputs: list[Val]) -> None:
+        if not outputs:
+            raise CaptureError(f"{self.name} has no result", hint="return a tensor, or store to an argument")
+        for value in outputs:
+            if not isinstance(value, Tensor):
+                raise ShapeError(f"{self.name} returns a {type(value).__name__.lower()}; a kernel returns tensors",
+                                 hint="store the tile to a window of a result: C[i:i + m, j:j + n] = tile")

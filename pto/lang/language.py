@@ -1,0 +1,177 @@
+"""The functions of the language: what an author calls as `pt.name` inside a kernel."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pto.core.dtypes import F32, DType
+from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
+from pto.core.types import TensorType, TileType
+from pto.ir.graph import Graph, Val
+from pto.ir.ops import TILE_OPS
+from pto.lang import values
+from pto.lang.trace import Argument, tracer
+from pto.lang.values import Index, wrap
+
+
+def exp(x: Any) -> Any:
+    """e to the power x, element by element."""
+    return values.unary("exp", x)
+
+
+def relu(x: Any) -> Any:
+    """The larger of x and 0, element by element."""
+    return values.unary("relu", x)
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of a and b, element by element."""
+    return values.binary("maximum", a, b)
+
+
+def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
+    loc = Loc.of_user()
+    rank = len(x.shape) if isinstance(x, values.Array) else 2
+    if axis not in (-1, rank - 1):
+        raise UnsupportedError(f"a reduction over axis {axis} is not built", loc=loc, hint="reduce over the last axis")
+    if not keepdims:
+        raise UnsupportedError("a reduction keeps its axis here", loc=loc, hint="write keepdims=True")
+
+
+def max(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
+    """The largest element of each row; the result has one column."""
+    _last_axis(x, axis, keepdims)
+    return values.unary("rowmax", x)
+
+
+def sum(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
+    """The sum of each row; the result has one column."""
+    _last_axis(x, axis, keepdims)
+    return values.unary("rowsum", x)
+
+
+def softmax(x: Any, dim: int = -1) -> Any:
+    """exp(x) over its sum in each row, computed from the row's largest element on."""
+    powers = exp(x - max(x, dim, keepdims=True))
+    return powers / sum(powers, dim, keepdims=True)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """(m x k) times (k x n), accumulated in f32 in increasing k."""
+    return values.matmul(a, b)
+
+
+tile_matmul = dot = matmul
+
+
+def full(shape: tuple[int, int], value: float, dtype: DType = F32) -> Any:
+    """A tile of constant extents whose elements all are `value`."""
+    loc = Loc.of_user()
+    with located(loc):
+        if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
+            raise ShapeError("a tile has two constant extents, rows and columns",
+                             hint="for a whole result tensor write pt.empty((M, N)) and store to it")
+        return tracer().emit(TILE_OPS["full"], type=TileType(dtype, *shape), scalar=float(value))
+
+
+def zeros(shape: tuple[int, int], dtype: DType = F32) -> Any:
+    """A tile of zeros."""
+    return full(shape, 0.0, dtype)
+
+
+def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
+    """Room for a result of the kernel: a tensor to store tiles to, and to return."""
+    found = tracer()
+    dims = tuple(_extent(n) for n in shape)
+    if found.graph is not found.root:
+        raise CaptureError("make room for a result outside of loops", loc=Loc.of_user())
+    return found.argument(Argument(f"result{found.slots}", TensorType(dtype, dims)), result=True)
+
+
+def _extent(value: Any) -> int | str:
+    if isinstance(value, int) and value > 0:
+        return value
+    if isinstance(value, Index) and value.node.op.name == "dim":
+        return str(value.node["name"])
+    raise ShapeError("a result's extent is a constant or an extent of an argument", loc=Loc.of_user(),
+                     hint="write pt.empty((A.shape[0], B.shape[1]))")
+
+
+def cdiv(a: Any, b: int) -> Any:
+    """a / b, rounded up."""
+    return (a + (b - 1)) // b
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values of a loop's counter: from `low` up to, not including, `high`."""
+
+    low: Any
+    high: Any
+    step: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        raise CaptureError("a loop over pt.range must be a plain `for NAME in pt.range(...)` without break, continue, "
+                           "return or else, in a kernel whose source is in a file",
+                           loc=Loc.of_user(), hint="use pt.static_range(...) to unroll")
+
+
+def range(low: Any, high: Any = None, step: Any = 1) -> Range:
+    """The range of a loop of the program; bounds may be extents known at launch."""
+    if high is None:
+        low, high = 0, low
+    if isinstance(step, int) and step < 1:
+        raise CaptureError(f"a loop's step must be positive, not {step}", loc=Loc.of_user())
+    return Range(low, high, step)
+
+
+def static_range(*bounds: int) -> Any:
+    """Python's range: the loop is unrolled when the kernel is traced."""
+    return builtins.range(*bounds)
+
+
+def python_range(*bounds: Any) -> Any:
+    """What `range(...)` is in a kernel: Python's for numbers, the program's for symbols."""
+    if any(isinstance(b, Index) for b in bounds):
+        return range(*bounds)
+    return builtins.range(*bounds)
+
+
+def for_loop(values_: Any, body: Callable[..., tuple[Any, ...]], carried: tuple[Any, ...], names: tuple[str, ...],
+             lost: tuple[str, ...], subscripts: bool) -> tuple[Any, ...]:
+    """A `for` statement of a kernel. `names` are carried; `lost` are read later but have no value before."""
+    if not isinstance(values_, Range) and subscripts and isinstance(values_, builtins.range) and len(values_) > 1:
+        values_ = Range(values_.start, values_.stop, values_.step) if values_.step > 0 else values_
+    if not isinstance(values_, Range):
+        for value in values_:
+            carried = body(value, *carried)
+        return carried
+    loc = Loc.of_user()
+    if lost:
+        raise CaptureError(f"{lost[0]} is first assigned in the loop, and read after it", loc=loc,
+                           hint=f"give {lost[0]} a value before the loop")
+    for name, value in zip(names, carried, strict=True):
+        if not isinstance(value, Val):
+            raise CaptureError(f"{name} changes in a loop of the program, but is a Python {type(value).__name__} "
+                               "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
+    return _captured(values_, body, carried, names, loc)
+
+
+def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any, ...], names: tuple[str, ...],
+              loc: Loc) -> tuple[Any, ...]:
+    found = tracer()
+
+    def trace(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:
+        with found.inside(inner):
+            results = body(wrap(counter), *map(wrap, carried))
+        for name, before, after in zip(names, carried, results, strict=True):
+            kind = getattr(after, "type", type(after).__name__)
+            if kind != before.type:
+                raise ShapeError(f"{name} is {before.type} before the loop and {kind} after its body", loc=loc,
+                                 hint="a value that a loop carries keeps its type")
+        return list(results)
+
+    return tuple(map(wrap, found.graph.loop(bounds.low, bounds.high, bounds.step, list(carried), trace, (loc,))))

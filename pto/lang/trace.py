@@ -1,0 +1,122 @@
+"""The tracer: a kernel's Python runs once on symbolic values, and what it does becomes a Tensor graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from pto.core.errors import CaptureError, Loc, located
+from pto.core.types import EFFECT, INDEX, TensorType, Type
+from pto.ir.graph import Graph, Node, Symbol, Val
+from pto.ir.ops import ARG, DIM, Op
+from pto.ir.rewrite import Made, Rewriter
+from pto.lang.symbols import Symbols
+
+Factory = Callable[[Val], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A tensor argument: its name and type, whose dims name symbols."""
+
+    name: str
+    type: TensorType
+
+
+class Tracer:
+    """What is being built: the graph in which operations land, its extents, and what is known of them."""
+
+    def __init__(self, name: str, hints: Mapping[str, int], wrap: Factory) -> None:
+        self.root = Graph(name=name, level="tensor")
+        self.graph, self.symbols, self.wrap = self.root, Symbols(hints), wrap
+        self.dims: dict[str, Val] = {}
+        self.slots = 0
+
+    def dim(self, extent: int | str) -> Any:
+        """An extent as a value."""
+        extent = self.symbols.resolve(extent)
+        return extent if isinstance(extent, int) else self.wrap(self.dims[extent])
+
+    def argument(self, argument: Argument, *, result: bool = False) -> Any:
+        """Declare the next slot."""
+        for extent in argument.type.dims:
+            if isinstance(extent, str) and extent not in self.dims:
+                self.dims[extent] = self.root.op(DIM, type=INDEX, name=extent)
+        made = self.root.op(ARG, type=argument.type, name=argument.name, slot=self.slots, result=result)
+        self.slots += 1
+        return self.wrap(made)
+
+    def emit(self, op: Op, *inputs: Val | int, type: Type | None = None, **attrs: Any) -> Any:
+        """Append an operation at the user's line; its type is derived unless stated."""
+        loc = Loc.of_user()
+        with located(loc):
+            types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
+            found = op.rule(types, attrs, type if type is not None else EFFECT)
+            return self.wrap(self.graph.op(op, *inputs, type=found, locs=(loc,), **attrs))
+
+    @contextmanager
+    def inside(self, graph: Graph) -> Iterator[None]:
+        """Build in a loop's body."""
+        outer, self.graph = self.graph, graph
+        try:
+            yield
+        finally:
+            self.graph = outer
+
+
+_TRACER: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
+
+
+def tracer() -> Tracer:
+    """The tracer of the kernel that is being traced.
+
+    Raises:
+        CaptureError: no kernel is being traced.
+    """
+    found = _TRACER.get()
+    if found is None:
+        raise CaptureError("this works inside a kernel only", loc=Loc.of_user(),
+                           hint="call it from a function decorated with @pt.tile_kernel")
+    return found
+
+
+@contextmanager
+def tracing(found: Tracer) -> Iterator[None]:
+    """Make a tracer the current one."""
+    token = _TRACER.set(found)
+    try:
+        yield
+    finally:
+        _TRACER.reset(token)
+
+
+class _Resolve(Rewriter):
+    """Copies a traced graph with every symbol replaced by its representative."""
+
+    def __init__(self, symbols: Symbols, dims: dict[str, Val]) -> None:
+        self.symbols, self.dims = symbols, dims
+
+    def type(self, type: Type) -> Type:
+        return self.symbols.type(type)
+
+    def rule(self, graph: Graph, node: Node, inputs: list[Any]) -> Made | None:
+        if node.op is not DIM:
+            return None
+        found = self.symbols.resolve(node["name"])
+        return found if isinstance(found, int) else self.dims[found]
+
+
+def finish(found: Tracer, outputs: Sequence[Val]) -> Graph:
+    """The traced graph with every symbol resolved, and only the extents that are still symbols."""
+    old, resolve = found.root, found.symbols.resolve
+    names = [name for name in found.dims if resolve(name) == name]
+    new = Graph(name=old.name, level=old.level, symbols=tuple(map(Symbol, names)))
+    dims = {name: new.op(DIM, type=INDEX, name=name) for name in names}
+    old.outputs = tuple(old.use(v) for v in outputs)
+    env: dict[int, Any] = {}
+    _Resolve(found.symbols, dims).block(old, new, env)
+    new.outputs = tuple(new.use(env[k]) for k in old.outputs)
+    return new

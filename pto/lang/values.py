@@ -1,0 +1,349 @@
+"""What a kernel author holds: tensors, tiles and integers that stand for values of the program."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pto.core.dtypes import DType
+from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
+from pto.core.types import INDEX, TensorType, TileType
+from pto.ir.graph import Val
+from pto.ir.ops import TENSOR_OPS, TILE_OPS
+from pto.lang.trace import tracer
+
+Number = int | float
+
+
+def wrap(value: Any) -> Any:
+    """The author's view of a value."""
+    if not isinstance(value, Val):
+        return value
+    if value.type == INDEX:
+        return Index(value.graph, value.key)
+    kind = Tensor if isinstance(value.type, TensorType) else Tile
+    return kind(value.graph, value.key)
+
+
+class Index(Val):
+    """An integer known at run time: an extent, a loop counter, an offset."""
+
+    __slots__ = ()
+
+    def _op(self, name: str, other: Any, flip: bool = False) -> Any:
+        if not isinstance(other, Index | int) or isinstance(other, bool):
+            return NotImplemented
+        return wrap(tracer().graph.index(name, *((other, self) if flip else (self, other))))
+
+    def __add__(self, other: Any) -> Any:
+        return self._op("add", other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self._op("sub", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._op("sub", other, flip=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._op("mul", other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._op("div", other)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._op("mod", other)
+
+    def _python(self, what: str) -> Any:
+        raise CaptureError(
+            f"{what} needs a number when the kernel is traced, but this is known at run time only",
+            loc=Loc.of_user(), hint="loop with `for ... in pt.range(...)`; give what must be constant as an option "
+                                    "of @pt.tile_kernel")
+
+    def __bool__(self) -> bool:
+        return bool(self._python("a condition"))
+
+    def __index__(self) -> int:
+        return int(self._python("Python"))
+
+    def __eq__(self, other: object) -> bool:
+        return Val.__eq__(self, other)
+
+    __hash__ = Val.__hash__
+
+
+class Array(Val):
+    """What tensors and tiles share: arithmetic, element by element."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # NumPy arrays leave arithmetic with these to these
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        assert isinstance(self.type, TensorType | TileType)
+        return self.type.dtype
+
+    def __add__(self, other: Any) -> Any:
+        return binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return binary("add", self, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return binary("add", self, -other) if isinstance(other, Number) else binary("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return binary("add", binary("mul", self, -1.0), other)
+
+    def __mul__(self, other: Any) -> Any:
+        return binary("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return binary("mul", self, other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return binary("div", self, other)
+
+    def __neg__(self) -> Any:
+        return binary("mul", self, -1.0)
+
+    def __matmul__(self, other: Any) -> Any:
+        return matmul(self, other)
+
+    def __bool__(self) -> bool:
+        raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user())
+
+    def __setitem__(self, where: Any, value: Any) -> None:
+        raise CaptureError("store through a local name of the kernel: `out[...] = value`", loc=Loc.of_user())
+
+    def __eq__(self, other: object) -> bool:
+        return Val.__eq__(self, other)
+
+    __hash__ = Val.__hash__
+
+
+class Tensor(Array):
+    """A whole tensor. Slices of constant extent are tiles: ``A[i:i + 128, k:k + 32]``."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Extents: integers, or symbols known at launch."""
+        assert isinstance(self.type, TensorType)
+        return tuple(tracer().dim(d) for d in self.type.dims)
+
+    def size(self, axis: int) -> Any:
+        """One extent, as in PyTorch."""
+        return self.shape[axis]
+
+    def __getitem__(self, where: Any) -> Any:
+        loc = Loc.of_user()
+        with located(loc):
+            i, j, rows, cols, extent = window(self, where)
+            return tracer().emit(TILE_OPS["load"], self, i, j, rows, cols, type=TileType(self.dtype, *extent))
+
+
+class Tile(Array):
+    """A tile: a piece of a tensor in a core's memory, of constant capacity."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Capacity in rows and columns."""
+        assert isinstance(self.type, TileType)
+        return self.type.rows, self.type.cols
+
+
+def window(tensor: Tensor, where: Any) -> tuple[Any, Any, Any, Any, tuple[int, int]]:
+    """A subscript as (row, column, valid rows, valid columns, tile extents).
+
+    The valid region is the part of the tile that lies inside the tensor.
+    """
+    axes = where if isinstance(where, tuple) else (where,)
+    assert isinstance(tensor.type, TensorType)
+    if len(axes) != tensor.type.rank or tensor.type.rank not in (1, 2):
+        raise ShapeError(f"a window of a tensor with {tensor.type.rank} axes needs as many slices, has {len(axes)}",
+                         hint="windows are of tensors with one or two axes")
+    parts = [_span(tensor, axis, s) for axis, s in enumerate(axes)]
+    if len(parts) == 1:
+        parts.insert(0, (0, 1, 1))
+    (i, rows, r), (j, cols, c) = parts
+    return i, j, rows, cols, (r, c)
+
+
+def _span(tensor: Tensor, axis: int, part: Any) -> tuple[Any, Any, int]:
+    size, graph = tensor.shape[axis], tracer().graph
+    if not isinstance(part, slice):
+        part = slice(part, part + 1)
+    if part.step not in (None, 1):
+        raise UnsupportedError("a window has no step", hint="load the whole window")
+    start = 0 if part.start is None else part.start
+    stop = size if part.stop is None else part.stop
+    extent = wrap(graph.index("sub", stop, start))
+    if not isinstance(extent, int):
+        raise ShapeError("a tile's extent must be a constant",
+                         hint="write the window as `i:i + n` where n is an option of @pt.tile_kernel")
+    if extent < 1:
+        raise ShapeError(f"a tile of extent {extent} is empty")
+    return start, wrap(graph.index("min", extent, graph.index("sub", size, start))), extent
+
+
+def setitem(target: Any, where: Any, value: Any) -> Any:
+    """``C[i:i + m, j:j + n] = tile`` and ``C[:] = tensor``: the next version of C."""
+    if not isinstance(target, Tensor):
+        target[where] = value
+        return target
+    loc = Loc.of_user()
+    with located(loc):
+        if isinstance(value, Tensor) and where in (slice(None), (slice(None), slice(None)), Ellipsis):
+            _agree("the tensor that is written", target, "the value", value)
+            return tracer().emit(TENSOR_OPS["assign"], target, value)
+        if not isinstance(value, Tile):
+            raise CaptureError("only a tile can be stored to a window, and a tensor to the whole")
+        i, j, rows, cols, extent = window(target, where)
+        if value.shape != extent:
+            raise ShapeError(f"a tile of {value.shape[0]} x {value.shape[1]} cannot be stored to a window of "
+                             f"{extent[0]} x {extent[1]}")
+        if value.dtype != target.dtype:
+            raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}")
+        for mine, its in zip((rows, cols), valid(value), strict=True):
+            agree_valid(mine, its, "the tensor that is stored to has another extent than the tile's")
+        return tracer().emit(TILE_OPS["store"], target, value, i, j, rows, cols)
+
+
+def _ops(value: Array) -> dict[str, Any]:
+    return TENSOR_OPS if isinstance(value, Tensor) else TILE_OPS
+
+
+def _agree(first: str, a: Array, second: str, b: Array, *, last: bool = True) -> None:
+    """Make the extents of two tensors equal; with `last` False the last axis of b may be 1."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return
+    symbols = tracer().symbols
+    x, y = a.type.dims, b.type.dims  # type: ignore[union-attr]
+    said = f"extents differ: {first} is {_shape(a)}, {second} is {_shape(b)}"
+    if len(x) != len(y):
+        raise ShapeError(said, hint="give both as many axes")
+    for axis, (m, n) in enumerate(zip(x, y, strict=True)):
+        if not last and axis == len(x) - 1 and symbols.is_one(n) and not symbols.is_one(m):
+            symbols.pin(n)
+        else:
+            symbols.equal(m, n, said, "the second operand may have 1 as its last extent, and otherwise must "
+                                      "have the extents of the first")
+
+
+def valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
+    """Valid rows and columns of a tile as far as its making tells."""
+    node, graph = tile.node, tile.graph
+    inputs = [Val(graph, k) for k in node.inputs]
+    if node.op is TILE_OPS["load"]:
+        return inputs[3], inputs[4]
+    if node.op is TILE_OPS["matmul"]:
+        return valid(inputs[0])[0], valid(inputs[1])[1]
+    if node.op.name == "get" and (body := inputs[0].node.body) is not None:
+        return valid(Val(body, body.outputs[node["index"]]))
+    if node.op.instr is None:
+        return None, None
+    found = [(valid(v), v.type.cols == tile.type.cols) for v in inputs]  # type: ignore[union-attr]
+    return (next((rows for (rows, _), _ in found if rows is not None), None),
+            next((cols for (_, cols), full in found if full and cols is not None), None))
+
+
+def _edge(size: Val | int | None) -> tuple[int, Any, str] | None:
+    """(capacity, offset, symbol) where a valid size is the smaller of a capacity and symbol - offset."""
+    if not isinstance(size, Val) or (node := outside(size).node).op.name != "min":
+        return None
+    graph = outside(size).graph
+    capacity, rest = graph.constant(node.inputs[0]), outside(Val(graph, node.inputs[1]))
+    if capacity is None or rest.node.op.name != "sub":
+        return None
+    total, offset = (outside(Val(rest.graph, k)) for k in rest.node.inputs)
+    return (capacity, offset, str(total.node["name"])) if total.node.op.name == "dim" else None
+
+
+def agree_valid(a: Val | int | None, b: Val | int | None, complaint: str) -> None:
+    """Make the extents equal that two valid sizes come from, where they are the edges of two tensors."""
+    x, y = _edge(a), _edge(b)
+    if x and y and x[:2] == y[:2]:
+        symbols = tracer().symbols
+        symbols.equal(x[2], y[2], f"{complaint}: {symbols.show(x[2])} and {symbols.show(y[2])}")
+
+
+def outside(value: Val) -> Val:
+    """The value that a captured parameter is in the outer graphs."""
+    while value.node.op.name == "param":
+        found = next((v for v, k in value.graph.captured.items() if k == value.key), None)
+        if found is None:
+            return value
+        value = found
+    return value
+
+
+def _shape(value: Array) -> str:
+    symbols = tracer().symbols
+    dims = value.type.dims if isinstance(value.type, TensorType) else value.shape  # type: ignore[attr-defined]
+    return " x ".join(map(symbols.show, dims)) or "a scalar"
+
+
+def binary(name: str, a: Array, b: Any) -> Any:
+    """An elementwise operation of two tensors, two tiles, or one and a number."""
+    if isinstance(b, Number) and not isinstance(b, bool):
+        return _with_number(name, a, float(b))
+    if not isinstance(b, Array):
+        return NotImplemented
+    loc = Loc.of_user()
+    with located(loc):
+        if isinstance(a, Tensor) is not isinstance(b, Tensor):
+            raise ShapeError("one operand is a tile and the other a whole tensor",
+                             hint="load a window of the tensor: `x[i:i + n, j:j + m]`")
+        if a.dtype != b.dtype:
+            raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
+        _agree("the first operand", a, "the second", b, last=False)
+        if isinstance(a, Tile):
+            for x, y in zip(valid(a), valid(b), strict=True):
+                agree_valid(x, y, "the operands are windows of tensors whose extents differ")
+        return tracer().emit(_ops(a)[name], a, b)
+
+
+def _with_number(name: str, a: Array, value: float) -> Any:
+    op = _ops(a).get(f"{name}s")
+    if op is not None:
+        return tracer().emit(op, a, scalar=value)
+    if name == "div" and value and math.frexp(value)[0] in (0.5, -0.5):
+        return tracer().emit(_ops(a)["muls"], a, scalar=1.0 / value)
+    raise UnsupportedError(f"{name} of a tensor and a number is not built", loc=Loc.of_user())
+
+
+def unary(name: str, a: Any) -> Any:
+    """An elementwise operation or a reduction of one operand."""
+    if not isinstance(a, Array):
+        raise CaptureError(f"pt.{name} takes a tensor or a tile of the kernel, not {type(a).__name__}",
+                           loc=Loc.of_user())
+    return tracer().emit(_ops(a)[name], a)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """(m x k) times (k x n), accumulated in f32."""
+    if not isinstance(a, Array) or not isinstance(b, Array):
+        raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user())
+    loc = Loc.of_user()
+    with located(loc):
+        if isinstance(a, Tensor) is not isinstance(b, Tensor):
+            raise ShapeError("one operand is a tile and the other a whole tensor")
+        if a.dtype != b.dtype:
+            raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
+        if isinstance(a, Tensor):
+            x, y = a.type.dims, b.type.dims  # type: ignore[union-attr]
+            if len(x) != 2 or len(y) != 2:
+                raise ShapeError(f"a matrix product takes two axes each, not {len(x)} and {len(y)}")
+            said = f"inner extents differ: {_shape(a)} times {_shape(b)}"
+            tracer().symbols.equal(x[1], y[0], said, f"the second operand needs {tracer().symbols.show(x[1])} rows")
+        else:
+            agree_valid(valid(a)[1], valid(b)[0], "inner extents differ")
+        return tracer().emit(_ops(a)["matmul"], a, b)

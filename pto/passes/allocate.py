@@ -1,0 +1,175 @@
+"""Addresses and slots of the buffers of an Execution graph.
+
+First fit, largest first; buffers that are never alive together may share bytes (flags, inserted later, are
+computed on bytes, so this is safe). A buffer that two pipes touch in each iteration of a loop gets two slots
+where they fit, the loads from global memory first: the loop that owns it carries a parity, and offset and
+flag id follow from it, so the body exists once. Slots are withdrawn, the least wanted first, until all fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pto.core.errors import CapacityError
+from pto.core.target import Target
+from pto.core.types import Space, TileType
+from pto.ir.graph import Buffer, Graph, Node, Val
+from pto.ir.ops import FOR
+from pto.ir.rewrite import Made, Rewriter
+from pto.isa.spec import Kind, Pipe
+from pto.passes.accesses import Accesses
+
+WANTED = {Pipe.MTE2: 0, Pipe.MTE1: 1, Pipe.FIX: 2, Pipe.MTE3: 2}
+
+
+def tile_type(buffer: Buffer) -> TileType:
+    assert isinstance(buffer.type, TileType)
+    return buffer.type
+
+
+@dataclass
+class Allocator:
+    """Slots and addresses for one graph on one target."""
+
+    accesses: Accesses
+    target: Target
+
+    def size(self, buffer: Buffer) -> int:
+        """Bytes of one slot, aligned."""
+        return -(-tile_type(buffer).nbytes // self.target.align) * self.target.align
+
+    def wants_two(self, buffer: Buffer) -> bool:
+        """Do two pipes meet in it in each iteration of the loop it lives in, and is it made anew there?"""
+        home = self.accesses.home(buffer.name)
+        pipes = {a.pipe for a in self.accesses.of[buffer.name]}
+        if tile_type(buffer).nbytes % self.target.align:
+            return False  # the second slot would not be aligned
+        return len(home) > 1 and len(pipes) > 1 and self.accesses.written_first(buffer.name)
+
+    def rank(self, buffer: Buffer) -> int:
+        return min(WANTED.get(a.pipe, 3) for a in self.accesses.of[buffer.name])
+
+    def candidates(self) -> list[str]:
+        """Buffers that want two slots, the most wanted first."""
+        found = [b for b in self.accesses.root.buffers if self.accesses.of[b.name] and self.wants_two(b)]
+        return [b.name for b in sorted(found, key=self.rank)]
+
+    def run(self, limit: int | None = None) -> tuple[Buffer, ...]:
+        """Every buffer with slots and address; at most `limit` buffers of a memory have two slots.
+
+        Raises:
+            CapacityError: one slot each does not fit.
+        """
+        placed: dict[str, Buffer] = {}
+        wanted = self.candidates()
+        for space, capacity in self.target.capacity:
+            mine = [b for b in self.accesses.root.buffers
+                    if tile_type(b).space is space and self.accesses.of[b.name]]
+            double = [n for n in wanted if any(b.name == n for b in mine)][:limit]
+            while (found := self.place(mine, set(double), capacity)) is None:
+                if not double:
+                    raise self.overflow(space, capacity, mine)
+                double.pop()
+            placed.update((b.name, b) for b in found)
+        return tuple(placed[b.name] for b in self.accesses.root.buffers if b.name in placed)
+
+    def place(self, mine: list[Buffer], double: set[str], capacity: int) -> list[Buffer] | None:
+        """First fit, double-slotted and large ones first; None where something does not fit."""
+        done: list[Buffer] = []
+        for buffer in sorted(mine, key=lambda b: (b.name not in double, -self.size(b))):
+            slots = 2 if buffer.name in double else 1
+            need, at = self.size(buffer) * slots, 0
+            for other in sorted((o for o in done if self.clash(buffer, slots, o)), key=lambda o: o.address):
+                if at + need <= other.address:
+                    break
+                at = max(at, other.address + self.size(other) * other.slots)
+            if at + need > capacity:
+                return None
+            done.append(replace(buffer, slots=slots, address=at))
+        return done
+
+    def clash(self, buffer: Buffer, slots: int, other: Buffer) -> bool:
+        """May two buffers not share bytes?"""
+        if slots > 1 or other.slots > 1:
+            return True
+        low, high = self.accesses.live(buffer.name)
+        other_low, other_high = self.accesses.live(other.name)
+        return low <= other_high and other_low <= high
+
+    def overflow(self, space: Space, capacity: int, mine: list[Buffer]) -> CapacityError:
+        """The error that shows what is alive where most is."""
+        clocks = sorted({self.accesses.live(b.name)[0] for b in mine})
+        alive = [[b for b in mine if self.accesses.live(b.name)[0] <= t <= self.accesses.live(b.name)[1]]
+                 for t in clocks]
+        peak = max(alive, key=lambda bs: sum(map(self.size, bs)))
+        lines = [f"      {self.size(b):>9,} bytes  {b.name}: {b.type}" for b in peak]
+        total = sum(map(self.size, peak))
+        largest = max(peak, key=self.size)
+        locs = self.accesses.of[largest.name][0].node.locs
+        message = (f"the tiles do not fit {space.value} of {self.target.name}: {total:,} bytes are needed at once, "
+                   f"there are {capacity:,}\n" + "\n".join(lines))
+        return CapacityError(message, loc=locs[0] if locs else None, hint=self.advice(largest, total, capacity))
+
+    def advice(self, largest: Buffer, total: int, capacity: int) -> str:
+        """Smaller tiles that fit, by halving the longer side of the largest buffer."""
+        rows, cols = tile_type(largest).rows, tile_type(largest).cols
+        start = rows, cols
+        while total > capacity and rows * cols > 1:
+            rows, cols = (rows // 2, cols) if rows >= cols else (rows, cols // 2)
+            total //= 2
+        return f"tiles of {rows} x {cols} instead of {start[0]} x {start[1]} would fit"
+
+
+class _Slots(Rewriter):
+    """Gives the loops that own two-slot buffers a parity, and those buffers their offsets."""
+
+    def __init__(self, accesses: Accesses, buffers: tuple[Buffer, ...], size: dict[str, int]) -> None:
+        self.size = size
+        self.owner = {b.name: accesses.home(b.name)[-1] for b in buffers if b.slots > 1}
+        self.parity: dict[int, Val] = {}
+
+    def rule(self, graph: Graph, node: Node, inputs: list[Any]) -> Made | None:
+        if node.op is FOR and node.body in self.owner.values():
+            return self.owning(node, graph, inputs)
+        if "tiles" not in node.op.attrs:
+            return None
+        assert node.op.instr is not None
+        names = iter(node["tiles"])
+        kinds = [o.kind for o in node.op.instr.operands if o.kind in (Kind.TILE, Kind.INDEX)]
+        with_offsets = [self.offset(graph, next(names)) if kind is Kind.TILE else value
+                        for kind, value in zip(kinds, inputs, strict=True)]
+        return graph.op(node.op, *with_offsets, locs=node.locs, **dict(node.attrs))
+
+    def offset(self, graph: Graph, name: str) -> Val | int:
+        if name not in self.owner:
+            return 0
+        return graph.index("mul", self.parity[id(self.owner[name])], self.size[name])
+
+    def owning(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
+        """A loop with one more carried value, the last: 0, 1, 0, ..."""
+        body = node.body
+        assert body is not None
+        inits = [v if isinstance(v, Val) else Val(new, new.use(v)) for v in self.carried(node, inputs)]
+
+        def copy(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:
+            self.parity[id(body)] = carried[-1]
+            env = self.enter(node, [counter, *carried[:-1]], inputs)
+            self.block(body, inner, env)
+            return [*(env[k] for k in body.outputs), inner.index("xor", carried[-1], 1)]
+
+        return new.loop(*inputs[:3], [*inits, Val(new, new.use(0))], copy, node.locs,
+                        **{**dict(node.attrs), "parity": 1})[:-1]
+
+
+def allocate(graph: Graph, target: Target, limit: int | None = None) -> Graph:
+    """Place every buffer of an Execution graph, with two slots where that lets pipes overlap."""
+    accesses = Accesses(graph)
+    allocator = Allocator(accesses, target)
+    buffers = allocator.run(limit)
+    sizes = {b.name: tile_type(b).nbytes for b in buffers}
+    new = _Slots(accesses, buffers, sizes).run(graph)
+    new.buffers = buffers
+    return new
+
+

@@ -1,0 +1,108 @@
+"""Questions that several passes ask of a graph."""
+
+from __future__ import annotations
+
+from pto.core.types import TensorType, TileType
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
+from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TILE_OPS
+
+STORE, LOAD = TILE_OPS["store"], TILE_OPS["load"]
+
+
+def deep_users(graph: Graph, key: int) -> list[tuple[Graph, int, Node]]:
+    """The users of a value, and those inside the loops that capture or carry it."""
+    found: list[tuple[Graph, int, Node]] = []
+    for user, node in dict(graph.users(key)).items():
+        if node.op is not FOR:
+            found.append((graph, user, node))
+            continue
+        assert node.body is not None
+        for position, source in enumerate(node.inputs):
+            if source == key and position >= LOOP_BOUNDS:
+                inner = node.body.params[1 + position - LOOP_BOUNDS]
+                found += deep_users(node.body, inner) or [(graph, user, node)]
+    return found
+
+
+def stored_at(node: Node) -> tuple[int, ...]:
+    """Operands of a store that say where: row and column."""
+    return node.inputs[2:4]
+
+
+def is_parallel(node: Node) -> bool:
+    """May the iterations of a loop run in any order, on any core?
+
+    Every carried value is a tensor, and the counter itself is a row or column offset of every store to it.
+    """
+    body = node.body
+    if body is None or not node.carried:
+        return False
+    counter, *rest = body.params
+    carried = rest[:node.carried]
+    return all(isinstance(body[p].type, TensorType) and _stored_by(body, p, counter) for p in carried)
+
+
+def _stored_by(graph: Graph, version: int, counter: int) -> bool:
+    """Does every store to a version (and to the versions that loops make of it) sit at the counter?"""
+    stores = [_store_uses(graph, key, node, version, counter) for key, node in graph.users(version)]
+    return all(stores)
+
+
+def _store_uses(graph: Graph, key: int, node: Node, version: int, counter: int) -> bool:
+    if node.op is STORE:
+        return counter in stored_at(node)
+    if node.op is not FOR:
+        return False  # a load of what is stored: the order may matter
+    assert node.body is not None
+    inner = dict(zip(node.inputs[LOOP_BOUNDS:], node.body.params[1:], strict=True))
+    return version in inner and counter in inner and _stored_by(node.body, inner[version], inner[counter])
+
+
+def carries_sum(node: Node, position: int) -> tuple[int, int] | None:
+    """(addition, product) in a loop's body where a carried value is only ever added a matrix product to."""
+    body = node.body
+    assert body is not None
+    carried, result = body.params[1 + position], body.outputs[position]
+    addition = body[result]
+    if addition.op is not TILE_OPS["add"] or carried not in addition.inputs or len(body.users(carried)) != 1:
+        return None
+    product = next((i for i in addition.inputs if i != carried), carried)
+    if body[product].op is not TILE_OPS["matmul"] or len(body.users(product)) != 1:
+        return None
+    others = [user for user, _ in body.users(result)]
+    return None if others or body.outputs.count(result) != 1 else (result, product)
+
+
+def inner_work(graph: Graph) -> list[Node]:
+    """The nodes of a body that are more than integers and structure."""
+    return [n for _, n in graph.items() if n.op.name not in INDEX_OPS and (n.op not in STRUCTURE or n.op is FOR)]
+
+
+def slot_of(graph: Graph, key: int) -> int:
+    """The argument slot that a tensor version is a version of; `graph` may be a body of the root."""
+    node = graph[key]
+    if node.op is ARG:
+        return int(node["slot"])
+    if node.op is GET:
+        loop = graph[node.inputs[0]]
+        return slot_of(graph, loop.inputs[LOOP_BOUNDS + node["index"]])
+    if node.op is PARAM and graph.outer is not None:
+        return _slot_of_param(graph, key)
+    return slot_of(graph, node.inputs[0])
+
+
+def _slot_of_param(graph: Graph, key: int) -> int:
+    outer = graph.outer
+    assert outer is not None
+    position = graph.params.index(key)
+    for _, node in outer.items():
+        if node.body is graph:
+            return slot_of(outer, node.inputs[LOOP_BOUNDS + position - 1])
+    captured: Val = next(v for v, k in graph.captured.items() if k == key)  # the loop is under construction
+    return slot_of(captured.graph, captured.key)
+
+
+def is_tile(node: Node) -> bool:
+    return isinstance(node.type, TileType)
+
+

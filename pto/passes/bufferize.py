@@ -1,0 +1,151 @@
+"""Block -> Execution: instructions on buffers, in order; tiles are no longer values.
+
+Values that must share memory share a buffer: a carried value, its initial value, its next value and the
+loop's result; an accumulation and what it accumulates to. Tile -> Block made copies where sharing would
+overwrite what is still needed.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, count
+from typing import Any
+
+from networkx.utils import UnionFind
+
+from pto.core.types import INDEX, Space, TensorType, TileType
+from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, Val
+from pto.ir.ops import ALLOC, ARG, CONST, DIM, EXECUTION_OPS, FOR, GET, INDEX_OPS, PARAM
+from pto.isa.spec import Kind, Role
+from pto.passes.analysis import slot_of
+
+Key = tuple[int, int]  # identity of a graph, key of a node
+
+
+def sharing(root: Graph) -> UnionFind:
+    """Classes of tile values that share a buffer."""
+    classes = UnionFind()
+    for graph, key, node in root.walk():
+        here = (id(graph), key)
+        if isinstance(node.type, TileType):
+            classes[here]
+        if node.body is not None:
+            body = node.body
+            for position, source in enumerate(node.inputs[LOOP_BOUNDS:], start=1):
+                if isinstance(graph[source].type, TileType):
+                    classes.union((id(graph), source), (id(body), body.params[position]))
+            for parameter, output in zip(body.params[1:], body.outputs, strict=False):
+                if isinstance(body[output].type, TileType):
+                    classes.union((id(body), parameter), (id(body), output))
+        elif isinstance(node.type, TileType) and node.op is GET:
+            classes.union((id(graph), graph[node.inputs[0]].inputs[LOOP_BOUNDS + node["index"]]), here)
+        elif node.op.instr is not None and node.op.instr.operands[0].role is Role.INOUT:
+            classes.union((id(graph), node.inputs[0]), here)
+    return classes
+
+
+class Bufferize:
+    """Builds the Execution graph, without slots, addresses or flags."""
+
+    def __init__(self, old: Graph) -> None:
+        self.old, self.classes = old, sharing(old)
+        self.buffers: dict[Any, Buffer] = {}
+
+    def run(self) -> Graph:
+        new = Graph(name=self.old.name, level="execution", symbols=self.old.symbols)
+        self.block(self.old, new, {})
+        new.buffers = tuple(self.buffers.values())
+        return new
+
+    def buffer(self, graph: Graph, key: int) -> str:
+        """The name of the buffer of a tile value; named after what first writes it."""
+        found = self.classes[id(graph), key]
+        if found not in self.buffers:
+            self.buffers[found] = Buffer(self.unique(self.title(graph, key)), graph[key].type)
+        return self.buffers[found].name
+
+    def unique(self, base: str) -> str:
+        """A name that no other buffer and no argument has."""
+        taken = {b.name for b in self.buffers.values()} | set(self.root_names().values())
+        names = chain([base], (f"{base}_{n}" for n in count(1)))
+        return next(name for name in names if name not in taken)
+
+    def title(self, graph: Graph, key: int) -> str:
+        """What a listing calls a buffer: the argument it is loaded from, or the operation that makes it."""
+        node = graph[key]
+        assert isinstance(node.type, TileType) and node.type.space is not None
+        if node.type.space is Space.L0C:
+            return "acc"
+        tensors = [i for i in node.inputs if isinstance(graph[i].type, TensorType)]
+        if tensors:
+            return f"{self.root_names()[slot_of(graph, tensors[0])]}_{node.type.space.value}"
+        tiles = [i for i in node.inputs if isinstance(graph[i].type, TileType)]
+        if node.type.space in (Space.L0A, Space.L0B) and tiles:
+            return f"{self.buffer(graph, tiles[0]).split('_')[0]}_{node.type.space.value}"
+        return node.op.instr.tensor_op or node.op.name if node.op.instr else "tile"
+
+    def root_names(self) -> dict[int, str]:
+        return {n["slot"]: n["name"] for _, n in self.old.items() if n.op is ARG}
+
+    def block(self, old: Graph, new: Graph, env: dict[int, Any]) -> None:
+        for key, node in old.items():
+            if key in env or node.op in (PARAM, ALLOC) or (node.op is GET and node.type != INDEX):
+                continue
+            if node.op is CONST:
+                env[key] = int(node["value"])
+            elif node.op is ARG or node.op is DIM:
+                env[key] = new.op(node.op, type=node.type, **dict(node.attrs))
+            elif node.op is GET:
+                env[key] = env[node.inputs[0]][node["index"]]
+            elif node.op is FOR:
+                env[key] = self.loop(old, node, new, env)
+            elif node.op.name in INDEX_OPS:
+                env[key] = new.index(node.op.name, *(env[i] for i in node.inputs))
+            else:
+                self.instruction(old, key, node, new, env)
+
+    def loop(self, old: Graph, node: Node, new: Graph, env: dict[int, Any]) -> dict[int, Val]:
+        """Only integers are still carried; gives them by their old position."""
+        body = node.body
+        assert body is not None
+        kept = [i for i, o in enumerate(body.outputs) if body[o].type == INDEX]
+        inits = [env[node.inputs[LOOP_BOUNDS + i]] for i in kept]
+        inits = [v if isinstance(v, Val) else Val(new, new.use(v)) for v in inits]
+
+        def copy(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:
+            deep: dict[int, Any] = {body.params[0]: counter}
+            deep.update({body.params[1 + i]: v for i, v in zip(kept, carried, strict=True)})
+            for position, source in enumerate(node.inputs[LOOP_BOUNDS + node.carried:], start=1 + node.carried):
+                if source in env:
+                    deep[body.params[position]] = env[source]
+            self.block(body, inner, deep)
+            return [deep[body.outputs[i]] for i in kept]
+
+        made = new.loop(*(env[i] for i in node.inputs[:LOOP_BOUNDS]), inits, copy, node.locs, **dict(node.attrs))
+        return dict(zip(kept, made, strict=True))
+
+    def instruction(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> None:
+        row = node.op.instr
+        assert row is not None
+        values = iter(node.inputs)
+        inputs: list[Any] = []
+        tiles: list[str] = []
+        attrs: dict[str, Any] = dict(node.attrs)
+        for position, operand in enumerate(row.operands):
+            made = operand.role is Role.OUT and operand.kind is Kind.TILE
+            if operand.kind is Kind.SCALAR:
+                continue
+            source = key if made else next(values)
+            if operand.kind is Kind.TILE:
+                tiles.append(self.buffer(old, source))
+                inputs.append(0)
+            elif operand.kind is Kind.TENSOR:
+                attrs[operand.name] = slot_of(old, source)
+            else:
+                assert row.operands[position].kind is Kind.INDEX
+                inputs.append(env[source])
+        new.op(EXECUTION_OPS[row.mnemonic], *inputs, locs=node.locs, tiles=tuple(tiles), **attrs)
+
+
+def bufferize(graph: Graph) -> Graph:
+    """Turn a Block graph into an Execution graph."""
+    return Bufferize(graph).run()

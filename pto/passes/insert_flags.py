@@ -1,0 +1,223 @@
+"""Flags between pipes: every two conflicting accesses on different pipes are ordered, with as few as can be.
+
+A flag is one bit. For two accesses in conflict (write-read, read-write, write-write of the same bytes) the
+flag sits in the innermost body common to both, around its items; a nested loop is one item there.
+
+- FORWARD: `set_flag` after the earlier item, `wait_flag` before the later one.
+- BACK, in a body that repeats: set after the item that is done with the bytes, waited for before the item of
+  the next iteration that uses them again. Back flags are primed once at the program's start and drained once
+  at its end: the state "each slot's free flag will be set exactly once more" holds at every loop boundary, so
+  loops of no iterations and restarted parities are right.
+- TWO SLOTS: where both accesses are to a two-slot buffer that this body owns, the flag has two ids, and the
+  parity says which.
+
+Of the flags of one body and pipe pair those covered by another (set later, waited for earlier) are not made.
+Then each flag is tried: if every conflict stays ordered without it, on a schedule that takes loops through
+one, two and three iterations, it is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from pto.core.errors import PtoError
+from pto.core.types import EFFECT
+from pto.ir.graph import Buffer, Graph, Node, Val
+from pto.ir.ops import DIM, EXECUTION_OPS, FOR
+from pto.ir.rewrite import Rewriter
+from pto.isa.spec import Pipe
+from pto.isa.table import sync
+from pto.passes.accesses import Access, Accesses
+from pto.passes.order import Schedule
+
+SET, WAIT = EXECUTION_OPS[sync.SET_FLAG.mnemonic], EXECUTION_OPS[sync.WAIT_FLAG.mnemonic]
+
+
+class OutOfFlags(PtoError):
+    """A pair of pipes needs more ids than the target has; fewer slots need fewer."""
+
+    code = "PTO-E0203"
+
+
+@dataclass(frozen=True, eq=False)
+class Flag:
+    """A flag relation: set by `src` after item `after` of a body, waited for by `dst` before item `before`."""
+
+    body: Graph
+    src: Pipe
+    after: int
+    dst: Pipe
+    before: int
+    slots: int
+    back: bool
+
+
+@dataclass(frozen=True)
+class Item:
+    """One step of a body: an instruction, or a loop with all its accesses."""
+
+    key: int
+    accesses: tuple[Access, ...]
+
+
+class Conflicts:
+    """Which accesses conflict, by the bytes they touch."""
+
+    def __init__(self, accesses: Accesses) -> None:
+        self.accesses = accesses
+        self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
+        names = [b for b in accesses.root.buffers]
+        self.overlap = {a.name: frozenset(b.name for b in names if self._meet(a, b)) for a in names}
+
+    def _meet(self, a: Buffer, b: Buffer) -> bool:
+        """Do two buffers share bytes?"""
+        if a.type.space is not b.type.space:  # type: ignore[union-attr]
+            return False
+        a_end = a.address + a.type.nbytes * a.slots  # type: ignore[union-attr]
+        b_end = b.address + b.type.nbytes * b.slots  # type: ignore[union-attr]
+        return a.address < b_end and b.address < a_end
+
+    def between(self, x: Access, y: Access, body: Graph) -> int:
+        """0: none; else how many slots apart the conflict may be, for a flag in this body."""
+        found = 0
+        for a in x.touched:
+            for b in y.touched & self.overlap[a]:
+                if a in x.writes or b in y.writes:
+                    two = a == b and self.owner.get(a) is body
+                    found = min(found or 2, 2 if two else 1)
+        return found
+
+
+def items(accesses: Accesses, body: Graph) -> list[Item]:
+    """The steps of a body that touch buffers, in order."""
+    found: dict[int, list[Access]] = {}
+    depth = {id(g): d for a in accesses.all for d, g in enumerate(a.chain)}.get(id(body))
+    if depth is None:
+        return []
+    loops = {id(n.body): k for k, n in body.items() if n.op is FOR}
+    for access in accesses.all:
+        if len(access.chain) > depth and access.chain[depth] is body:
+            inner = len(access.chain) > depth + 1
+            key = loops[id(access.chain[depth + 1])] if inner else access.key
+            found.setdefault(key, []).append(access)
+    return [Item(key, tuple(found[key])) for key in sorted(found)]
+
+
+def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
+    """The flags of one body, without those that another of the same pipes covers."""
+    steps = items(conflicts.accesses, body)
+    found: dict[tuple[bool, Pipe, Pipe], dict[tuple[int, int], int]] = {}
+    for i, x in enumerate(steps):
+        for j, y in enumerate(steps):
+            if i == j or (j < i and not repeats):
+                continue
+            for a in x.accesses:
+                for b in y.accesses:
+                    if a.pipe != b.pipe and (slots := conflicts.between(a, b, body)):
+                        pairs = found.setdefault((j < i, a.pipe, b.pipe), {})
+                        pairs[i, j] = min(slots, pairs.get((i, j), 2))
+    for (back, p, q), pairs in sorted(found.items()):
+        for (i, j), slots in sorted(pairs.items()):
+            covered = any((m, n) != (i, j) and m >= i and n <= j and s <= slots for (m, n), s in pairs.items())
+            if not covered:
+                yield Flag(body, p, steps[i].key, q, steps[j].key, slots, back)
+
+
+def all_flags(accesses: Accesses) -> list[Flag]:
+    """The flags of every body, outer bodies first."""
+    conflicts = Conflicts(accesses)
+    found = list(wanted(conflicts, accesses.root, repeats=False))
+    for _, _, node in accesses.root.walk():
+        if node.body is not None:
+            found += wanted(conflicts, node.body, repeats=True)
+    return found
+
+
+def needed(accesses: Accesses, flags: list[Flag]) -> list[Flag]:
+    """Flags without those that the others, and the order within pipes, make unnecessary."""
+    schedule = Schedule(accesses, Conflicts(accesses).overlap, flags)
+    kept = list(flags)
+    for flag in sorted(flags, key=lambda f: not f.back):
+        rest = [f for f in kept if f is not flag]
+        if schedule.ordered(rest):
+            kept = rest
+    return kept
+
+
+class _Insert(Rewriter):
+    """Puts sets and waits around the items they belong to."""
+
+    def __init__(self, flags: list[Flag], ids: dict[Flag, int]) -> None:
+        self.flags, self.ids = flags, ids
+        self.at: dict[tuple[int, int], list[tuple[Flag, bool]]] = {}
+        for flag in flags:
+            self.at.setdefault((id(flag.body), flag.before), []).append((flag, False))
+            self.at.setdefault((id(flag.body), flag.after), []).append((flag, True))
+        self.parity: dict[int, Val] = {}
+
+    def run(self, old: Graph) -> Graph:
+        new = Graph(name=old.name, level=old.level, symbols=old.symbols, buffers=old.buffers)
+        env: dict[int, Any] = {}
+        for key, node in old.items():
+            if node.op is DIM:
+                env[key] = super().visit(old, key, node, new, env)
+        self.ends(new, SET)
+        self.block(old, new, env)
+        self.ends(new, WAIT)
+        return new
+
+    def ends(self, graph: Graph, op: Any) -> None:
+        """Prime, or drain, each back flag, once for each slot."""
+        for flag in self.flags:
+            for slot in range(flag.slots if flag.back else 0):
+                graph.op(op, self.ids[flag] + slot, src=int(flag.src), dst=int(flag.dst))
+
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Any:
+        around = self.at.get((id(old), key), [])
+        for flag, is_set in around:
+            if not is_set:
+                self.put(new, WAIT, flag, node)
+        made = super().visit(old, key, node, new, env)
+        for flag, is_set in around:
+            if is_set:
+                self.put(new, SET, flag, node)
+        return made
+
+    def put(self, graph: Graph, op: Any, flag: Flag, node: Node) -> None:
+        number = self.ids[flag]
+        which = graph.index("add", self.parity[id(flag.body)], number) if flag.slots > 1 else number
+        graph.op(op, which, type=EFFECT, locs=node.locs, src=int(flag.src), dst=int(flag.dst))
+
+    def enter(self, node: Node, parameters: list[Val], inputs: list[Any]) -> dict[int, Any]:
+        if dict(node.attrs).get("parity"):
+            self.parity[id(node.body)] = parameters[-1]
+        return super().enter(node, parameters, inputs)
+
+
+def number(flags: list[Flag], limit: int) -> dict[Flag, int]:
+    """Ids, for each ordered pair of pipes from 0 on.
+
+    Raises:
+        OutOfFlags: a pair needs more than the target has.
+    """
+    next_id: dict[tuple[Pipe, Pipe], Iterator[int]] = {}
+    found: dict[Flag, int] = {}
+    for flag in flags:
+        ids = next_id.setdefault((flag.src, flag.dst), count())
+        found[flag] = next(ids)
+        last = [found[flag], *(next(ids) for _ in range(flag.slots - 1))][-1]
+        if last >= limit:
+            raise OutOfFlags(f"{flag.src.name} and {flag.dst.name} need more than {limit} flags")
+    return found
+
+
+def insert_flags(graph: Graph, limit: int) -> Graph:
+    """Order every conflict of an allocated Execution graph; `limit` ids for each pair of pipes."""
+    accesses = Accesses(graph)
+    flags = needed(accesses, all_flags(accesses))
+    return _Insert(flags, number(flags, limit)).run(graph)
+
+

@@ -1,0 +1,189 @@
+"""Happens-before of an Execution graph on a small schedule of its own: is every conflict ordered?
+
+The schedule takes the outermost loops through three iterations, and each inner loop through three, two and
+one in turn (none where the loop may be empty), which shows every way in which flags of consecutive
+iterations, restarted parities and loop boundaries can meet. Order is that of each pipe plus, for each flag,
+each set before the wait that consumes it. Clocks are one counter a pipe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pto.ir.graph import Graph, Node
+from pto.ir.ops import CONST, DIM, FOR
+from pto.isa.spec import Pipe
+from pto.passes.accesses import Access, Accesses
+
+PIPES = len(Pipe)
+TRIPS = (3, 2, 1)
+LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
+
+
+class Relation(Protocol):
+    """What the schedule needs to know of a flag."""
+
+    @property
+    def body(self) -> Graph: ...
+    @property
+    def src(self) -> Pipe: ...
+    @property
+    def after(self) -> int: ...
+    @property
+    def dst(self) -> Pipe: ...
+    @property
+    def before(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def back(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event: an access (pipe, reads and writes as (byte class, slot)), or a set or wait of a flag."""
+
+    pipe: int
+    flag: int = -1
+    slot: int = 0
+    is_set: bool = False
+    reads: tuple[Any, ...] = ()
+    writes: tuple[Any, ...] = ()
+
+
+class Schedule:
+    """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
+
+    def __init__(self, accesses: Accesses, overlap: dict[str, frozenset[str]], flags: Sequence[Relation]) -> None:
+        self.accesses, self.overlap, self.flags = accesses, overlap, list(flags)
+        self.number = {id(f): n for n, f in enumerate(self.flags)}
+        self.by_key = {(id(a.chain[-1]), a.key): a for a in accesses.all}
+        self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
+        self.trips = TRIPS
+        self.steps = self._all()
+        while len(self.steps) > LIMIT and len(self.trips) > 1:
+            self.trips = self.trips[1:]
+            self.steps = self._all()
+
+    def _all(self) -> list[Step]:
+        self.out: list[Step] = []
+        self.entries: dict[int, int] = {}
+        self.iteration: dict[int, int] = {}
+        for n, flag in enumerate(self.flags):
+            if flag.back:
+                self.out += [Step(int(flag.src), n, s, True) for s in range(flag.slots)]
+        self._body(self.accesses.root)
+        return self.out
+
+    def _body(self, body: Graph) -> None:
+        around: dict[int, list[tuple[int, Relation, bool]]] = {}
+        for n, flag in enumerate(self.flags):
+            if flag.body is body:
+                around.setdefault(flag.before, []).append((n, flag, False))
+                around.setdefault(flag.after, []).append((n, flag, True))
+        for key, node in body.items():
+            mine = around.get(key, ())
+            for n, flag, is_set in mine:
+                if not is_set:
+                    self.out.append(Step(int(flag.dst), n, self._slot(flag), False))
+            if node.op is FOR:
+                self._loop(body, node)
+            elif (id(body), key) in self.by_key:
+                self.out.append(self._access(self.by_key[id(body), key]))
+            for n, flag, is_set in mine:
+                if is_set:
+                    self.out.append(Step(int(flag.src), n, self._slot(flag), True))
+
+    def _loop(self, outer: Graph, node: Node) -> None:
+        body = node.body
+        assert body is not None
+        entry = self.entries[id(body)] = self.entries.get(id(body), -1) + 1
+        trips = self.trips if at_least_once(outer, node) else (*self.trips, 0)
+        count = max(self.trips) if outer.outer is None else trips[entry % len(trips)]
+        for iteration in range(count):
+            self.iteration[id(body)] = iteration
+            self._body(body)
+
+    def _slot(self, flag: Relation) -> int:
+        return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
+
+    def _place(self, name: str) -> Any:
+        """A buffer, and which of its slots in this iteration."""
+        owner = self.owner.get(name)
+        return name, self.iteration.get(id(owner), 0) % 2 if owner is not None else -1
+
+    def _access(self, access: Access) -> Step:
+        return Step(int(access.pipe), reads=tuple(map(self._place, sorted(access.reads))),
+                    writes=tuple(map(self._place, sorted(access.writes))))
+
+    def ordered(self, flags: Sequence[Relation]) -> bool:
+        """Is every conflict ordered with these flags alone?"""
+        live = {self.number[id(f)] for f in flags}
+        clocks = [[0] * PIPES for _ in range(PIPES)]
+        carried: dict[tuple[int, int], deque[list[int]]] = {}
+        last: dict[Any, tuple[dict[int, int], dict[int, int]]] = {}
+        for step in self.steps:
+            clock = clocks[step.pipe]
+            if step.flag < 0:
+                clock[step.pipe] += 1
+                if not self._touch(step, clock, last):
+                    return False
+            elif step.flag in live:
+                queue = carried.setdefault((step.flag, step.slot), deque())
+                if step.is_set:
+                    queue.append(list(clock))
+                else:
+                    clocks[step.pipe] = [max(a, b) for a, b in zip(clock, queue.popleft(), strict=True)]
+        return True
+
+    def _touch(self, step: Step, clock: list[int], last: dict[Any, tuple[dict[int, int], dict[int, int]]]) -> bool:
+        """Check one access against the last ones of other pipes to the same bytes, and note it."""
+        for place in (*step.reads, *step.writes):
+            writing = place in step.writes
+            for other in self._same_bytes(place):
+                reads, writes = last.get(other, ({}, {}))
+                if any(t > clock[p] for p, t in writes.items()):
+                    return False
+                if writing and any(t > clock[p] for p, t in reads.items()):
+                    return False
+        for place in step.reads:
+            last.setdefault(place, ({}, {}))[0][step.pipe] = clock[step.pipe]
+        for place in step.writes:
+            last.setdefault(place, ({}, {}))[1][step.pipe] = clock[step.pipe]
+        return True
+
+    def _same_bytes(self, place: tuple[str, int]) -> list[tuple[str, int]]:
+        """Places that share bytes with this one: its own slot, and buffers over which it lies."""
+        name, slot = place
+        others = [n for n in self.overlap[name] if n != name]
+        return [place, *((n, s) for n in others for s in (-1, 0, 1))]
+
+
+def at_least_once(graph: Graph, node: Node) -> bool:
+    """Does a loop surely run: from 0 to a positive constant, or to an extent (which is at least 1)?"""
+    low, high = graph.constant(node.inputs[0]), _origin(graph, node.inputs[1])
+    if low is None or high is None:
+        return False
+    if high.op is CONST:
+        return int(high["value"]) > low
+    return low == 0 and (high.op is DIM or _edge(high))
+
+
+def _origin(graph: Graph, key: int) -> Node | None:
+    """The node that a captured value is outside."""
+    node = graph[key]
+    while node.op.name == "param" and graph.outer is not None:
+        source = next((v for v, k in graph.captured.items() if k == key), None)
+        if source is None:
+            return None
+        graph, key = source.graph, source.key
+        node = graph[key]
+    return node
+
+
+def _edge(node: Node) -> bool:
+    """The smaller of a tile's extent and what is left of a tensor: at least 1 inside a loop over it."""
+    return node.op.name == "min"

@@ -1,0 +1,83 @@
+"""The pipeline: the ordered passes, with the reason wherever order matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from pto.core.errors import CapacityError
+from pto.core.target import DEFAULT, Target
+from pto.ir.graph import Graph
+from pto.isa.program import Program
+from pto.passes import facts
+from pto.passes.allocate import allocate
+from pto.passes.base import Pass, Stage, run_pipeline
+from pto.passes.bufferize import bufferize
+from pto.passes.choose_tiles import choices
+from pto.passes.emit import emit
+from pto.passes.insert_flags import OutOfFlags, insert_flags
+from pto.passes.tensor_to_tile import Tiles, tensor_to_tile
+from pto.passes.tile_to_block import tile_to_block
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a kernel's author directs: tile extents, by name, and the target."""
+
+    target: Target = DEFAULT
+    tiles: dict[str, int] = field(default_factory=dict)
+
+
+def passes(target: Target, tiles: Tiles, slots: int | None) -> tuple[Pass, ...]:
+    """Every step, in order."""
+    return (
+        Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
+        Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),
+             makes=frozenset({facts.BLOCK_LEVEL}), breaks=frozenset({facts.TILE_LEVEL})),
+        Pass("bufferize", bufferize, needs=frozenset({facts.BLOCK_LEVEL}),
+             makes=frozenset({facts.EXECUTION_LEVEL}), breaks=frozenset({facts.BLOCK_LEVEL})),
+        # Before flags: buffers that share bytes need flags between them.
+        Pass("allocate", partial(allocate, target=target, limit=slots), needs=frozenset({facts.EXECUTION_LEVEL}),
+             makes=frozenset({facts.ALLOCATED})),
+        Pass("insert-flags", partial(insert_flags, limit=target.flags), needs=frozenset({facts.ALLOCATED}),
+             makes=frozenset({facts.SYNCHRONISED})),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program and the graph after each pass, the traced Tensor graph first."""
+
+    stages: tuple[Stage, ...]
+    program: Program
+
+    def graph(self, level: str) -> Graph:
+        """The last graph of a level."""
+        return next(s.graph for s in reversed(self.stages) if s.graph.level == level)
+
+
+def compile_graph(graph: Graph, options: Options) -> Compiled:
+    """Lower a Tensor graph to a program.
+
+    Tile extents that the author did not direct are tried from large to small; the slots of a memory are
+    withdrawn where a pair of pipes would need more flags than there are.
+
+    Raises:
+        CapacityError: the directed tiles, or the smallest ones, do not fit.
+    """
+    problem: CapacityError | None = None
+    for tiles in choices(graph, options.target, options.tiles):
+        for slots in (None, 2, 1, 0):
+            try:
+                stages = run_pipeline(graph, passes(options.target, tiles, slots))
+            except OutOfFlags as err:
+                if slots == 0:
+                    raise CapacityError(err.message, hint="split the kernel in two") from None
+            except CapacityError as err:
+                problem = problem or err
+                break
+            else:
+                first = Stage("trace", graph, 0.0, 0.0)
+                return Compiled((first, *stages), emit(stages[-1].graph, options.target))
+    assert problem is not None
+    raise problem

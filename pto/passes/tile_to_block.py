@@ -1,0 +1,352 @@
+"""Tile -> Block: the grid, where each tile lives, explicit moves, valid regions as operands.
+
+- The outermost parallel nest, of one or two loops, becomes one loop over block numbers, dealt to the cores
+  in turn. Nothing in a block depends on the core, so results do not depend on the number of cores.
+- A tile that a matrix product reads is loaded to L1, any other to UB; moves are inserted where an
+  instruction wants an operand elsewhere, once for each value and body.
+- A carried sum of matrix products becomes an accumulation in L0C that starts by overwriting: no tile of
+  zeros is made, and no iteration is peeled.
+- Valid regions begin at loads and flow: elementwise operations have the rows of any operand and the columns
+  of one of full width; a product has its left operand's rows and its right one's columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
+from pto.core.target import Target
+from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
+from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op
+from pto.ir.rewrite import Made, Rewriter, alive
+from pto.isa.table import TABLE, cube, move
+from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel, slot_of
+
+Size = Val | int
+LOAD, STORE, FULL, MATMUL = (TILE_OPS[n] for n in ("load", "store", "full", "matmul"))
+BY_COLUMN = {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if "expand" in row.mnemonic and row.tensor_op}
+REDUCES = {"rowsum", "rowmax"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A tile of one value that no memory holds yet; its valid region is whatever its user wants."""
+
+    type: TileType
+    value: float
+    locs: tuple[Loc, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A carried accumulator in a body: its product, and how much of k came before this iteration."""
+
+    carried: int
+    product: Node
+    before: Size
+
+
+def in_ub(tile: TileType) -> TileType:
+    """The type a tile has in the vector unit's memory: columns lie contiguous."""
+    return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
+
+
+class ToBlock(Rewriter):
+    """Builds the Block graph."""
+
+    level = "block"
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.valid: dict[Val, tuple[Size | None, Size | None]] = {}
+        self.moved: dict[tuple[Graph, Val, Space], Val] = {}
+        self.sums: dict[Graph, dict[int, Sum]] = {}
+        self.absorbed: dict[Graph, set[int]] = {}
+        self.written: set[int] = set()
+
+    def run(self, old: Graph) -> Graph:
+        new = Graph(name=old.name, level=self.level, symbols=old.symbols)
+        self.core = new.op(DIM, type=INDEX, name="core")
+        self.cores = new.op(DIM, type=INDEX, name="cores")
+        env: dict[int, Any] = {}
+        self.block(old, new, env)
+        new.outputs = tuple(new.use(env[k]) for k in old.outputs)
+        return new
+
+    # tiles and their valid regions
+
+    def size(self, tile: Val) -> tuple[Size, Size]:
+        """Valid rows and columns; one that nothing determined is the capacity."""
+        rows, cols = self.valid.get(tile, (None, None))
+        assert isinstance(tile.type, TileType)
+        return tile.type.rows if rows is None else rows, tile.type.cols if cols is None else cols
+
+    def make(self, graph: Graph, op: Op, *inputs: Size, type: TileType, valid: tuple[Size | None, Size | None],
+             locs: tuple[Loc, ...], **attrs: Any) -> Val:
+        value = graph.op(op, *inputs, type=type, locs=locs, **attrs)
+        self.valid[value] = valid
+        return value
+
+    def into(self, graph: Graph, tile: Val | Fill, space: Space, locs: tuple[Loc, ...]) -> Val:
+        """A tile in a memory, by a move if need be."""
+        if isinstance(tile, Fill):
+            return self.fill(graph, tile, space, locs)
+        assert isinstance(tile.type, TileType)
+        if tile.type.space is space:
+            return tile
+        if tile.type.space is Space.L0C and space is Space.L1:
+            tile = self.into(graph, tile, Space.UB, locs)
+            assert isinstance(tile.type, TileType)
+        if (graph, tile, space) not in self.moved:
+            type = replace(in_ub(tile.type), space=space)
+            self.moved[graph, tile, space] = self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile),
+                                                       type=type, valid=self.valid.get(tile, (None, None)), locs=locs)
+        return self.moved[graph, tile, space]
+
+    def fill(self, graph: Graph, tile: Fill, space: Space, locs: tuple[Loc, ...]) -> Val:
+        type = in_ub(tile.type)
+        made = self.make(graph, BLOCK_OPS["texpands"], type.rows, type.cols, type=type, valid=(None, None),
+                         locs=tile.locs, scalar=tile.value)
+        return self.into(graph, made, space, locs)
+
+    # nodes
+
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+        if node.op in (CONST, DIM, ARG, GET) or node.type == INDEX:
+            return super().visit(old, key, node, new, env)
+        if key in self.sums.get(old, {}):
+            return self.accumulate(old, key, node, new, env)
+        if key in self.absorbed.get(old, set()):
+            return None  # type: ignore[return-value]  # part of an accumulation
+        inputs = [env[i] for i in node.inputs]
+        if node.op is FOR:
+            parallel = new.outer is None and is_parallel(node)
+            return self.grid(node, new, inputs) if parallel else self.serial(node, new, inputs)
+        if node.op is FULL:
+            assert isinstance(node.type, TileType)
+            return Fill(node.type, node["scalar"], node.locs)  # type: ignore[return-value]
+        if node.op is LOAD:
+            return self.load(old, key, node, new, inputs)
+        if node.op is STORE:
+            return self.store(node, new, inputs)
+        if node.op is MATMUL:
+            return self.matmul(new, inputs[0], inputs[1], node.locs)
+        return self.vector(node, new, inputs)
+
+    def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        assert isinstance(node.type, TileType)
+        cube = any(user.op is MATMUL for _, _, user in deep_users(old, key))
+        type = replace(node.type, space=Space.L1) if cube else in_ub(node.type)
+        if slot_of(inputs[0].graph, inputs[0].key) in self.written and new.outer is not None:
+            raise UnsupportedError("this reads what an earlier loop of the kernel wrote, on whatever core",
+                                   loc=node.locs[0] if node.locs else None, hint="split the kernel in two")
+        return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:]), locs=node.locs)
+
+    def store(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        tensor, tile, *where = inputs
+        from_cube = isinstance(tile, Val) and tile.type.space is Space.L0C  # type: ignore[union-attr]
+        value = tile if from_cube else self.into(new, tile, Space.UB, node.locs)
+        return new.op(BLOCK_OPS["tstore"], tensor, value, *where, type=node.type, locs=node.locs)
+
+    def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """An elementwise operation or a reduction, in the vector unit."""
+        row = node.op.instr
+        assert row is not None and isinstance(node.type, TileType)
+        tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
+        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles], node)
+        full = [v for v in tiles if v.type.cols == tiles[0].type.cols]  # type: ignore[union-attr]
+        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in full], node)
+        type = in_ub(node.type)
+        region = self.size(tiles[0])
+        region = (region[0] if rows is None else rows, region[1] if cols is None else cols)
+        op = BLOCK_OPS[row.mnemonic]
+        if len(full) < len(tiles):
+            op = BY_COLUMN.get(row.tensor_op)  # type: ignore[assignment]
+            if op is None:
+                raise UnsupportedError(f"{node.op.name} of a tile and a column is not built", loc=node.locs[0])
+        valid = (rows, 1 if row.tensor_op in REDUCES else cols)
+        return self.make(new, op, *tiles, *region, type=type, valid=valid, locs=node.locs, **dict(node.attrs))
+
+    def agreed(self, sizes: list[Size | None], node: Node) -> Size | None:
+        """The one valid size that the operands have."""
+        found = [s for s in sizes if s is not None]
+        if any(s != found[0] for s in found):
+            raise ShapeError("the operands' valid regions differ at the edge of their tensors",
+                             loc=node.locs[0] if node.locs else None,
+                             hint="give the arguments a common extent in their annotations")
+        return found[0] if found else None
+
+    # matrix products
+
+    def matmul(self, graph: Graph, a: Val | Fill, b: Val | Fill, locs: tuple[Loc, ...], into: Val | None = None,
+               before: Size = 0) -> Val:
+        """c (+)= a times b, in slices of k that fit L0A and L0B; `before`: how much of k c already has."""
+        x, y = self.into(graph, a, Space.L1, locs), self.into(graph, b, Space.L1, locs)
+        tx, ty = x.type, y.type
+        assert isinstance(tx, TileType) and isinstance(ty, TileType)
+        (m, k), (_, n) = self.size(x), self.size(y)
+        cols = -(-ty.cols // PANEL_COLS) * PANEL_COLS
+        piece = self.slice(tx, cols, locs)
+        type = TileType(tx.dtype, tx.rows, cols, Space.L0C, Layout.PANEL)
+        c = into if into is not None else graph.op(ALLOC, type=type, locs=locs)
+
+        def step(body: Graph, k0: Size, carried: Val) -> Val:
+            kk = k if piece == tx.cols else body.index("min", piece, body.index("sub", k, k0))
+            left = body.op(BLOCK_OPS["textract"], x, 0, k0, m, kk, locs=locs,
+                           type=TileType(tx.dtype, tx.rows, piece, Space.L0A))
+            right = body.op(BLOCK_OPS["textract"], y, k0, 0, kk, n, locs=locs,
+                            type=TileType(tx.dtype, piece, cols, Space.L0B, Layout.PANEL))
+            more = body.index("lt", 0, body.index("add", before, k0))
+            return body.op(BLOCK_OPS[cube.TMATMUL.mnemonic], carried, left, right, m, n, kk, more,
+                           type=type, locs=locs)
+
+        if piece == tx.cols:
+            c = step(graph, 0, c)
+        else:
+            c = graph.loop(0, k, piece, [c], lambda g, k0, vs: [step(g, k0, vs[0])], locs)[0]
+        self.valid[c] = (m, n)
+        return c
+
+    def slice(self, left: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
+        """How much of k goes to L0A and L0B at once.
+
+        Two slots of each where that leaves 64: below it, reading and writing the accumulator costs more than
+        the overlap gains.
+        """
+        def fits(k: int, slots: int) -> bool:
+            size = left.dtype.size * k * slots
+            return (size * left.rows <= self.target.bytes_of(Space.L0A)
+                    and size * cols <= self.target.bytes_of(Space.L0B))
+
+        k = left.cols
+        while k > 1 and not fits(k, 2 if k > 64 else 1):
+            k = -(-k // 2)
+        if not fits(k, 1):
+            raise CapacityError(f"a product of {left.rows} x k by k x {cols} does not fit L0A and L0B",
+                                loc=locs[0] if locs else None, hint="choose smaller tiles")
+        return k
+
+    def accumulate(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Val:
+        found = self.sums[old][key]
+        a, b = (env[i] for i in found.product.inputs)
+        return self.matmul(new, a, b, (*node.locs, *(x for x in found.product.locs if x not in node.locs)),
+                           env[found.carried], found.before)
+
+    # loops
+
+    def grid(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
+        """A parallel nest becomes a loop over block numbers: t, t + cores, ... on core t."""
+        outer, inner = node, None
+        assert outer.body is not None
+        work = inner_work(outer.body)
+        if len(work) == 1 and work[0].op is FOR and is_parallel(work[0]):
+            inner = work[0]
+        env = self.enter(outer, [], inputs)
+        bounds = [inputs[:LOOP_BOUNDS]]
+        if inner is not None:
+            for key, n in outer.body.items():  # bounds of the inner loop: integers that see no counter
+                if key in inner.inputs[:LOOP_BOUNDS] and key not in env:
+                    env[key] = super().visit(outer.body, key, n, new, env)
+            bounds.append([env[i] for i in inner.inputs[:LOOP_BOUNDS]])
+        counts = [new.index("div", new.index("add", new.index("sub", high, low), new.index("sub", step, 1)), step)
+                  for low, high, step in bounds]
+        total = new.index("mul", *counts) if inner is not None else counts[0]
+
+        def body(graph: Graph, t: Val, carried: list[Val]) -> list[Val]:
+            at: list[Size] = [t] if inner is None else [graph.index("div", t, counts[1]),
+                                                        graph.index("mod", t, counts[1])]
+            counters = [graph.index("madd", x, step, low) for x, (low, _, step) in zip(at, bounds, strict=True)]
+            return self.iteration(outer, inner, graph, counters, carried, env)
+
+        carried = self.carried(node, inputs)
+        made = new.loop(self.core, total, self.cores, carried, body, node.locs, grid=len(bounds))
+        self.written |= {slot_of(v.graph, v.key) for v in carried}
+        return made
+
+    def iteration(self, outer: Node, inner: Node | None, graph: Graph, counters: list[Size], carried: list[Val],
+                  env: dict[int, Any]) -> list[Val]:
+        """The body of one block, with the counters of the nest."""
+        body = outer.body
+        assert body is not None
+        env = {**env, **dict(zip(body.params, [counters[0], *carried], strict=False))}
+        if inner is None:
+            self.block(body, graph, env)
+            return [env[k] for k in body.outputs]
+        needed = alive(body)
+        for key, node in body.items():
+            if key in needed and key not in env and node.op not in (PARAM, FOR, GET):
+                env[key] = self.visit(body, key, node, graph, env)
+        assert inner.body is not None
+        deep = self.enter(inner, [], [env[i] for i in inner.inputs])
+        deep.update(zip(inner.body.params, [counters[1], *carried], strict=False))
+        self.block(inner.body, graph, deep)
+        return [deep[k] for k in inner.body.outputs]
+
+    def serial(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
+        """A loop that runs in order within a block."""
+        body = node.body
+        assert body is not None
+        sums: dict[int, tuple[int, Node]] = {}
+        inits: list[Val] = []
+        for position, init in enumerate(self.carried(node, inputs)):
+            found = carries_sum(node, position)
+            if found and isinstance(init, Fill) and init.value == 0.0:
+                sums[found[0]] = body.params[1 + position], body[found[1]]
+                self.absorbed.setdefault(body, set()).add(found[1])
+                inits.append(self.accumulator(new, init, node.locs))
+            elif isinstance(body[body.params[1 + position]].type, TensorType):
+                inits.append(init)
+            else:
+                inits.append(self.into(new, init, Space.UB, node.locs))
+        last: list[tuple[Size | None, Size | None]] = []
+
+        def copy(graph: Graph, counter: Val, carried: list[Val]) -> list[Val]:
+            before = graph.index("sub", counter, inputs[0])
+            self.sums[body] = {k: Sum(p, product, before) for k, (p, product) in sums.items()}
+            for value, init in zip(carried, inits, strict=True):
+                self.valid[value] = self.valid.get(init, (None, None))
+            env = self.enter(node, [counter, *carried], inputs)
+            self.block(body, graph, env)
+            results = [self.next(body, p, k, graph, env[k]) for p, k in enumerate(body.outputs)]
+            last.extend(self.valid.get(v, (None, None)) for v in results)
+            return results
+
+        made = new.loop(*inputs[:LOOP_BOUNDS], inits, copy, node.locs)
+        for value, region in zip(made, last, strict=True):
+            self.valid[value] = self.visible(new, region, node)
+        return made
+
+    def accumulator(self, new: Graph, init: Fill, locs: tuple[Loc, ...]) -> Val:
+        cols = -(-init.type.cols // PANEL_COLS) * PANEL_COLS
+        type = TileType(init.type.dtype, init.type.rows, cols, Space.L0C, Layout.PANEL)
+        return new.op(ALLOC, type=type, locs=init.locs)
+
+    def next(self, body: Graph, position: int, key: int, graph: Graph, value: Any) -> Val:
+        """What a body yields: in UB, in a place of its own where the old value is still needed."""
+        parameter = body.params[1 + position]
+        if isinstance(body[parameter].type, TensorType) or key in self.sums[body]:
+            assert isinstance(value, Val)
+            return value
+        locs = body[key].locs
+        tile = self.into(graph, value, Space.UB, locs)
+        overwrites = any(user > key for user, _ in body.users(parameter)) or parameter in body.outputs
+        if overwrites or body.outputs.count(key) > 1 or body[key].op is PARAM:
+            assert isinstance(tile.type, TileType)
+            tile = self.make(graph, BLOCK_OPS["tmov"], tile, *self.size(tile), type=tile.type,
+                             valid=self.valid.get(tile, (None, None)), locs=locs)
+        return tile
+
+    def visible(self, graph: Graph, region: tuple[Size | None, Size | None],
+                node: Node) -> tuple[Size | None, Size | None]:
+        """The region of a carried tile after its loop, which must not depend on the iteration."""
+        if any(isinstance(s, Val) and s.graph.depth > graph.depth for s in region):
+            raise ShapeError("the valid region of a carried tile changes from iteration to iteration",
+                             loc=node.locs[0] if node.locs else None)
+        return region
+
+
+def tile_to_block(graph: Graph, target: Target) -> Graph:
+    """Place a Tile graph on a target."""
+    return ToBlock(target).run(graph)

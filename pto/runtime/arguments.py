@@ -1,0 +1,60 @@
+"""Arrays of the caller as arguments: without a copy wherever the machine has the element type."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pto.core.dtypes import BY_NUMPY, DType
+from pto.core.errors import DTypeError, Loc, UsageError
+
+# What the machine lacks becomes the nearest type it has.
+SUBSTITUTES = {"float64": "float32"}
+
+
+def as_array(value: Any, name: str, loc: Loc | None = None) -> NDArray[Any]:
+    """A NumPy array of an element type that the machine has.
+
+    Anything with a buffer, ``__array_interface__`` or ``__dlpack__`` comes in without a copy.
+
+    Raises:
+        UsageError: it is no array.
+        DTypeError: the machine has no such elements.
+    """
+    array = value if type(value) is np.ndarray else _convert(value, name, loc)
+    if array.dtype.name in BY_NUMPY:
+        return array
+    substitute = SUBSTITUTES.get(array.dtype.name)
+    if substitute is None:
+        raise DTypeError(f"{name} has elements of {array.dtype}, which the machine does not have", loc=loc,
+                         hint=f"it has {', '.join(BY_NUMPY)}: pass {name}.astype(numpy.float32)")
+    warnings.warn(f"{name} is {array.dtype}: the kernel gets a copy in {substitute}", UserWarning, stacklevel=4)
+    return array.astype(substitute)
+
+
+def _convert(value: Any, name: str, loc: Loc | None) -> NDArray[Any]:
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array_interface__"):
+        return np.from_dlpack(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.dtype == object or isinstance(value, str | bytes):
+        raise UsageError(f"{name} is a {type(value).__name__}, not an array", loc=loc,
+                         hint="pass a NumPy array, or anything that shares its memory")
+    return array
+
+
+def dtype_of(array: NDArray[Any]) -> DType:
+    """The element type of an array that `as_array` let through."""
+    return BY_NUMPY[array.dtype.name]
+
+
+def contiguous(array: NDArray[Any]) -> bool:
+    """Can the machine read an array where it lies: last axis contiguous, rows at one stride?"""
+    if array.flags.c_contiguous:
+        return True
+    return array.ndim == 2 and (array.shape[1] <= 1 or array.strides[1] == array.itemsize) and array.strides[0] > 0

@@ -1,0 +1,184 @@
+"""What `@pt.tile_kernel` makes of a function: a callable that compiles itself, and shows how."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pto.core.dtypes import TensorType
+from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UsageError, located
+from pto.core.target import BY_NAME, DEFAULT, Target
+from pto.ir.graph import Graph
+from pto.ir.levels import LEVELS
+from pto.isa.disasm import disassemble
+from pto.isa.program import Program
+from pto.lang.kernel import Source
+from pto.lang.trace import Argument
+from pto.passes.pipeline import Options, compile_graph
+from pto.runtime.arguments import as_array, contiguous, dtype_of
+from pto.runtime.variant import Variant
+
+Key = tuple[tuple[str, int], ...]  # element type and number of axes of each argument
+
+
+class Kernel:
+    """A tile kernel. Call it with arrays; or look at its graphs and its program.
+
+    The kernel is traced and compiled when it is first called with arguments of given element types and
+    numbers of axes; the program serves every extent for which what the trace relied on holds.
+    """
+
+    def __init__(self, function: FunctionType, *, target: Target = DEFAULT, options: Mapping[str, Any]) -> None:
+        self.source = Source(function)
+        self.target, self.options = target, dict(options)
+        self.variants: dict[Key, list[Variant]] = {}
+        self._lock = threading.Lock()
+        self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
+        self.__module__ = function.__module__
+
+    def __repr__(self) -> str:
+        return f"<tile kernel {self.__name__}({', '.join(self.source.parameters)})>"
+
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """Run on arrays. Results are new arrays; arguments that the kernel stores to change in place.
+
+        Raises:
+            PtoError: the arguments do not fit the kernel, or each other.
+        """
+        arrays = [as_array(v, n, None) for n, v in self._bind(values, named)] if named else self._arrays(values)
+        extents = [n for array in arrays for n in array.shape]
+        return self._variant(arrays, extents).run(arrays, extents)
+
+    def _arrays(self, values: Sequence[Any]) -> list[NDArray[Any]]:
+        names = self.source.parameters
+        if len(values) != len(names):
+            raise UsageError(f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), has {len(values)}",
+                             loc=Loc.of_user())
+        return [self._array(v, n) for v, n in zip(values, names, strict=True)]
+
+    def _array(self, value: Any, name: str) -> NDArray[Any]:
+        if type(value) is np.ndarray and value.flags.c_contiguous and value.dtype == np.float32:
+            return value
+        array = as_array(value, name, Loc.of_user())
+        return array if contiguous(array) else np.ascontiguousarray(array)
+
+    def _bind(self, values: Sequence[Any], named: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        names = self.source.parameters
+        given = dict(zip(names, values, strict=False)) | dict(named)
+        for name in named:
+            if name not in names:
+                raise UsageError(f"{self.__name__} has no argument {name}", loc=Loc.of_user())
+        for name in names:
+            if name not in given:
+                raise UsageError(f"{self.__name__} needs the argument {name}", loc=Loc.of_user())
+        return [(name, given[name]) for name in names]
+
+    # compiling
+
+    def _variant(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Variant:
+        key = tuple((a.dtype.name, a.ndim) for a in arrays)
+        for found in self.variants.get(key, ()):
+            if found.fits(extents):
+                return found
+        with located(Loc.of_user()):
+            arguments = tuple(self._argument(n, a) for n, a in zip(self.source.parameters, arrays, strict=True))
+            hints = self._hints(arguments, arrays)
+            return self._compile(key, arguments, hints)
+
+    def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int]) -> Variant:
+        traced = self.source.trace(arguments, hints, self.options)
+        tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
+        made = Variant(arguments, traced, compile_graph(traced.graph, Options(self.target, tiles)))
+        with self._lock:
+            self.variants.setdefault(key, []).append(made)
+        return made
+
+    def _argument(self, name: str, array: NDArray[Any]) -> Argument:
+        """The type of an argument: as annotated, else with a symbol for each axis."""
+        annotated = self.source.annotations.get(name)
+        dtype = dtype_of(array)
+        if annotated is None:
+            return Argument(name, TensorType(dtype, tuple(f"{name}{axis}" for axis in range(array.ndim))))
+        if annotated.dtype != dtype:
+            raise DTypeError(f"{name} is {dtype.title}; {self.__name__} takes {annotated.dtype.title}",
+                             hint=f"pass {name}.astype(numpy.{annotated.dtype.numpy})")
+        if annotated.rank != array.ndim:
+            raise ShapeError(f"{name} has {array.ndim} axes; {self.__name__} takes {annotated.rank}: "
+                             f"{' x '.join(map(str, annotated.dims))}")
+        return Argument(name, annotated)
+
+    def _hints(self, arguments: Sequence[Argument], arrays: Sequence[NDArray[Any]]) -> dict[str, int]:
+        """The extents of this call, by symbol; where annotations share a symbol, the extents must agree."""
+        hints: dict[str, int] = {}
+        first: dict[str, str] = {}
+        for argument, array in zip(arguments, arrays, strict=True):
+            for axis, (dim, size) in enumerate(zip(argument.type.dims, array.shape, strict=True)):
+                here = f"{argument.name}.shape[{axis}]"
+                want = hints.setdefault(dim, size) if isinstance(dim, str) else dim
+                if size == 0:
+                    raise ShapeError(f"{here} is 0; an argument has at least one element in each axis")
+                if want != size:
+                    said = f"{first[dim]} is {want}" if isinstance(dim, str) else f"it must be {dim}"
+                    raise ShapeError(f"{here} is {size}, but {said}", hint=f"both are {dim} in the annotations of "
+                                     f"{self.__name__}" if isinstance(dim, str) else "")
+                if isinstance(dim, str):
+                    first.setdefault(dim, here)
+        return hints
+
+    def compiled(self) -> Variant:
+        """The last compiled variant, or the one that the annotations describe.
+
+        Raises:
+            CaptureError: nothing was called yet, and an argument is not annotated.
+        """
+        for variants in reversed(self.variants.values()):
+            return variants[-1]
+        arguments = self.source.declared()
+        key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
+        return self._compile(key, arguments, {})
+
+    # looking inside
+
+    def graph(self, level: str = "tile") -> Graph:
+        """The graph of a level: ``tensor``, ``tile``, ``block`` or ``execution``; printable with `pto.text`."""
+        if level not in LEVELS:
+            raise UsageError(f"there is no level {level}", hint=f"levels are {', '.join(LEVELS)}", loc=Loc.of_user())
+        return self.compiled().compiled.graph(level)
+
+    def program(self) -> Program:
+        """The program."""
+        return self.compiled().program
+
+    def disasm(self) -> str:
+        """The program as assembly, with the source line beside each instruction."""
+        return disassemble(self.program())
+
+
+def tile_kernel(function: FunctionType | None = None, *, target: str | Target = DEFAULT, **options: Any) -> Any:
+    """Make a function a tile kernel.
+
+    Use it plain or with options: ``@pt.tile_kernel`` or ``@pt.tile_kernel(tile_m=128, tile_n=128, tile_k=32)``.
+    `tile_m`, `tile_n` and `tile_k` direct how whole-tensor expressions are cut; every option is a name that
+    the function may use. `target` is the machine: ``"AI_Accelerator_V1"``, ``"AI_Accelerator_V2"`` (default).
+
+    Raises:
+        UsageError: there is no such target, or what is decorated is no function.
+    """
+    if isinstance(target, str):
+        if target not in BY_NAME:
+            raise UsageError(f"there is no target {target}", loc=Loc.of_user(), hint=f"targets: {', '.join(BY_NAME)}")
+        target = BY_NAME[target]
+    for name, value in options.items():
+        if name.startswith("tile_") and (not isinstance(value, int) or value < 1):
+            raise UsageError(f"{name} is a positive integer, not {value!r}", loc=Loc.of_user())
+    if function is None:
+        chosen = target
+        return lambda f: tile_kernel(f, target=chosen, **options)
+    if not isinstance(function, FunctionType):
+        raise CaptureError(f"tile_kernel decorates a function, not a {type(function).__name__}", loc=Loc.of_user())
+    return Kernel(function, target=target, options=options)

@@ -1,0 +1,64 @@
+"""Numba's side of the machine: the object code of one function. Imported only when the cache has none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import njit, types
+from numba.core.compiler_lock import global_compiler_lock
+
+from pto.core.errors import CompilerBug
+from pto.sim import engine
+from pto.sim.kernels import cube, move, vector
+from pto.sim.kernels.registry import FUNCTIONS, Compiled
+
+SOURCES = (engine, cube, move, vector)  # imported for what they register
+I64 = ir.IntType(64)
+RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}  # in every process
+
+
+def entry_module(function: Compiled, entry: str) -> str:
+    """Optimised LLVM IR of a function, with a C entry point of that name."""
+    signature = types.void(*[types.int64] * 3)
+    compiled = njit(signature, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    [result] = compiled.overloads.values()
+    library = result.library.codegen.create_library(entry)
+    module = library.create_ir_module(entry)
+    wrapper = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 3), entry)
+    builder = ir.IRBuilder(wrapper.append_basic_block())
+    described, target = result.fndesc, result.target_context
+    callee = target.declare_function(module, described)
+    target.call_conv.call_function(builder, callee, described.restype, described.argtypes, list(wrapper.args))
+    builder.ret_void()
+    library.add_ir_module(module)
+    library.add_linking_library(result.library)
+    library.finalize()
+    return str(library.get_llvm_str())
+
+
+def hide_all_but(module: llvm.ModuleRef, entry: str, machine: llvm.TargetMachine) -> None:
+    """Make everything private except the entry, drop what it does not use, and refuse what is left undefined."""
+    for value in (*module.functions, *module.global_variables):
+        if value.name != entry and not value.is_declaration:
+            value.linkage = "internal"
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder: Any = llvm.create_pass_builder(machine, tuning)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, builder)
+    unknown = {
+        value.name for value in (*module.functions, *module.global_variables)
+        if value.is_declaration and not value.name.startswith("llvm.") and value.name not in RUNTIME
+    }
+    if unknown:
+        raise CompilerBug(f"{entry} needs {', '.join(sorted(unknown))} at run time")
+
+
+@global_compiler_lock  # type: ignore[untyped-decorator]
+def object_code(name: str, entry: str, machine: llvm.TargetMachine) -> bytes:
+    """Relocatable object code of the function that is registered under a name."""
+    module = llvm.parse_assembly(entry_module(FUNCTIONS[name], entry))
+    hide_all_but(module, entry, machine)
+    return bytes(machine.emit_object(module))

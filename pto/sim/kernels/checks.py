@@ -1,0 +1,121 @@
+"""Bounds checks of operands, in the order that `pto.sim.traps` states; each gives an address, or 0 and a trap."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from pto.sim.layout import (
+    ARENA, SLOT_BASE, SLOT_BYTES, SLOT_COLS, SLOT_PITCH, SLOT_ROWS, SLOT_WORDS, SPARE, STATUS, TENSOR_BASE,
+    TENSOR_COLS, TENSOR_ROWS, TENSOR_STRIDE, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, WORD, Status,
+)
+from pto.sim.traps import TrapKind
+from pto.sim.vec import inline, set_word, word
+
+ALIGN = 64
+SLOT = WORD * SLOT_WORDS
+TRAPPED = int(Status.TRAPPED)
+OUT_OF_BOUNDS, MISALIGNED, BAD_REGION = (
+    int(kind) for kind in (TrapKind.OUT_OF_BOUNDS, TrapKind.MISALIGNED, TrapKind.BAD_REGION)
+)
+
+
+@njit(nogil=True, error_model="numpy")
+def trap(ctx: int, kind: int, operand: int, value: int) -> int:
+    """Record why the program stops."""
+    set_word(ctx, STATUS, TRAPPED)
+    set_word(ctx, TRAP_KIND, kind)
+    set_word(ctx, TRAP_OPERAND, operand)
+    set_word(ctx, TRAP_VALUE, value)
+    return 0
+
+
+@inline
+def pitch(st: int, slot: int) -> int:
+    """Bytes from one row of a tile to the next, or from one panel to the next."""
+    return word(st + SLOT * slot, SLOT_PITCH)
+
+
+@inline
+def region(ctx: int, s: int, operand: int, i: int, j: int, rows: int, cols: int) -> int:
+    """1 where a region lies within a tile's capacity."""
+    height, width = word(s, SLOT_ROWS), word(s, SLOT_COLS)
+    if rows < 0 or rows > height:
+        return trap(ctx, BAD_REGION, operand, rows)
+    if cols < 0 or cols > width:
+        return trap(ctx, BAD_REGION, operand, cols)
+    if i < 0 or i > height - rows:
+        return trap(ctx, OUT_OF_BOUNDS, operand, i)
+    if j < 0 or j > width - cols:
+        return trap(ctx, OUT_OF_BOUNDS, operand, j)
+    return 1
+
+
+@inline
+def placed(ctx: int, s: int, operand: int, offset: int, extent: int) -> int:
+    """The address of a tile, where its offset is aligned and bytes up to `extent` lie within its declaration."""
+    if offset < 0:
+        return trap(ctx, OUT_OF_BOUNDS, operand, offset)
+    if offset % ALIGN:
+        return trap(ctx, MISALIGNED, operand, offset)
+    if offset > word(s, SLOT_BYTES) - extent:
+        return trap(ctx, OUT_OF_BOUNDS, operand, offset)
+    return word(ctx, ARENA) + word(s, SLOT_BASE) + offset
+
+
+@inline
+def part(ctx: int, ops: int, st: int, slot: int, operand: int, i: int, j: int, rows: int, cols: int) -> int:
+    """The address of row i, column j of a tile that lies in rows, for a region of rows x cols from there."""
+    s = st + SLOT * slot
+    if region(ctx, s, operand, i, j, rows, cols) == 0:
+        return 0
+    start = i * word(s, SLOT_PITCH) + 4 * j
+    extent = start + (rows - 1) * word(s, SLOT_PITCH) + 4 * cols if rows > 0 and cols > 0 else 0
+    address = placed(ctx, s, operand, word(ops, operand), extent)
+    return address + start if address else 0
+
+
+@inline
+def tile(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols: int) -> int:
+    """The address of a tile that lies in rows, for its first rows x cols elements."""
+    return part(ctx, ops, st, slot, operand, 0, 0, rows, cols)
+
+
+@inline
+def panels(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols: int) -> int:
+    """The address of a tile that lies in panels, for the first rows of the panels that hold `cols` columns."""
+    s = st + SLOT * slot
+    if region(ctx, s, operand, 0, 0, rows, cols) == 0:
+        return 0
+    extent = ((cols + 15) // 16 - 1) * word(s, SLOT_PITCH) + 64 * rows if rows > 0 and cols > 0 else 0
+    return placed(ctx, s, operand, word(ops, operand), extent)
+
+
+@inline
+def window(ctx: int, st: int, slot: int, operand: int, i: int, j: int, rows: int, cols: int) -> int:
+    """The address of row i, column j of a tensor, for a window of rows x cols from there."""
+    tensor = ctx + word(st + SLOT * slot, 0)
+    if rows < 0:
+        return trap(ctx, BAD_REGION, operand, rows)
+    if cols < 0:
+        return trap(ctx, BAD_REGION, operand, cols)
+    if i < 0 or rows > word(tensor, TENSOR_ROWS) - i:
+        return trap(ctx, OUT_OF_BOUNDS, operand, i)
+    if j < 0 or cols > word(tensor, TENSOR_COLS) - j:
+        return trap(ctx, OUT_OF_BOUNDS, operand, j)
+    return word(tensor, TENSOR_BASE) + i * word(tensor, TENSOR_STRIDE) + 4 * j
+
+
+@inline
+def stride(ctx: int, st: int, slot: int) -> int:
+    """Bytes from one row of a tensor to the next."""
+    return word(ctx + word(st + SLOT * slot, 0), TENSOR_STRIDE)
+
+
+@inline
+def detour(ctx: int, d: int, d_pitch: int, a: int, a_pitch: int, rows: int, a_bytes: int, d_bytes: int) -> int:
+    """Where to write: the spare memory if the destination covers part of a source in another shape, else d."""
+    if d == a and d_pitch == a_pitch:
+        return d
+    if a + (rows - 1) * a_pitch + a_bytes <= d or d + (rows - 1) * d_pitch + d_bytes <= a:
+        return d
+    return word(ctx, SPARE)

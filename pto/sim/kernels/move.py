@@ -1,0 +1,153 @@
+"""Moves of tiles."""
+
+from __future__ import annotations
+
+from pto.core.types import Layout
+from pto.isa.table import move
+from pto.sim.kernels.checks import detour, panels, part, pitch, stride, tile, window
+from pto.sim.kernels.copying import copy_row, copy_rows
+from pto.sim.kernels.registry import handler
+from pto.sim.vec import inline, load8, load_part, move1, store8, word
+
+ROW, COL, PANEL = Layout.ROW, Layout.COL, Layout.PANEL
+
+
+@inline
+def exchange(d: int, d_row: int, d_col: int, s: int, s_row: int, s_col: int, rows: int, cols: int) -> None:
+    """Copy a region element by element, between any two orders of elements."""
+    for j in range(cols):
+        to, at = d + j * d_col, s + j * s_col
+        for _ in range(rows):
+            move1(to, at)
+            to += d_row
+            at += s_row
+
+
+@inline
+def unpack(d: int, d_pitch: int, s: int, panel: int, rows: int, cols: int) -> None:
+    """Copy a region of panels to rows."""
+    for i in range(rows):
+        to, at, left = d + i * d_pitch, s + 64 * i, cols
+        while left >= 16:
+            store8(to, load8(at))
+            store8(to + 32, load8(at + 32))
+            to += 64
+            at += panel
+            left -= 16
+        copy_row(to, at, left)
+
+
+@handler(move.TLOAD, ROW)
+def tload(ctx: int, ops: int, st: int) -> None:
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = window(ctx, st, 1, 1, i, j, rows, cols)
+    if s != 0:
+        copy_rows(d, pitch(st, 0), s, stride(ctx, st, 1), rows, cols)
+
+
+@handler(move.TLOAD, COL)
+def tload_column(ctx: int, ops: int, st: int) -> None:
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = tile(ctx, ops, st, 0, 0, cols, rows)
+    if d == 0:
+        return
+    s = window(ctx, st, 1, 1, i, j, rows, cols)
+    if s != 0:
+        exchange(d, 4, pitch(st, 0), s, stride(ctx, st, 1), 4, rows, cols)
+
+
+@handler(move.TSTORE, ROW)
+def tstore(ctx: int, ops: int, st: int) -> None:
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = window(ctx, st, 0, 0, i, j, rows, cols)
+    if d == 0:
+        return
+    s = tile(ctx, ops, st, 1, 1, rows, cols)
+    if s != 0:
+        copy_rows(d, stride(ctx, st, 0), s, pitch(st, 1), rows, cols)
+
+
+@handler(move.TSTORE, COL)
+def tstore_column(ctx: int, ops: int, st: int) -> None:
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = window(ctx, st, 0, 0, i, j, rows, cols)
+    if d == 0:
+        return
+    s = tile(ctx, ops, st, 1, 1, cols, rows)
+    if s != 0:
+        exchange(d, stride(ctx, st, 0), 4, s, 4, pitch(st, 1), rows, cols)
+
+
+@handler(move.TSTORE, PANEL)
+def tstore_panels(ctx: int, ops: int, st: int) -> None:
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = window(ctx, st, 0, 0, i, j, rows, cols)
+    if d == 0:
+        return
+    s = panels(ctx, ops, st, 1, 1, rows, cols)
+    if s != 0:
+        unpack(d, stride(ctx, st, 0), s, pitch(st, 1), rows, cols)
+
+
+@handler(move.TEXTRACT, ROW, ROW)
+def textract(ctx: int, ops: int, st: int) -> None:
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = part(ctx, ops, st, 1, 1, i, j, rows, cols)
+    if s != 0:
+        copy_rows(d, pitch(st, 0), s, pitch(st, 1), rows, cols)
+
+
+@handler(move.TEXTRACT, PANEL, ROW)
+def textract_panels(ctx: int, ops: int, st: int) -> None:
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = panels(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = part(ctx, ops, st, 1, 1, i, j, rows, cols)
+    if s == 0:
+        return
+    panel, s_pitch = pitch(st, 0), pitch(st, 1)
+    for k in range(rows):
+        to, at, left = d + 64 * k, s + k * s_pitch, cols
+        while left >= 16:
+            store8(to, load8(at))
+            store8(to + 32, load8(at + 32))
+            to += panel
+            at += 64
+            left -= 16
+        if left > 0:
+            store8(to, load_part(at, left, 0.0))
+            store8(to + 32, load_part(at + 32, left - 8, 0.0))
+
+
+@handler(move.TMOV, ROW, ROW)
+def tmov(ctx: int, ops: int, st: int) -> None:
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = tile(ctx, ops, st, 1, 1, rows, cols)
+    if s == 0:
+        return
+    d_pitch, s_pitch = pitch(st, 0), pitch(st, 1)
+    to = detour(ctx, d, d_pitch, s, s_pitch, rows, 4 * cols, 4 * cols)
+    copy_rows(to, d_pitch, s, s_pitch, rows, cols)
+    if to != d:
+        copy_rows(d, d_pitch, to, d_pitch, rows, cols)
+
+
+@handler(move.TMOV, ROW, PANEL)
+def tmov_panels(ctx: int, ops: int, st: int) -> None:
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = panels(ctx, ops, st, 1, 1, rows, cols)
+    if s != 0:
+        unpack(d, pitch(st, 0), s, pitch(st, 1), rows, cols)

@@ -1,0 +1,234 @@
+"""From a program to the words that the engine runs. Whatever memory safety rests on is checked here."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pto.core.errors import Loc, ProgramError, TypeMismatch
+from pto.core.target import BY_NAME, Target
+from pto.core.types import PANEL_COLS, Layout, Space, TileType
+from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
+from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role
+from pto.isa.table import BY_OPCODE
+from pto.sim.layout import (
+    FLAGS, HANDLER_AT, MASK, OPCODE, OPERANDS_AT, RECORD_WORDS, SLOT_WORDS, STATIC_AT, TENSOR_WORDS, TENSORS_AT,
+    WEIGHT_AT, WORD, Code,
+)
+from pto.sim.names import handler_name, transposes
+
+PAGE = 4096
+INT64 = range(-(2**63), 2**63)
+# Fuel: one unit is about two nanoseconds. A tile instruction weighs what its capacities allow at most.
+SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
+PRODUCTS_A_UNIT, ELEMENTS_A_UNIT = 128, 32
+SLOW = {"texp": 8, "trowsum": 8}  # times the weight of a plain pass over the elements
+
+Words = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Where a core's memories lie in one block, with a gap after each."""
+
+    base: dict[Space, int]
+    spare: int
+    nbytes: int
+
+    @classmethod
+    def of(cls, target: Target) -> Arena:
+        base, at = {}, 0
+        for space, capacity in target.capacity:
+            base[space] = at
+            at += _pages(capacity) + PAGE
+        return cls(base, at, at + _pages(target.bytes_of(Space.UB)) + PAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A program as words: one row an instruction, and a last row that traps."""
+
+    code: Words
+    handlers: tuple[str | None, ...]  # the function of each instruction that has one
+    arena: Arena
+
+    def bind(self, address: dict[str, int]) -> None:
+        """Write the functions' addresses into the code."""
+        for row, name in zip(self.code, self.handlers, strict=False):
+            if name is not None:
+                row[HANDLER_AT] = address[name]
+
+
+def _pages(nbytes: int) -> int:
+    return -(-nbytes // PAGE) * PAGE
+
+
+def link(program: Program) -> Linked:
+    """Check and link a program.
+
+    Raises:
+        ProgramError: the program breaks a static rule.
+    """
+    if program.target not in BY_NAME:
+        raise ProgramError(f"no target is called {program.target!r}", hint=f"targets: {', '.join(sorted(BY_NAME))}")
+    target = BY_NAME[program.target]
+    for tile in program.tiles:
+        _check_tile(tile, target)
+    if len(program.parameters) > REGISTERS - 2:
+        raise ProgramError(f"{len(program.parameters)} parameters exceed the registers")
+    linker = _Linker(program, Arena.of(target))
+    code = np.zeros((len(program.code) + 1, RECORD_WORDS), np.int64)
+    names = tuple(linker.instruction(pc, inst, code[pc]) for pc, inst in enumerate(program.code))
+    code[-1, OPCODE] = Code.END
+    return Linked(code, names, linker.arena)
+
+
+def _check_tile(tile: TileDecl, target: Target) -> None:
+    """A declaration lies within its memory."""
+    kind, space = tile.type, tile.type.space
+    if space is None:
+        raise ProgramError(f"tile {tile.name} has no memory space")
+    if kind.rows < 1 or kind.cols < 1 or tile.slots < 1:
+        raise ProgramError(f"tile {tile.name} has no elements: {kind}, {tile.slots} slots")
+    if kind.layout is Layout.PANEL and kind.cols % PANEL_COLS:
+        raise ProgramError(f"tile {tile.name}: columns of a panel tile are a multiple of {PANEL_COLS}, not {kind.cols}")
+    if tile.address < 0 or tile.address % target.align:
+        raise ProgramError(f"tile {tile.name}: address {tile.address} is no multiple of {target.align}")
+    if tile.address + tile.nbytes > target.bytes_of(space):
+        raise ProgramError(
+            f"tile {tile.name} ends at byte {tile.address + tile.nbytes} of {space.value}, "
+            f"which has {target.bytes_of(space)}"
+        )
+
+
+class _Linker:
+    """Fills in the words of instructions, one at a time."""
+
+    def __init__(self, program: Program, arena: Arena) -> None:
+        self.program, self.arena = program, arena
+        self.pc = 0
+
+    def instruction(self, pc: int, inst: Inst, row: Words) -> str | None:
+        """Link one instruction; gives the name of its function, if it has one."""
+        self.pc, spec = pc, inst.spec
+        if BY_OPCODE.get(spec.opcode) != spec:
+            raise self.error(f"{spec.mnemonic} is no instruction of this machine")
+        if len(inst.args) != len(spec.operands):
+            raise self.error(f"{spec.mnemonic} takes {len(spec.operands)} operands, has {len(inst.args)}")
+        words = [self.operand(inst, i) for i in range(len(inst.args))]
+        if spec.is_scalar:
+            self.scalar(spec, words, row)
+            return None
+        return self.tile(inst, words, row)
+
+    def error(self, message: str) -> ProgramError:
+        """The refusal of the present instruction."""
+        loc: Loc | None = self.program.span(self.pc)
+        return ProgramError(f"pc {self.pc}: {message}", loc=loc)
+
+    def operand(self, inst: Inst, position: int) -> tuple[int, bool]:
+        """The word of an operand, and whether it names a register."""
+        arg, spec = inst.args[position], inst.spec.operands[position]
+        value: object = arg
+        if spec.kind is Kind.TILE:
+            if not isinstance(arg, TileRef) or not 0 <= arg.tile < len(self.program.tiles):
+                raise self.error(f"operand {spec.name} names no declared tile")
+            value = arg.offset
+        if spec.kind in (Kind.TILE, Kind.INDEX, Kind.SCALAR, Kind.DEST) and isinstance(value, Reg):
+            if not 0 <= value.number < REGISTERS:
+                raise self.error(f"operand {spec.name}: there is no register {value}")
+            return value.number, True
+        if spec.kind is Kind.SCALAR and isinstance(value, float | int):
+            return int.from_bytes(struct.pack("<d", value), "little", signed=True), False
+        if not isinstance(value, int) or value not in self._legal(spec.kind):
+            raise self.error(f"operand {spec.name} cannot be {value}")
+        return value, False
+
+    def _legal(self, kind: Kind) -> range:
+        """Immediates that an operand can be."""
+        limits = {
+            Kind.TENSOR: len(self.program.tensors), Kind.LABEL: len(self.program.code), Kind.PIPE: len(Pipe),
+            Kind.DEST: 0,
+        }
+        return range(limits[kind]) if kind in limits else INT64
+
+    def scalar(self, spec: Instr, words: list[tuple[int, bool]], row: Words) -> None:
+        """Sources first, then the register, label or pair of pipes."""
+        kinds = [operand.kind for operand in spec.operands]
+        sources = [word for word, kind in zip(words, kinds, strict=True) if kind is Kind.INDEX]
+        others = [word for (word, _), kind in zip(words, kinds, strict=True) if kind is not Kind.INDEX]
+        row[OPCODE], row[WEIGHT_AT] = spec.opcode, SCALAR_WEIGHT
+        for i, (value, register) in enumerate(sources):
+            row[OPERANDS_AT + i] = value
+            row[MASK] |= register << i
+        pair = others[0] * len(Pipe) + others[1] if Kind.PIPE in kinds else 0
+        row[OPERANDS_AT + 3] = pair if Kind.PIPE in kinds else (others or [0])[0]
+
+    def tile(self, inst: Inst, words: list[tuple[int, bool]], row: Words) -> str:
+        """Operand words, and for each tile and tensor what is known of it already."""
+        spec = inst.spec
+        types = self.program.memory_types(inst)
+        try:
+            spec.route(types)
+        except TypeMismatch as err:
+            raise self.error(err.message) from None
+        tiles = tuple(t for t in types if isinstance(t, TileType))
+        layouts = tuple(t.layout for t in tiles)
+        if transposes(spec, layouts):
+            rows, cols = spec.position("rows"), spec.position("cols")
+            words[rows], words[cols] = words[cols], words[rows]
+        row[OPCODE], row[WEIGHT_AT] = Code.TILE, _weight(spec, tiles)
+        for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
+            row[OPERANDS_AT + i] = value
+            row[MASK] |= register << i
+        at = STATIC_AT
+        for position in spec.memory:
+            known = tuple(self.static(inst, position))
+            row[at:at + len(known)] = known
+            at += SLOT_WORDS
+        return handler_name(spec, layouts)
+
+    def static(self, inst: Inst, position: int) -> Iterator[int]:
+        """The static words of a tile or tensor operand."""
+        arg, operand = inst.args[position], inst.spec.operands[position]
+        if not isinstance(arg, TileRef):
+            assert isinstance(arg, int)
+            if Role.OUT in operand.role and not self.program.tensors[arg].written:
+                raise self.error(f"tensor {self.program.tensors[arg].name} is not declared as written")
+            yield WORD * (TENSORS_AT + TENSOR_WORDS * arg)
+            return
+        tile = self.program.tiles[arg.tile]
+        kind, size = tile.type, tile.type.dtype.size
+        assert kind.space is not None
+        yield self.arena.base[kind.space] + tile.address
+        yield tile.nbytes
+        if kind.layout is Layout.PANEL:
+            yield from (kind.rows * PANEL_COLS * size, kind.rows, kind.cols)
+        elif kind.layout is Layout.COL:  # a tile in columns is its transpose in rows
+            yield from (kind.rows * size, kind.cols, kind.rows)
+        else:
+            yield from (kind.cols * size, kind.rows, kind.cols)
+
+
+def _weight(spec: Instr, tiles: tuple[TileType, ...]) -> int:
+    """Fuel for the largest region that an instruction can touch."""
+    if spec.mnemonic == "tmatmul":
+        c, a, _ = tiles
+        work = prod((c.rows, c.cols, a.cols)) // PRODUCTS_A_UNIT
+    else:
+        work = max(t.rows * t.cols for t in tiles) * SLOW.get(spec.mnemonic, 1) // ELEMENTS_A_UNIT
+    return min(TILE_WEIGHT + work, MOST_WEIGHT)
+
+
+def flags_set(words: Sequence[int]) -> Iterator[str]:
+    """Names of the flags that are set, given the words of all ordered pairs of pipes."""
+    for pair, bits in enumerate(words):
+        source, destination = divmod(pair, len(Pipe))
+        for number in range(FLAGS):
+            if bits >> number & 1:
+                yield f"{Pipe(source).name} to {Pipe(destination).name}, id {number}"

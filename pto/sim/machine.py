@@ -1,0 +1,275 @@
+"""The fast machine: a program on virtual cores, exact, checked on every access, at native speed."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pto.core.errors import DTypeError, FuelError, ProgramError, PtoError, ShapeError, UsageError
+from pto.isa.program import FIRST_PARAMETER, Arg, Program, Reg, TensorDecl, TileRef
+from pto.sim import jit
+from pto.sim.layout import (
+    ARENA, EXACT, FLAGS_AT, FUEL, PC, REGISTERS_AT, SCALARS, SPARE, STATUS, TENSOR_WORDS, TENSORS_AT,
+    TILES, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, WEIGHT_AT, Status,
+)
+from pto.sim.link import PAGE, Words, flags_set, link
+from pto.sim.names import ENGINE
+from pto.sim.traps import TrapKind, trap_error
+
+DEFAULT_FUEL = 1 << 42  # for each core: some hours
+SLICE = 1 << 22  # units that the engine may use before Python looks for Ctrl-C: about 10 ms
+RUNNING, HALTED, TRAPPED = int(Status.RUNNING), int(Status.HALTED), int(Status.TRAPPED)
+Context = memoryview  # of int64 words
+ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """Instructions that ran, on all cores together."""
+
+    scalar: int
+    tile: int
+
+
+class _Memory:
+    """A block of host memory that starts on a page."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.block = np.zeros(nbytes + PAGE, np.uint8)
+        self.address = -(-self.block.ctypes.data // PAGE) * PAGE
+
+
+_idle: dict[int, list[_Memory]] = {}  # arenas by size; what a program finds in one is undefined
+
+
+def _take(nbytes: int) -> _Memory:
+    pool = _idle.setdefault(nbytes, [])
+    try:
+        return pool.pop()
+    except IndexError:
+        return _Memory(nbytes)
+
+
+class _Frame:
+    """The contexts of one launch."""
+
+    def __init__(self, template: Words) -> None:
+        self.contexts = np.empty_like(template)
+        self.cores = [memoryview(row) for row in self.contexts]  # reads and writes plain ints, fast
+        self.addresses = [row.ctypes.data for row in self.contexts]
+
+
+class Machine:
+    """A linked program, ready to be launched, from several host threads too if need be."""
+
+    def __init__(self, program: Program, *, cores: int = 1, threads: int = 1, exact: bool = False) -> None:
+        if cores < 1 or threads < 1:
+            raise UsageError(f"a machine has at least one core and one thread, not {cores} and {threads}")
+        self.program, self.cores, self.threads, self.exact = program, cores, min(threads, cores), exact
+        self._linked = link(program)
+        names = {name for name in self._linked.handlers if name is not None}
+        address = jit.addresses(sorted(names | {ENGINE}))
+        self._linked.bind(address)
+        self._code = self._linked.code.ctypes.data
+        self._engine = ENTRY(address[ENGINE])
+        self._template = self._blank()
+        self._frames: list[_Frame] = []
+        self._views = [_View(decl, program) for decl in program.tensors]
+
+    def run(self, tensors: Sequence[NDArray[Any]], parameters: Sequence[int], *, fuel: int | None = None) -> RunStats:
+        """Run the program on every core.
+
+        Args:
+            tensors: an array for each tensor of the program; those it writes are changed in place.
+            parameters: a value for each parameter of the program.
+            fuel: units of work for each core.
+
+        Raises:
+            TrapError: an instruction was refused.
+            FuelError: a core did not finish within its fuel.
+            UsageError, ShapeError, DTypeError: the arguments are not what the program takes.
+        """
+        values = self._parameters(parameters)
+        if len(tensors) != len(self._views):
+            raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
+        words = [word for view, array in zip(self._views, tensors, strict=True) for word in view.words(array, values)]
+        try:
+            frame = self._frames.pop()
+        except IndexError:
+            frame = _Frame(self._template)
+        memories = [_take(self._linked.arena.nbytes) for _ in range(self.threads)]
+        try:
+            self._fill(frame, memories, values, words)
+            _Launch(self, frame, DEFAULT_FUEL if fuel is None else fuel).run()
+            counts = frame.contexts[:, SCALARS:TILES + 1].tolist()
+        finally:
+            self._frames.append(frame)
+            _idle[self._linked.arena.nbytes].extend(memories)
+        return RunStats(sum(row[0] for row in counts), sum(row[1] for row in counts))
+
+    def _blank(self) -> Words:
+        """Contexts as they are at the start of every launch."""
+        template = np.zeros((self.cores, TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)), np.int64)
+        template[:, EXACT] = self.exact
+        template[:, REGISTERS_AT] = np.arange(self.cores)
+        template[:, REGISTERS_AT + 1] = self.cores
+        return template
+
+    def _parameters(self, parameters: Sequence[int]) -> list[int]:
+        declared = self.program.parameters
+        if len(parameters) != len(declared):
+            raise UsageError(f"{self.program.name} takes {len(declared)} parameters, has {len(parameters)}")
+        values = [int(value) for value in parameters]
+        for value, row in zip(values, declared, strict=True):
+            if not row.low <= value <= row.high:
+                raise UsageError(f"{self.program.name}: {row.low} <= {row.name} <= {row.high} is violated by {value}")
+        return values
+
+    def _fill(self, frame: _Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
+        contexts = frame.contexts
+        contexts[:] = self._template
+        for first, memory in enumerate(memories):
+            contexts[first::self.threads, ARENA] = memory.address
+            contexts[first::self.threads, SPARE] = memory.address + self._linked.arena.spare
+        start = REGISTERS_AT + FIRST_PARAMETER
+        if values:
+            contexts[:, start:start + len(values)] = values
+        if words:
+            contexts[:, TENSORS_AT:] = words
+
+
+class _View:
+    """How an array becomes the rows and columns of a declared tensor."""
+
+    def __init__(self, decl: TensorDecl, program: Program) -> None:
+        names = [row.name for row in program.parameters]
+        for dim in decl.dims:
+            if isinstance(dim, str) and dim not in names:
+                raise ProgramError(f"tensor {decl.name}: {dim} is no parameter of {program.name}")
+        self.decl, self.dtype = decl, np.dtype(decl.dtype.numpy)
+        self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
+
+    def words(self, array: NDArray[Any], values: list[int]) -> tuple[int, int, int, int]:
+        """Address, rows, columns and row stride in bytes of an array that fits the declaration."""
+        decl = self.decl
+        if not isinstance(array, np.ndarray):
+            raise UsageError(f"tensor {decl.name} is a {type(array).__name__}, not an array")
+        if array.dtype != self.dtype:
+            raise DTypeError(f"tensor {decl.name} is {array.dtype}, not {self.dtype}")
+        shape = array.shape
+        want = tuple([values[dim] if dim >= 0 else -1 - dim for dim in self.dims])
+        if shape != want:
+            raise ShapeError(f"tensor {decl.name} has shape {shape}, not {want}")
+        if decl.written and not array.flags.writeable:
+            raise UsageError(f"tensor {decl.name} is read-only, and the program writes to it")
+        return array.ctypes.data, *self._extents(array)
+
+    def _extents(self, array: NDArray[Any]) -> tuple[int, int, int]:
+        shape, strides, size = array.shape, array.strides, self.dtype.itemsize
+        if len(shape) == 2 and (strides[1] == size or shape[1] <= 1):
+            return shape[0], shape[1], strides[0]
+        if len(shape) == 1 and (strides[0] == size or shape[0] <= 1):
+            return 1, shape[0], size
+        if not array.flags.c_contiguous:
+            raise UsageError(
+                f"tensor {self.decl.name} has strides {strides}; its elements must be contiguous",
+                hint="pass numpy.ascontiguousarray(x)",
+            )
+        last = shape[-1] if shape else 1
+        return prod(shape[:-1]), last, last * size
+
+
+class _Launch:
+    """One run of all cores."""
+
+    def __init__(self, machine: Machine, frame: _Frame, fuel: int) -> None:
+        self.machine, self.frame, self.fuel = machine, frame, fuel
+        self.errors: dict[int, Exception] = {}
+        self.stopped = False
+
+    def run(self) -> None:
+        """Run all cores; the error of the lowest core is the one that is raised, whatever the threads did."""
+        threads = [threading.Thread(target=self.share, args=(i,)) for i in range(1, self.machine.threads)]
+        for thread in threads:
+            thread.start()
+        try:
+            self.share(0)
+        except BaseException:
+            self.stopped = True
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        if self.errors:
+            raise self.errors[min(self.errors)]
+
+    def share(self, thread: int) -> None:
+        """Run the cores of one host thread, in order, until one fails; a lower core's failure ends it too."""
+        for core in range(thread, self.machine.cores, self.machine.threads):
+            try:
+                self.core(core)
+            except Exception as err:
+                self.errors[core] = err
+            if self.errors and min(tuple(self.errors)) <= core:
+                return
+
+    def core(self, core: int) -> None:
+        """Run one core to its end."""
+        machine, context, address = self.machine, self.frame.cores[core], self.frame.addresses[core]
+        fuel = self.fuel
+        while not self.stopped:
+            given = min(fuel, SLICE)
+            context[FUEL] = given
+            machine._engine(address, machine._code, 0)
+            status = context[STATUS]
+            if status == HALTED:
+                return
+            if status == TRAPPED:
+                raise trapped(machine.program, core, context)
+            pc = context[PC]
+            fuel -= given - context[FUEL]
+            if machine._linked.code[pc, WEIGHT_AT] > fuel:
+                raise FuelError(
+                    f"{machine.program.name}: core {core} did not finish within {self.fuel} units of fuel; "
+                    f"it stopped before pc {pc}", loc=machine.program.span(pc),
+                )
+            context[STATUS] = RUNNING
+
+
+def trapped(program: Program, core: int, context: Context) -> PtoError:
+    """The error for a context that trapped."""
+    kind, pc = TrapKind(context[TRAP_KIND]), context[PC]
+    operand, value = context[TRAP_OPERAND], context[TRAP_VALUE]
+    if kind is TrapKind.FLAG_LEFT_SET:
+        flags = ", ".join(flags_set(context[FLAGS_AT:REGISTERS_AT]))
+        return trap_error(program, kind, pc, core, detail=flags)
+    if kind is TrapKind.BAD_REGION:
+        value = first_bad_extent(program, pc, operand, context)
+    return trap_error(program, kind, pc, core, operand, value)
+
+
+def first_bad_extent(program: Program, pc: int, operand: int, context: Context) -> int:
+    """The extent that a region is refused for: rows before columns, also where the kernel has them exchanged."""
+    inst = program.code[pc]
+    spec, arg = inst.spec.operands[operand], inst.args[operand]
+    rows, cols = (
+        side if isinstance(side, int) else resolved(inst.args[inst.spec.position(side)], context)
+        for side in (spec.rows, spec.cols)
+    )
+    most = program.tiles[arg.tile].type.rows if isinstance(arg, TileRef) else rows
+    return cols if 0 <= rows <= most else rows
+
+
+def resolved(arg: Arg, context: Context) -> int:
+    """The value of an integer operand."""
+    if isinstance(arg, Reg):
+        return context[REGISTERS_AT + arg.number]
+    assert isinstance(arg, int)
+    return arg

@@ -1,0 +1,98 @@
+"""Why a machine stops a program: the kinds of trap, their codes, and the error that a user reads.
+
+Every operand of every instruction is checked before the instruction has any effect; the first
+failure in this order is the one reported, the same on all machines:
+
+1. operands in the row's order; for a tile or tensor operand
+   a. rows, then columns of the region: `BAD_REGION` where negative or, for a tile, above its capacity;
+   b. first row, then first column, where the operand has them: `OUT_OF_BOUNDS` where negative or where
+      the region would pass the capacity of the tile or the extent of the tensor;
+   c. a tile's byte offset: `OUT_OF_BOUNDS` where negative, `MISALIGNED` where no multiple of the
+      target's alignment, `OUT_OF_BOUNDS` where the region, from its offset to its last byte, would pass
+      the end of the declaration (an empty region has no bytes, but its offset must lie within);
+2. a flag's id: `BAD_FLAG`; then its state.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from pto.core.errors import Loc, TrapError
+from pto.isa.program import Inst, Program, Reg, TileRef
+from pto.isa.spec import Kind, Pipe
+
+
+class TrapKind(IntEnum):
+    """What went wrong; the value is the code that the fast machine returns."""
+
+    OUT_OF_BOUNDS = 1
+    MISALIGNED = 2
+    BAD_REGION = 3
+    BAD_FLAG = 4
+    FLAG_SET_TWICE = 5
+    FLAG_NOT_SET = 6
+    FLAG_LEFT_SET = 7
+    DIVIDE_BY_ZERO = 8
+    BAD_PC = 9
+    DEADLOCK = 10
+
+
+REASONS = {
+    TrapKind.OUT_OF_BOUNDS: "access out of bounds",
+    TrapKind.MISALIGNED: "offset is not aligned",
+    TrapKind.BAD_REGION: "region is negative or larger than the tile",
+    TrapKind.BAD_FLAG: "no such flag id",
+    TrapKind.FLAG_SET_TWICE: "flag is already set",
+    TrapKind.FLAG_NOT_SET: "wait for a flag that is not set",
+    TrapKind.FLAG_LEFT_SET: "flag is still set at halt",
+    TrapKind.DIVIDE_BY_ZERO: "division by zero",
+    TrapKind.BAD_PC: "no instruction there",
+    TrapKind.DEADLOCK: "deadlock",
+}
+
+
+class MachineTrap(TrapError):
+    """A trap with its facts.
+
+    Attributes:
+        kind: what went wrong.
+        pc: index of the instruction.
+        core: number of the core.
+    """
+
+    def __init__(self, message: str, kind: TrapKind, pc: int, core: int, loc: Loc | None) -> None:
+        super().__init__(message, loc=loc)
+        self.kind, self.pc, self.core = kind, pc, core
+
+
+def trap_error(program: Program, kind: TrapKind | int, pc: int, core: int, operand: int = -1,
+               value: int | None = None, detail: str = "") -> MachineTrap:
+    """The error for a trap: `operand` is an index into the row's operands, or -1; `value` is what is wrong."""
+    kind = TrapKind(kind)
+    words = [REASONS[kind]]
+    if 0 <= pc < len(program.code):
+        inst = program.code[pc]
+        words.append(_operand(program, inst, operand, value))
+        words.append(f"{inst.spec.mnemonic} at pc {pc}, pipe {program.pipe(inst).name}, core {core}")
+    else:
+        words.append(f"pc {pc}, core {core}")
+    message = ": ".join(filter(None, (*words, detail)))
+    return MachineTrap(message, kind, pc, core, program.span(pc) if pc >= 0 else None)
+
+
+def _operand(program: Program, inst: Inst, operand: int, value: int | None) -> str:
+    """The operand in words, with the value that is wrong."""
+    shown = "" if value is None else f"value {value}"
+    if not 0 <= operand < len(inst.args):
+        return shown
+    arg, spec = inst.args[operand], inst.spec.operands[operand]
+    if isinstance(arg, TileRef):
+        decl = program.tiles[arg.tile]
+        name = f"{spec.name} = tile {decl.name} ({decl.type}, {decl.slots} slots)"
+    elif spec.kind is Kind.TENSOR and isinstance(arg, int):
+        name = f"{spec.name} = tensor {program.tensors[arg].name}"
+    elif spec.kind is Kind.PIPE and isinstance(arg, int):
+        name = f"{spec.name} = {Pipe(arg).name}"
+    else:
+        name = f"{spec.name} = {arg}" if isinstance(arg, Reg) else spec.name
+    return ", ".join(filter(None, (name, shown)))

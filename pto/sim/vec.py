@@ -1,0 +1,382 @@
+"""Vectors of eight f32 lanes and raw memory, as functions that Numba can compile.
+
+Each function here emits LLVM IR that every target accepts; LLVM splits or merges vectors to what the
+host has. Eight lanes are part of the meaning of fast mode, so results do not depend on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+from pto.core.types import PANEL_COLS
+from pto.isa import exact_math
+
+LANES = 8
+I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
+F32X8, F64X8, I32X8, I64X8 = (ir.VectorType(element, LANES) for element in (F32, F64, I32, I64))
+F32X16 = ir.VectorType(F32, PANEL_COLS)
+Emit = Callable[..., ir.Value | None]
+
+
+class VectorType(types.Type):  # type: ignore[misc]
+    """The type of eight f32 lanes."""
+
+
+class BlockType(types.Type):  # type: ignore[misc]
+    """The type of a register block: some rows of sixteen f32 accumulators."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        super().__init__(name=f"block{rows}x16")
+
+
+@register_model(VectorType)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """A vector is one LLVM vector."""
+
+    def __init__(self, manager: Any, kind: VectorType) -> None:
+        super().__init__(manager, kind, F32X8)
+
+
+@register_model(BlockType)
+class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
+    """A block is an LLVM array of vectors, which LLVM takes apart into registers."""
+
+    def __init__(self, manager: Any, kind: BlockType) -> None:
+        super().__init__(manager, kind, ir.ArrayType(F32X16, kind.rows))
+
+
+VECTOR = VectorType(name="f32x8")
+INT, FLOAT, VOID = types.int64, types.float32, types.void
+inline = njit(nogil=True, error_model="numpy", forceinline=True)
+
+
+def emits(result: Any, *arguments: Any) -> Callable[[Emit], Any]:
+    """Make a function of compiled code from one that emits its IR."""
+    names = ["context", *(f"x{i}" for i in range(len(arguments)))]
+    shape = Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in names])
+
+    def wrap(emit: Emit) -> Any:
+        def typing(_context: Any, *_given: Any) -> Any:
+            def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Sequence[ir.Value]) -> Any:
+                made = emit(builder, *values)
+                return context.get_dummy_value() if made is None else made
+            return result(*arguments), generate
+        typing.__name__ = emit.__name__
+        typing.__signature__ = shape  # type: ignore[attr-defined]
+        return intrinsic(typing)
+    return wrap
+
+
+def all_lanes(value: float, kind: ir.VectorType = F32X8) -> ir.Constant:
+    """A constant with the same value in every lane."""
+    return ir.Constant(kind, [value] * LANES)
+
+
+def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
+    """Call an LLVM intrinsic whose result and arguments have one type."""
+    kind = values[0].type
+    suffix = f"v{kind.count}f{64 if kind.element == F64 else 32}"
+    signature = ir.FunctionType(kind, [kind] * len(values))
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}.{suffix}"), values)
+
+
+def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    """An address as a pointer."""
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def load(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    """An unaligned load."""
+    value = builder.load(pointer(builder, address, kind))
+    value.align = 1
+    return value
+
+
+def store(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """An unaligned store."""
+    builder.store(value, pointer(builder, address, value.type)).align = 1
+
+
+def broadcast(builder: ir.IRBuilder, value: ir.Value, kind: ir.VectorType = F32X8) -> ir.Value:
+    """The same value in every lane."""
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, value, I32(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
+
+
+def nan_of(builder: ir.IRBuilder, kind: ir.Type) -> ir.Value:
+    """The canonical NaN, in every lane of a vector."""
+    bits = I32(0x7FC00000)
+    if isinstance(kind, ir.VectorType):
+        bits = ir.Constant(ir.VectorType(I32, kind.count), [0x7FC00000] * kind.count)
+    return builder.bitcast(bits, kind)
+
+
+def canonical(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """NaN becomes the canonical NaN; the rest stays."""
+    return builder.select(builder.fcmp_unordered("uno", value, value), nan_of(builder, value.type), value)
+
+
+# Words and scalars ------------------------------------------------------------------------------
+
+@emits(INT, INT, INT)
+def word(b: ir.IRBuilder, base: ir.Value, number: ir.Value) -> ir.Value:
+    return load(b, b.add(base, b.shl(number, I64(3))), I64)
+
+
+@emits(VOID, INT, INT, INT)
+def set_word(b: ir.IRBuilder, base: ir.Value, number: ir.Value, value: ir.Value) -> None:
+    store(b, b.add(base, b.shl(number, I64(3))), value)
+
+
+@emits(FLOAT, INT)
+def load1(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return load(b, address, F32)
+
+
+@emits(VOID, INT, FLOAT)
+def store1(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    store(b, address, value)
+
+
+@emits(VOID, INT, INT)
+def move1(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
+    store(b, to, load(b, address, I32))
+
+
+@emits(FLOAT, FLOAT)
+def canonical1(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    return canonical(b, value)
+
+
+@emits(FLOAT, INT)
+def number(b: ir.IRBuilder, bits: ir.Value) -> ir.Value:
+    """The f32 nearest to a float64 given by its bits."""
+    return b.fptrunc(b.bitcast(bits, F64), F32)
+
+
+@emits(VOID, INT, INT, INT, INT)
+def call_handler(b: ir.IRBuilder, address: ir.Value, *arguments: ir.Value) -> None:
+    b.call(pointer(b, address, ir.FunctionType(ir.VoidType(), [I64] * 3)), arguments)
+
+
+def wrapping(operation: str) -> Any:
+    """Integer arithmetic modulo 2**64; Numba's own leaves overflow undefined."""
+    def emit(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+        return getattr(b, operation)(x, y)
+    return emits(INT, INT, INT)(emit)
+
+
+add_wrap, sub_wrap, mul_wrap = (wrapping(name) for name in ("add", "sub", "mul"))
+truncated_div, truncated_rem = wrapping("sdiv"), wrapping("srem")
+
+
+# Vectors ----------------------------------------------------------------------------------------
+
+@emits(VECTOR, INT)
+def load8(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return load(b, address, F32X8)
+
+
+@emits(VOID, INT, VECTOR)
+def store8(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    store(b, address, value)
+
+
+@emits(VECTOR, FLOAT)
+def splat8(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    return broadcast(b, value)
+
+
+def first_lanes(b: ir.IRBuilder, count: ir.Value) -> ir.Value:
+    """A mask of the first lanes."""
+    lanes = ir.Constant(I32X8, list(range(LANES)))
+    return b.icmp_signed("<", lanes, broadcast(b, b.trunc(count, I32), I32X8))
+
+
+@emits(VECTOR, INT, INT, FLOAT)
+def load_part(b: ir.IRBuilder, address: ir.Value, count: ir.Value, rest: ir.Value) -> ir.Value:
+    """The first lanes from memory, the others `rest`; memory of the others is not touched."""
+    at = pointer(b, address, F32X8)
+    kind = ir.FunctionType(F32X8, [at.type, I32, ir.VectorType(ir.IntType(1), LANES), F32X8])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.masked.load.v8f32.p0")
+    return b.call(function, [at, I32(1), first_lanes(b, count), broadcast(b, rest)])
+
+
+@emits(VOID, INT, INT, VECTOR)
+def store_part(b: ir.IRBuilder, address: ir.Value, count: ir.Value, value: ir.Value) -> None:
+    """Store the first lanes; memory of the others is not touched."""
+    at = pointer(b, address, F32X8)
+    kind = ir.FunctionType(ir.VoidType(), [F32X8, at.type, I32, ir.VectorType(ir.IntType(1), LANES)])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.masked.store.v8f32.p0")
+    b.call(function, [value, at, I32(1), first_lanes(b, count)])
+
+
+def arithmetic(operation: str) -> Any:
+    """Lanewise arithmetic whose NaNs are canonical."""
+    def emit(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+        return canonical(b, getattr(b, operation)(x, y))
+    return emits(VECTOR, VECTOR, VECTOR)(emit)
+
+
+add8, sub8, mul8, div8 = (arithmetic(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+
+
+@emits(VECTOR, VECTOR, VECTOR)
+def plain_add8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return b.fadd(x, y)
+
+
+def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """The larger; a NaN loses to a number, -0 to +0."""
+    bits = ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32
+    larger = b.select(b.or_(b.fcmp_ordered(">", x, y), b.fcmp_unordered("uno", y, y)), x, y)
+    both = b.bitcast(b.and_(b.bitcast(x, bits), b.bitcast(y, bits)), x.type)
+    return canonical(b, b.select(b.fcmp_ordered("==", x, y), both, larger))
+
+
+max8 = emits(VECTOR, VECTOR, VECTOR)(maximum)
+
+
+@emits(VECTOR, VECTOR, VECTOR)
+def greater8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x where it is above y, else y: one instruction, and right but for NaN and signed zeros."""
+    return b.select(b.fcmp_ordered(">", x, y), x, y)
+
+
+@emits(VECTOR, VECTOR)
+def relu8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    zero = all_lanes(0.0)
+    return b.select(b.fcmp_ordered(">", x, zero), x, zero)
+
+
+def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
+    """Lanes combined in one fixed tree."""
+    count = LANES
+    while count > 1:
+        count //= 2
+        undefined = ir.Constant(x.type, ir.Undefined)
+        low, high = (
+            b.shuffle_vector(x, undefined, ir.Constant(ir.VectorType(I32, count), list(range(at, at + count))))
+            for at in (0, count)
+        )
+        x = combine(low, high)
+    return b.extract_element(x, I32(0))
+
+
+@emits(FLOAT, VECTOR)
+def sum_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    return tree(b, x, b.fadd)
+
+
+@emits(FLOAT, VECTOR)
+def maximum_lane(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    return tree(b, x, lambda low, high: maximum(b, low, high))
+
+
+@emits(FLOAT, VECTOR)
+def greatest_lane(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    return tree(b, x, lambda low, high: b.select(b.fcmp_ordered(">", low, high), low, high))
+
+
+# The exponential --------------------------------------------------------------------------------
+
+def clamp(b: ir.IRBuilder, x: ir.Value, low: float, high: float) -> ir.Value:
+    """x between two bounds; NaN gives the lower."""
+    x = b.select(b.fcmp_ordered(">", x, all_lanes(low, x.type)), x, all_lanes(low, x.type))
+    return b.select(b.fcmp_ordered("<", x, all_lanes(high, x.type)), x, all_lanes(high, x.type))
+
+
+def nan_through(b: ir.IRBuilder, x: ir.Value, value: ir.Value) -> ir.Value:
+    """The canonical NaN where x is NaN."""
+    return b.select(b.fcmp_unordered("uno", x, x), nan_of(b, F32X8), value)
+
+
+@emits(VECTOR, VECTOR)
+def exp8_exact(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The steps of `pto.isa.exact_math`; out of range, the nearest bound has the same result."""
+    c = lambda value: all_lanes(value, F64X8)  # noqa: E731
+    wide = clamp(b, b.fpext(x, F64X8), exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST)
+    rounder = c(exact_math.ROUNDER)
+    n = b.fsub(b.fadd(b.fmul(wide, c(exact_math.LOG2_E)), rounder), rounder)
+    r = b.fsub(wide, b.fmul(n, c(exact_math.LN2_HIGH)))
+    r = b.fsub(r, b.fmul(n, c(exact_math.LN2_LOW)))
+    p = c(exact_math.EXP_COEFFICIENTS[0])
+    for coefficient in exact_math.EXP_COEFFICIENTS[1:]:
+        p = b.fadd(b.fmul(p, r), c(coefficient))
+    exponent = b.add(b.sext(b.fptosi(n, I32X8), I64X8), all_lanes(1023, I64X8))
+    power = b.bitcast(b.shl(exponent, all_lanes(52, I64X8)), F64X8)
+    return nan_through(b, x, b.fptrunc(b.fmul(p, power), F32X8))
+
+
+# Minimax polynomial of (exp(r) - 1 - r) / r**2 on |r| <= ln 2 / 2 in f32 (Cephes), highest degree first.
+FAST_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+FAST_LN2 = (0.693359375, -2.12194440e-4)
+FAST_ROUNDER = 1.5 * 2.0**23
+
+
+def f32_constant(value: float) -> ir.Constant:
+    """A constant vector, rounded to f32 first, as LLVM's text wants it."""
+    return all_lanes(exact_math.round_f32(value))
+
+
+@emits(VECTOR, VECTOR)
+def exp8_fast(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Eight lanes in f32, within one ulp of the exact mode."""
+    c = f32_constant
+    bounded = clamp(b, x, exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST)
+    n = b.fsub(b.fadd(b.fmul(bounded, c(exact_math.LOG2_E)), c(FAST_ROUNDER)), c(FAST_ROUNDER))
+    r = call(b, "fma", n, c(-FAST_LN2[0]), bounded)
+    r = call(b, "fma", n, c(-FAST_LN2[1]), r)
+    p = c(FAST_EXP[0])
+    for coefficient in FAST_EXP[1:]:
+        p = call(b, "fma", p, r, c(coefficient))
+    p = b.fadd(call(b, "fma", p, b.fmul(r, r), r), c(1.0))
+    exponent = b.fptosi(n, I32X8)
+    half = b.ashr(exponent, all_lanes(1, I32X8))
+    for part in (half, b.sub(exponent, half)):  # in two steps, so that subnormal results round once
+        bits = b.shl(b.add(part, all_lanes(127, I32X8)), all_lanes(23, I32X8))
+        p = b.fmul(p, b.bitcast(bits, F32X8))
+    return nan_through(b, x, p)
+
+
+# Register blocks of the matrix product ----------------------------------------------------------
+
+class Block:
+    """The operations of a register block of some rows x 16."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, kind = rows, BlockType(rows)
+        self.zero = emits(kind)(self._zero)
+        self.load = emits(kind, INT)(self._load)
+        self.store = emits(VOID, INT, kind)(self._store)
+        self.step = emits(kind, kind, INT, INT, INT)(self._step)
+
+    def _zero(self, b: ir.IRBuilder) -> ir.Value:
+        return ir.Constant(ir.ArrayType(F32X16, self.rows), None)
+
+    def _load(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+        block = ir.Constant(ir.ArrayType(F32X16, self.rows), ir.Undefined)
+        for row in range(self.rows):
+            block = b.insert_value(block, load(b, b.add(address, I64(64 * row)), F32X16), row)
+        return block
+
+    def _store(self, b: ir.IRBuilder, address: ir.Value, block: ir.Value) -> None:
+        for row in range(self.rows):
+            store(b, b.add(address, I64(64 * row)), canonical(b, b.extract_value(block, row)))
+
+    def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value) -> ir.Value:
+        """Add the product of one column of a and one row of a panel of b."""
+        panel = load(b, right, F32X16)
+        for row in range(self.rows):
+            factor = broadcast(b, load(b, b.add(a, b.mul(pitch, I64(row))), F32), F32X16)
+            block = b.insert_value(block, call(b, "fma", factor, panel, b.extract_value(block, row)), row)
+        return block
