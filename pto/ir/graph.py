@@ -95,7 +95,8 @@ class Graph:
     def __init__(self, outer: Graph | None = None, *, name: str = "", level: str = "",
                  symbols: tuple[Symbol, ...] = (), buffers: tuple[Buffer, ...] = ()) -> None:
         self.nx = nx.MultiDiGraph()
-        self.outer, self.depth = outer, outer.depth + 1 if outer else 0
+        self.outer = outer
+        self.depth: int = outer.depth + 1 if outer else 0
         self.name, self.level, self.symbols, self.buffers = name, level, symbols, buffers
         self.params: list[int] = []
         self.outputs: tuple[int, ...] = ()
@@ -201,14 +202,13 @@ class Graph:
         if not isinstance(total, Val) or total.node.op is not INDEX_OPS["add"]:
             return None
         left, right = total.node.inputs
-        if base == Val(total.graph, left) or total.graph.captured.get(base, -1) == left:  # type: ignore[call-overload]
-            return total.graph.constant(right)
-        return None
+        same = base == Val(total.graph, left) or (isinstance(base, Val) and total.graph.captured.get(base) == left)
+        return total.graph.constant(right) if same else None
 
-    def loop(self, low: Val | int, high: Val | int, step: Val | int, inits: Sequence[Val],
+    def loop(self, bounds: Sequence[Val | int], inits: Sequence[Val],
              body: Callable[[Graph, Val, list[Val]], Sequence[Val | int]],
              locs: Sequence[Loc] = (), **attrs: Any) -> list[Val]:
-        """``for counter in low .. high by step: carried = body(graph, counter, carried)``.
+        """``for counter in low .. high by step: carried = body(graph, counter, carried)``; bounds are all three.
 
         Returns the last carried values. The loop node is made after its body, with what the body
         captured as its last operands.
@@ -220,7 +220,7 @@ class Graph:
         inner.outputs = tuple(inner.use(v) for v in results)
         if len(inner.outputs) != len(inits):
             raise CompilerBug("a loop's body must yield as many values as it carries")
-        node = self.op(FOR, low, high, step, *inits, *inner.captured, locs=locs, body=inner, **attrs)
+        node = self.op(FOR, *bounds, *inits, *inner.captured, locs=locs, body=inner, **attrs)
         return [self.op(GET, node, type=v.type, index=i) for i, v in enumerate(inits)]
 
 

@@ -92,7 +92,7 @@ def like(value: Type, dims: tuple[int | str, ...]) -> Type:
         return TensorType(value.dtype, dims)
     assert isinstance(value, TileType)
     rows, cols = dims
-    return replace(value, rows=rows, cols=cols)
+    return replace(value, rows=int(rows), cols=int(cols))
 
 
 def dtype_of(value: Type) -> Any:

@@ -125,8 +125,8 @@ class Reader:
         results, counter, low, high, step, carry, *rest = tree.children
         attrs = dict(self.attribute(t) for t in rest if isinstance(t, Tree) and t.data == "attribute")
         pairs = carry.children if isinstance(carry, Tree) else []
-        inits = [self.value(o, env) for o in pairs[1::2]]
-        inits = [v if isinstance(v, Val) else Val(graph, graph.use(v)) for v in inits]
+        values = [self.value(o, env) for o in pairs[1::2]]
+        inits = [v if isinstance(v, Val) else Val(graph, graph.use(v)) for v in values]
         block = next(t for t in rest if isinstance(t, Tree) and t.data == "block")
         spans = next((t for t in rest if isinstance(t, Token)), None)
 
@@ -136,11 +136,11 @@ class Reader:
             return [Val(inner, k) for k in inner.outputs]
 
         bounds = [self.value(o, env) for o in (low, high, step)]
-        values = graph.loop(*bounds, inits, body, self.locs(spans), **attrs)  # type: ignore[arg-type]
+        made = graph.loop(bounds, inits, body, self.locs(spans), **attrs)
         names = [str(n) for n in results.children] if isinstance(results, Tree) else []
-        if len(names) != len(values):
-            raise GraphTextError(f"the loop carries {len(values)} values, but {len(names)} are named")
-        env.update(zip(names, values, strict=True))
+        if len(names) != len(made):
+            raise GraphTextError(f"the loop carries {len(made)} values, but {len(names)} are named")
+        env.update(zip(names, made, strict=True))
 
     def operation(self, graph: Graph, tree: Tree[Token], env: dict[str, Val]) -> None:
         result, name, *rest = tree.children

@@ -87,7 +87,7 @@ class Rewriter:
             return [env[k] for k in body.outputs]
 
         inits = [v if isinstance(v, Val) else Val(new, new.use(v)) for v in self.carried(node, inputs)]
-        return new.loop(*inputs[:LOOP_BOUNDS], inits, copy, node.locs, **dict(node.attrs))
+        return new.loop(inputs[:LOOP_BOUNDS], inits, copy, node.locs, **dict(node.attrs))
 
     def carried(self, node: Node, inputs: list[Any]) -> list[Any]:
         """The initial values of a loop."""

@@ -13,7 +13,6 @@ from pto.ir.levels import LEVELS
 from pto.ir.ops import BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TENSOR_OPS, TILE_OPS
 from pto.isa.table import move
 
-
 WRITERS = {TILE_OPS["store"].name, TENSOR_OPS["assign"].name, BLOCK_OPS[move.TSTORE.mnemonic].name}
 
 

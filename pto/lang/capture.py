@@ -28,6 +28,7 @@ def names(nodes: Iterable[ast.AST], context: type[ast.expr_context]) -> set[str]
 
 
 def loads(*nodes: ast.AST) -> set[str]:
+    """Names that are read; an augmented assignment reads its target."""
     extra = {n.target.id for node in nodes for n in ast.walk(node)
              if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
     return names(nodes, ast.Load) | extra
@@ -173,7 +174,7 @@ class _Loops:
         args = ast.arguments([], [ast.arg(a) for a in (target, *carried)], None, [], [], None, [])
         function = ast.FunctionDef(name, args, [*body, ast.Return(_tuple(carried, ast.Load))], [])
         subscripts = target in {n for s in ast.walk(node) if isinstance(s, ast.Subscript) for n in loads(s.slice)}
-        facts = [ast.Constant(tuple(carried)), ast.Constant(tuple(lost)), ast.Constant(subscripts)]
+        facts = [_strings(carried), _strings(lost), ast.Constant(subscripts)]
         call = ast.Call(ast.Name(FOR, ast.Load()),
                         [self.iterable(node.iter), ast.Name(name, ast.Load()), _tuple(carried, ast.Load), *facts], [])
         use: ast.stmt = ast.Assign([_tuple(carried, ast.Store)], call) if carried else ast.Expr(call)
@@ -202,6 +203,10 @@ def _leaves(node: ast.For) -> bool:
 
 def _tuple(elements: Sequence[str], context: type[ast.expr_context]) -> ast.Tuple:
     return ast.Tuple([ast.Name(e, context()) for e in elements], context())
+
+
+def _strings(values: Sequence[str]) -> ast.Tuple:
+    return ast.Tuple([ast.Constant(v) for v in values], ast.Load())
 
 
 def definition(function: FunctionType) -> ast.FunctionDef | None:

@@ -78,6 +78,10 @@ class Source:
             found = inspect.get_annotations(self.function)
         return {name: hint for name, hint in found.items() if isinstance(hint, TensorType)}
 
+    def declare(self, name: str, type: TensorType) -> None:
+        """State the type of a parameter, as its annotation would."""
+        self.__dict__["annotations"] = {**self.annotations, name: type}
+
     def declared(self) -> tuple[Argument, ...]:
         """The arguments by annotations alone.
 

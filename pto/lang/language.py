@@ -34,7 +34,7 @@ def maximum(a: Any, b: Any) -> Any:
 
 def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
     loc = Loc.of_user()
-    rank = len(x.shape) if isinstance(x, values.Array) else 2
+    rank = len(x.shape) if isinstance(x, values.Tensor | values.Tile) else 2
     if axis not in (-1, rank - 1):
         raise UnsupportedError(f"a reduction over axis {axis} is not built", loc=loc, hint="reduce over the last axis")
     if not keepdims:
@@ -174,4 +174,4 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
                                  hint="a value that a loop carries keeps its type")
         return list(results)
 
-    return tuple(map(wrap, found.graph.loop(bounds.low, bounds.high, bounds.step, list(carried), trace, (loc,))))
+    return tuple(map(wrap, found.graph.loop((bounds.low, bounds.high, bounds.step), list(carried), trace, (loc,))))

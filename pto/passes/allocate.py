@@ -14,7 +14,7 @@ from typing import Any
 from pto.core.errors import CapacityError
 from pto.core.target import Target
 from pto.core.types import Space, TileType
-from pto.ir.graph import Buffer, Graph, Node, Val
+from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, Val
 from pto.ir.ops import FOR
 from pto.ir.rewrite import Made, Rewriter
 from pto.isa.spec import Kind, Pipe
@@ -24,6 +24,7 @@ WANTED = {Pipe.MTE2: 0, Pipe.MTE1: 1, Pipe.FIX: 2, Pipe.MTE3: 2}
 
 
 def tile_type(buffer: Buffer) -> TileType:
+    """The type of the tiles of a buffer."""
     assert isinstance(buffer.type, TileType)
     return buffer.type
 
@@ -158,7 +159,7 @@ class _Slots(Rewriter):
             self.block(body, inner, env)
             return [*(env[k] for k in body.outputs), inner.index("xor", carried[-1], 1)]
 
-        return new.loop(*inputs[:3], [*inits, Val(new, new.use(0))], copy, node.locs,
+        return new.loop(inputs[:LOOP_BOUNDS], [*inits, Val(new, new.use(0))], copy, node.locs,
                         **{**dict(node.attrs), "parity": 1})[:-1]
 
 

@@ -100,9 +100,3 @@ def _slot_of_param(graph: Graph, key: int) -> int:
             return slot_of(outer, node.inputs[LOOP_BOUNDS + position - 1])
     captured: Val = next(v for v, k in graph.captured.items() if k == key)  # the loop is under construction
     return slot_of(captured.graph, captured.key)
-
-
-def is_tile(node: Node) -> bool:
-    return isinstance(node.type, TileType)
-
-

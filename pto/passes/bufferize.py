@@ -120,7 +120,7 @@ class Bufferize:
             self.block(body, inner, deep)
             return [deep[body.outputs[i]] for i in kept]
 
-        made = new.loop(*(env[i] for i in node.inputs[:LOOP_BOUNDS]), inits, copy, node.locs, **dict(node.attrs))
+        made = new.loop([env[i] for i in node.inputs[:LOOP_BOUNDS]], inits, copy, node.locs, **dict(node.attrs))
         return dict(zip(kept, made, strict=True))
 
     def instruction(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pto.core.errors import CapacityError, Loc
 from pto.core.target import Target
 from pto.core.types import TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, captures
+from pto.ir.graph import Graph, Node, captures
 from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM
 from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import REGISTERS, Instr, Kind, Role
@@ -77,7 +77,7 @@ class Emitter:
         skip = self.put(scalar.BGE, counter, high, 0)
         top = len(self.code)
         self.block(body, inner)
-        self.parallel_moves(carried, [inner[k] if k in inner else 0 for k in body.outputs])
+        self.parallel_moves(carried, [inner[k] for k in body.outputs])
         self.put(scalar.ADD, counter, counter, step)
         self.put(scalar.BLT, counter, high, top)
         self.code[skip] = Inst(scalar.BGE, (counter, high, len(self.code)))
@@ -87,11 +87,11 @@ class Emitter:
     def parallel_moves(self, targets: Sequence[Reg], values: Sequence[Value]) -> None:
         """All targets get their values at once: a value that another move overwrites is saved first."""
         saved = {v: self.fresh() for i, v in enumerate(values) if v in targets[:i] and isinstance(v, Reg)}
-        for value, register in saved.items():
-            self.put(scalar.MOV, register, value)
+        for old, register in saved.items():
+            self.put(scalar.MOV, register, old)
         for target, value in zip(targets, values, strict=True):
             if target != value:
-                self.put(scalar.MOV, target, saved.get(value, value))  # type: ignore[call-overload]
+                self.put(scalar.MOV, target, saved.get(value, value) if isinstance(value, Reg) else value)
 
     def instruction(self, node: Node, env: dict[int, Any]) -> None:
         row = node.op.instr
@@ -119,7 +119,8 @@ class Emitter:
                 ends[number] = first, pc
         self._stretch(ends)
         reserved = FIRST_PARAMETER + len(self.root.symbols)
-        mapping, free, active = {n: n for n in range(reserved)}, list(range(REGISTERS - 1, reserved - 1, -1)), []
+        mapping, free = {n: n for n in range(reserved)}, list(range(REGISTERS - 1, reserved - 1, -1))
+        active: list[tuple[int, int]] = []
         for number, (first, last) in sorted(ends.items(), key=lambda item: item[1]):
             if number < reserved:
                 continue

@@ -62,7 +62,7 @@ class Schedule:
         self.number = {id(f): n for n, f in enumerate(self.flags)}
         self.by_key = {(id(a.chain[-1]), a.key): a for a in accesses.all}
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
-        self.trips = TRIPS
+        self.trips: tuple[int, ...] = TRIPS
         self.steps = self._all()
         while len(self.steps) > LIMIT and len(self.trips) > 1:
             self.trips = self.trips[1:]
@@ -157,8 +157,7 @@ class Schedule:
 
     def _same_bytes(self, place: tuple[str, int]) -> list[tuple[str, int]]:
         """Places that share bytes with this one: its own slot, and buffers over which it lies."""
-        name, slot = place
-        others = [n for n in self.overlap[name] if n != name]
+        others = [n for n in self.overlap[place[0]] if n != place[0]]
         return [place, *((n, s) for n in others for s in (-1, 0, 1))]
 
 

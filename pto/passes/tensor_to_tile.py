@@ -131,7 +131,7 @@ class Expression:
             return [body.apply(TILE_OPS["add"], carried[0], product, locs=node.locs)]
 
         zero = graph.op(TILE_OPS["full"], type=tile, scalar=0.0, locs=node.locs)
-        return graph.loop(0, self.size(inner.dims[1]), k, [zero], step, node.locs)[0]
+        return graph.loop((0, self.size(inner.dims[1]), k), [zero], step, node.locs)[0]
 
     def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...]) -> Val:
         """The nest that computes an expression and stores it; gives the target's next version."""
@@ -152,11 +152,11 @@ class Expression:
                 where = self.window(deep, node.type.dims, at)  # type: ignore[union-attr]
                 return [deep.apply(TILE_OPS["store"], versions[0], value, *where, locs=locs)]
 
-            return inner.loop(0, cols, wide, carried, last, locs)
+            return inner.loop((0, cols, wide), carried, last, locs)
 
         if len(node.type.dims) == 1:  # one row: no loop over rows
             return body(graph, 0, [target])[0]
-        return graph.loop(0, rows, tile_rows, [target], body, locs)[0]
+        return graph.loop((0, rows, tile_rows), [target], body, locs)[0]
 
     def stage(self, graph: Graph, keys: list[int], i: Val | int, rows: int, done: dict[int, Val]) -> dict[int, Val]:
         """The row reductions of one depth, in one loop over column tiles."""
@@ -187,7 +187,7 @@ class Expression:
             assert isinstance(node.type, TensorType)
             inits.append(graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, rows, 1), locs=node.locs,
                                   scalar=REDUCTIONS[node.op.name][1]))
-        return graph.loop(0, self.size(width), self.tiles.n, inits, column, self.old[keys[0]].locs)
+        return graph.loop((0, self.size(width), self.tiles.n), inits, column, self.old[keys[0]].locs)
 
 
 class TensorToTile(Rewriter):

@@ -100,6 +100,7 @@ class ToBlock(Rewriter):
             tile = self.into(graph, tile, Space.UB, locs)
             assert isinstance(tile.type, TileType)
         if (graph, tile, space) not in self.moved:
+            assert isinstance(tile.type, TileType)
             type = replace(in_ub(tile.type), space=space)
             self.moved[graph, tile, space] = self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile),
                                                        type=type, valid=self.valid.get(tile, (None, None)), locs=locs)
@@ -205,7 +206,7 @@ class ToBlock(Rewriter):
         if piece == tx.cols:
             c = step(graph, 0, c)
         else:
-            c = graph.loop(0, k, piece, [c], lambda g, k0, vs: [step(g, k0, vs[0])], locs)[0]
+            c = graph.loop((0, k, piece), [c], lambda g, k0, vs: [step(g, k0, vs[0])], locs)[0]
         self.valid[c] = (m, n)
         return c
 
@@ -261,7 +262,7 @@ class ToBlock(Rewriter):
             return self.iteration(outer, inner, graph, counters, carried, env)
 
         carried = self.carried(node, inputs)
-        made = new.loop(self.core, total, self.cores, carried, body, node.locs, grid=len(bounds))
+        made = new.loop((self.core, total, self.cores), carried, body, node.locs, grid=len(bounds))
         self.written |= {slot_of(v.graph, v.key) for v in carried}
         return made
 
@@ -313,7 +314,7 @@ class ToBlock(Rewriter):
             last.extend(self.valid.get(v, (None, None)) for v in results)
             return results
 
-        made = new.loop(*inputs[:LOOP_BOUNDS], inits, copy, node.locs)
+        made = new.loop(inputs[:LOOP_BOUNDS], inits, copy, node.locs)
         for value, region in zip(made, last, strict=True):
             self.valid[value] = self.visible(new, region, node)
         return made

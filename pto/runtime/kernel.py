@@ -78,6 +78,10 @@ class Kernel:
                 raise UsageError(f"{self.__name__} needs the argument {name}", loc=Loc.of_user())
         return [(name, given[name]) for name in names]
 
+    def declare(self, name: str, type: TensorType) -> None:
+        """State the type of an argument, as its annotation would."""
+        self.source.declare(name, type)
+
     # compiling
 
     def _variant(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Variant:

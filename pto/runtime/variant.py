@@ -85,7 +85,8 @@ class Variant:
         values = [extents[i] for i in self.parameters]
         for p, value in zip(self.program.parameters, values, strict=True):
             if not p.low <= value <= p.high:
-                raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; {p.name} is {value}")
+                raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
+                                 f"{p.name} is {value}")
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:

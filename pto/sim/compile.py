@@ -16,14 +16,18 @@ from pto.sim.kernels.registry import FUNCTIONS, Compiled
 
 SOURCES = (engine, cube, move, vector)  # imported for what they register
 I64 = ir.IntType(64)
-RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}  # in every process
+# What LLVM may call and every process has.
+RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}
+OPTIONS: dict[str, Any] = {
+    "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+}
 
 
 def entry_module(function: Compiled, entry: str) -> str:
     """Optimised LLVM IR of a function, with a C entry point of that name."""
     signature = types.void(*[types.int64] * 3)
-    compiled = njit(signature, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    [result] = compiled.overloads.values()
+    compiled = njit(signature, **OPTIONS)(function)
+    result: Any = next(iter(compiled.overloads.values()))
     library = result.library.codegen.create_library(entry)
     module = library.create_ir_module(entry)
     wrapper = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 3), entry)
@@ -39,7 +43,7 @@ def entry_module(function: Compiled, entry: str) -> str:
 
 
 def hide_all_but(module: llvm.ModuleRef, entry: str, machine: llvm.TargetMachine) -> None:
-    """Make everything private except the entry, drop what it does not use, and refuse what is left undefined."""
+    """Make all but the entry private, drop what it does not use, and refuse what is left undefined."""
     for value in (*module.functions, *module.global_variables):
         if value.name != entry and not value.is_declaration:
             value.linkage = "internal"

@@ -1,63 +1,80 @@
-"""The loop that runs linked instructions: the scalar unit and flags here, tile instructions by their functions."""
+"""The loop that runs linked instructions: scalar unit and flags here, tile instructions by handlers."""
 
 from __future__ import annotations
 
-from pto.isa.table import scalar, sync
-from pto.sim.kernels.checks import trap
-from pto.sim.layout import (
-    FLAGS, FLAGS_AT, FUEL, HANDLER_AT, MASK, OPCODE, OPERANDS_AT, PC, RECORD_WORDS, REGISTERS_AT, SCALARS,
-    SCRATCH_AT, STATIC_AT, STATUS, TILES, WEIGHT_AT, WORD, Code, Status,
-)
 from pto.isa.spec import OPERAND_WORDS, Pipe
-from pto.sim.names import ENGINE
+from pto.isa.table import scalar, sync
+from pto.sim import layout
+from pto.sim.kernels.checks import trap
 from pto.sim.kernels.registry import FUNCTIONS
+from pto.sim.layout import FLAGS, FLAGS_AT, FUEL, MASK, OPCODE, OPERANDS_AT, PC, SCALARS, STATUS, TILES, WORD
+from pto.sim.names import ENGINE
 from pto.sim.traps import TrapKind
-from pto.sim.vec import add_wrap, call_handler, inline, mul_wrap, set_word, sub_wrap, truncated_div, truncated_rem, word
+from pto.sim.vec import (
+    add_wrap,
+    call_handler,
+    inline,
+    mul_wrap,
+    set_word,
+    sub_wrap,
+    truncated_div,
+    truncated_rem,
+    word,
+)
 
-MOV, ADD, SUB, MUL, DIV, MOD, MIN, MAX, LT, XOR, MADD, JMP, BLT, BGE, HALT = (
-    row.opcode for row in (
-        scalar.MOV, scalar.ADD, scalar.SUB, scalar.MUL, scalar.DIV, scalar.MOD, scalar.MIN, scalar.MAX, scalar.LT,
-        scalar.XOR, scalar.MADD, scalar.JMP, scalar.BLT, scalar.BGE, scalar.HALT,
-    )
+MOV, ADD, SUB, MUL, DIV, MOD = (
+    row.opcode for row in (scalar.MOV, scalar.ADD, scalar.SUB, scalar.MUL, scalar.DIV, scalar.MOD)
 )
+MIN, MAX, LT, XOR, MADD = (
+    row.opcode for row in (scalar.MIN, scalar.MAX, scalar.LT, scalar.XOR, scalar.MADD)
+)
+JMP, BLT, BGE, HALT = (row.opcode for row in (scalar.JMP, scalar.BLT, scalar.BGE, scalar.HALT))
 SET, WAIT = sync.SET_FLAG.opcode, sync.WAIT_FLAG.opcode
-TILE, END = int(Code.TILE), int(Code.END)
-RUNNING, PAUSED, HALTED = int(Status.RUNNING), int(Status.PAUSED), int(Status.HALTED)
-BAD_FLAG, FLAG_SET_TWICE, FLAG_NOT_SET, FLAG_LEFT_SET, DIVIDE_BY_ZERO, BAD_PC = (
-    int(kind) for kind in (
-        TrapKind.BAD_FLAG, TrapKind.FLAG_SET_TWICE, TrapKind.FLAG_NOT_SET, TrapKind.FLAG_LEFT_SET,
-        TrapKind.DIVIDE_BY_ZERO, TrapKind.BAD_PC,
-    )
-)
-RECORD, PAIRS, ID_OPERAND, DIVISOR_OPERAND = WORD * RECORD_WORDS, len(Pipe) ** 2, 2, 2
+TILE, END = int(layout.Code.TILE), int(layout.Code.END)
+PAUSED, HALTED = int(layout.Status.PAUSED), int(layout.Status.HALTED)
+BAD_FLAG, FLAG_LEFT_SET = int(TrapKind.BAD_FLAG), int(TrapKind.FLAG_LEFT_SET)
+FLAG_SET_TWICE, FLAG_NOT_SET = int(TrapKind.FLAG_SET_TWICE), int(TrapKind.FLAG_NOT_SET)
+DIVIDE_BY_ZERO, BAD_PC = int(TrapKind.DIVIDE_BY_ZERO), int(TrapKind.BAD_PC)
+RECORD, REGISTERS = WORD * layout.RECORD_WORDS, WORD * layout.REGISTERS_AT
+OPERANDS, SCRATCH, STATIC = WORD * OPERANDS_AT, WORD * layout.SCRATCH_AT, WORD * layout.STATIC_AT
+HANDLER_AT, WEIGHT_AT = layout.HANDLER_AT, layout.WEIGHT_AT
+PAIRS, ID_OPERAND, DIVISOR_OPERAND = len(Pipe) ** 2, 2, 2
+STOP = -1
 
 
 @inline
-def resolved(ctx: int, record: int, mask: int) -> int:
+def resolved(ctx: int, record: int) -> int:
     """The address of the operand words, registers replaced by what they hold."""
+    mask = word(record, MASK)
     if mask == 0:
-        return record + WORD * OPERANDS_AT
-    scratch, registers = ctx + WORD * SCRATCH_AT, ctx + WORD * REGISTERS_AT
+        return record + OPERANDS
     for i in range(OPERAND_WORDS):
         value = word(record, OPERANDS_AT + i)
         if (mask >> i) & 1:
-            value = word(registers, value)
-        set_word(scratch, i, value)
-    return scratch
+            value = word(ctx + REGISTERS, value)
+        set_word(ctx + SCRATCH, i, value)
+    return ctx + SCRATCH
 
 
 @inline
-def flag(ctx: int, op: int, pair: int, number: int) -> int:
-    """Set or clear a flag; 0 where that trapped."""
+def source(ctx: int, record: int, i: int) -> int:
+    """The value of an operand of the scalar unit."""
+    value = word(record, OPERANDS_AT + i)
+    return word(ctx + REGISTERS, value) if (word(record, MASK) >> i) & 1 else value
+
+
+@inline
+def flag(ctx: int, op: int, pair: int, number: int, pc: int) -> int:
+    """Set or clear a flag; gives the next pc."""
     if number < 0 or number >= FLAGS:
-        return trap(ctx, BAD_FLAG, ID_OPERAND, number)
+        return trap(ctx, BAD_FLAG, ID_OPERAND, number) + STOP
     flags, bit = word(ctx, FLAGS_AT + pair), 1 << number
     if op == SET and flags & bit:
-        return trap(ctx, FLAG_SET_TWICE, ID_OPERAND, number)
+        return trap(ctx, FLAG_SET_TWICE, ID_OPERAND, number) + STOP
     if op == WAIT and not flags & bit:
-        return trap(ctx, FLAG_NOT_SET, ID_OPERAND, number)
+        return trap(ctx, FLAG_NOT_SET, ID_OPERAND, number) + STOP
     set_word(ctx, FLAGS_AT + pair, flags ^ bit)
-    return 1
+    return pc + 1
 
 
 @inline
@@ -94,75 +111,74 @@ def computed(op: int, a: int, b: int, c: int) -> int:
 
 
 @inline
-def halted(ctx: int) -> int:
-    """1 where every flag is clear, as the end of a program demands."""
+def arithmetic(ctx: int, record: int, op: int, pc: int) -> int:
+    """Write a register; gives the next pc."""
+    a, b, to = source(ctx, record, 0), source(ctx, record, 1), word(record, OPERANDS_AT + 3)
+    if op in (DIV, MOD):
+        if b == 0:
+            return trap(ctx, DIVIDE_BY_ZERO, DIVISOR_OPERAND, 0) + STOP
+        set_word(ctx + REGISTERS, to, divided(op, a, b))
+    else:
+        set_word(ctx + REGISTERS, to, computed(op, a, b, source(ctx, record, 2)))
+    return pc + 1
+
+
+@inline
+def halt(ctx: int) -> int:
+    """The end of the program, at which every flag must be clear."""
     for pair in range(PAIRS):
         if word(ctx, FLAGS_AT + pair) != 0:
-            return trap(ctx, FLAG_LEFT_SET, -1, pair)
-    return 1
+            return trap(ctx, FLAG_LEFT_SET, -1, pair) + STOP
+    set_word(ctx, STATUS, HALTED)
+    return STOP
+
+
+@inline
+def scalar_unit(ctx: int, record: int, op: int, pc: int) -> int:
+    """Run one instruction of the scalar unit; gives the next pc, or STOP."""
+    if op < JMP:
+        return arithmetic(ctx, record, op, pc)
+    a, b, to = source(ctx, record, 0), source(ctx, record, 1), word(record, OPERANDS_AT + 3)
+    if op == BLT:
+        return to if a < b else pc + 1
+    if op == BGE:
+        return to if a >= b else pc + 1
+    if op == JMP:
+        return to
+    if op == HALT:
+        return halt(ctx)
+    if op == END:
+        return trap(ctx, BAD_PC, -1, pc) + STOP
+    return flag(ctx, op, to, a, pc)
 
 
 def engine(ctx: int, code: int, _: int) -> None:
-    """Run from the context's pc until the program halts, traps, or has no fuel for its next instruction."""
+    """Run from the context's pc until the program halts, traps, or lacks fuel for its next instruction."""
     pc, fuel = word(ctx, PC), word(ctx, FUEL)
     scalars, tiles = word(ctx, SCALARS), word(ctx, TILES)
-    registers, status = ctx + WORD * REGISTERS_AT, RUNNING
     while True:
         record = code + RECORD * pc
-        op, mask, weight = word(record, OPCODE), word(record, MASK), word(record, WEIGHT_AT)
+        op, weight = word(record, OPCODE), word(record, WEIGHT_AT)
         if weight > fuel:
-            status = PAUSED
+            set_word(ctx, STATUS, PAUSED)
             break
         fuel -= weight
         if op == TILE:
-            ops = resolved(ctx, record, mask)
-            call_handler(word(record, HANDLER_AT), ctx, ops, record + WORD * STATIC_AT)
-            if word(ctx, STATUS) != RUNNING:
-                break
             tiles += 1
+            call_handler(word(record, HANDLER_AT), ctx, resolved(ctx, record), record + STATIC)
+            if word(ctx, STATUS) != 0:
+                break
             pc += 1
-            continue
-        # Linked scalar instructions: two or three sources, then the register, label or pair of pipes.
-        a, b, c, to = (word(record, OPERANDS_AT), word(record, OPERANDS_AT + 1), word(record, OPERANDS_AT + 2),
-                       word(record, OPERANDS_AT + 3))
-        if mask & 1:
-            a = word(registers, a)
-        if mask & 2:
-            b = word(registers, b)
-        if mask & 4:
-            c = word(registers, c)
-        if op == SET or op == WAIT:
-            if flag(ctx, op, to, a) == 0:
-                break
-        elif op == BLT:
-            pc = to - 1 if a < b else pc
-        elif op == BGE:
-            pc = to - 1 if a >= b else pc
-        elif op == JMP:
-            pc = to - 1
-        elif op == DIV or op == MOD:
-            if b == 0:
-                trap(ctx, DIVIDE_BY_ZERO, DIVISOR_OPERAND, 0)
-                break
-            set_word(registers, to, divided(op, a, b))
-        elif op == HALT:
-            if halted(ctx) == 1:
-                scalars += 1
-                status = HALTED
-            break
-        elif op == END:
-            trap(ctx, BAD_PC, -1, pc)
-            break
         else:
-            set_word(registers, to, computed(op, a, b, c))
-        scalars += 1
-        pc += 1
+            scalars += 1
+            following = scalar_unit(ctx, record, op, pc)
+            if following == STOP:
+                break
+            pc = following
     set_word(ctx, PC, pc)
     set_word(ctx, FUEL, fuel)
     set_word(ctx, SCALARS, scalars)
     set_word(ctx, TILES, tiles)
-    if status != RUNNING:
-        set_word(ctx, STATUS, status)
 
 
 FUNCTIONS[ENGINE] = engine

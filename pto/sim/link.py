@@ -17,8 +17,19 @@ from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
 from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role
 from pto.isa.table import BY_OPCODE
 from pto.sim.layout import (
-    FLAGS, HANDLER_AT, MASK, OPCODE, OPERANDS_AT, RECORD_WORDS, SLOT_WORDS, STATIC_AT, TENSOR_WORDS, TENSORS_AT,
-    WEIGHT_AT, WORD, Code,
+    FLAGS,
+    HANDLER_AT,
+    MASK,
+    OPCODE,
+    OPERANDS_AT,
+    RECORD_WORDS,
+    SLOT_WORDS,
+    STATIC_AT,
+    TENSOR_WORDS,
+    TENSORS_AT,
+    WEIGHT_AT,
+    WORD,
+    Code,
 )
 from pto.sim.names import handler_name, transposes
 
@@ -75,7 +86,8 @@ def link(program: Program) -> Linked:
         ProgramError: the program breaks a static rule.
     """
     if program.target not in BY_NAME:
-        raise ProgramError(f"no target is called {program.target!r}", hint=f"targets: {', '.join(sorted(BY_NAME))}")
+        known = ", ".join(sorted(BY_NAME))
+        raise ProgramError(f"no target is called {program.target!r}", hint=f"targets: {known}")
     target = BY_NAME[program.target]
     for tile in program.tiles:
         _check_tile(tile, target)
@@ -96,7 +108,7 @@ def _check_tile(tile: TileDecl, target: Target) -> None:
     if kind.rows < 1 or kind.cols < 1 or tile.slots < 1:
         raise ProgramError(f"tile {tile.name} has no elements: {kind}, {tile.slots} slots")
     if kind.layout is Layout.PANEL and kind.cols % PANEL_COLS:
-        raise ProgramError(f"tile {tile.name}: columns of a panel tile are a multiple of {PANEL_COLS}, not {kind.cols}")
+        raise ProgramError(f"tile {tile.name}: {kind.cols} columns are not whole panels of {PANEL_COLS}")
     if tile.address < 0 or tile.address % target.align:
         raise ProgramError(f"tile {tile.name}: address {tile.address} is no multiple of {target.align}")
     if tile.address + tile.nbytes > target.bytes_of(space):

@@ -16,8 +16,23 @@ from pto.core.errors import DTypeError, FuelError, ProgramError, PtoError, Shape
 from pto.isa.program import FIRST_PARAMETER, Arg, Program, Reg, TensorDecl, TileRef
 from pto.sim import jit
 from pto.sim.layout import (
-    ARENA, EXACT, FLAGS_AT, FUEL, PC, REGISTERS_AT, SCALARS, SPARE, STATUS, TENSOR_WORDS, TENSORS_AT,
-    TILES, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, WEIGHT_AT, Status,
+    ARENA,
+    EXACT,
+    FLAGS_AT,
+    FUEL,
+    PC,
+    REGISTERS_AT,
+    SCALARS,
+    SPARE,
+    STATUS,
+    TENSOR_WORDS,
+    TENSORS_AT,
+    TILES,
+    TRAP_KIND,
+    TRAP_OPERAND,
+    TRAP_VALUE,
+    WEIGHT_AT,
+    Status,
 )
 from pto.sim.link import PAGE, Words, flags_set, link
 from pto.sim.names import ENGINE
@@ -26,6 +41,7 @@ from pto.sim.traps import TrapKind, trap_error
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
 SLICE = 1 << 22  # units that the engine may use before Python looks for Ctrl-C: about 10 ms
 RUNNING, HALTED, TRAPPED = int(Status.RUNNING), int(Status.HALTED), int(Status.TRAPPED)
+Array = NDArray[Any]
 Context = memoryview  # of int64 words
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
@@ -83,7 +99,9 @@ class Machine:
         self._frames: list[_Frame] = []
         self._views = [_View(decl, program) for decl in program.tensors]
 
-    def run(self, tensors: Sequence[NDArray[Any]], parameters: Sequence[int], *, fuel: int | None = None) -> RunStats:
+    def run(
+        self, tensors: Sequence[Array], parameters: Sequence[int], *, fuel: int | None = None
+    ) -> RunStats:
         """Run the program on every core.
 
         Args:
@@ -99,19 +117,23 @@ class Machine:
         values = self._parameters(parameters)
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
-        words = [word for view, array in zip(self._views, tensors, strict=True) for word in view.words(array, values)]
+        words: list[int] = []
+        for view, array in zip(self._views, tensors, strict=True):
+            words += view.words(array, values)
         try:
             frame = self._frames.pop()
         except IndexError:
             frame = _Frame(self._template)
         memories = [_take(self._linked.arena.nbytes) for _ in range(self.threads)]
+        self._fill(frame, memories, values, words)
+        launch = _Launch(self, frame, memories, tensors, DEFAULT_FUEL if fuel is None else fuel)
         try:
-            self._fill(frame, memories, values, words)
-            _Launch(self, frame, DEFAULT_FUEL if fuel is None else fuel).run()
+            launch.run()
             counts = frame.contexts[:, SCALARS:TILES + 1].tolist()
         finally:
-            self._frames.append(frame)
-            _idle[self._linked.arena.nbytes].extend(memories)
+            if not launch.stopped:  # else a thread may still be at work in them
+                self._frames.append(frame)
+                _idle[self._linked.arena.nbytes].extend(memories)
         return RunStats(sum(row[0] for row in counts), sum(row[1] for row in counts))
 
     def _blank(self) -> Words:
@@ -129,7 +151,8 @@ class Machine:
         values = [int(value) for value in parameters]
         for value, row in zip(values, declared, strict=True):
             if not row.low <= value <= row.high:
-                raise UsageError(f"{self.program.name}: {row.low} <= {row.name} <= {row.high} is violated by {value}")
+                bounds = f"{row.low} <= {row.name} <= {row.high}"
+                raise UsageError(f"{self.program.name}: {bounds} is violated by {value}")
         return values
 
     def _fill(self, frame: _Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
@@ -151,12 +174,12 @@ class _View:
     def __init__(self, decl: TensorDecl, program: Program) -> None:
         names = [row.name for row in program.parameters]
         for dim in decl.dims:
-            if isinstance(dim, str) and dim not in names:
-                raise ProgramError(f"tensor {decl.name}: {dim} is no parameter of {program.name}")
+            if dim not in names if isinstance(dim, str) else dim < 0:
+                raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
         self.decl, self.dtype = decl, np.dtype(decl.dtype.numpy)
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
 
-    def words(self, array: NDArray[Any], values: list[int]) -> tuple[int, int, int, int]:
+    def words(self, array: Array, values: list[int]) -> tuple[int, int, int, int]:
         """Address, rows, columns and row stride in bytes of an array that fits the declaration."""
         decl = self.decl
         if not isinstance(array, np.ndarray):
@@ -171,7 +194,7 @@ class _View:
             raise UsageError(f"tensor {decl.name} is read-only, and the program writes to it")
         return array.ctypes.data, *self._extents(array)
 
-    def _extents(self, array: NDArray[Any]) -> tuple[int, int, int]:
+    def _extents(self, array: Array) -> tuple[int, int, int]:
         shape, strides, size = array.shape, array.strides, self.dtype.itemsize
         if len(shape) == 2 and (strides[1] == size or shape[1] <= 1):
             return shape[0], shape[1], strides[0]
@@ -187,26 +210,30 @@ class _View:
 
 
 class _Launch:
-    """One run of all cores."""
+    """One run of all cores. It keeps alive what the engine has addresses of."""
 
-    def __init__(self, machine: Machine, frame: _Frame, fuel: int) -> None:
+    def __init__(
+        self, machine: Machine, frame: _Frame, memories: list[_Memory], tensors: Sequence[Array], fuel: int
+    ) -> None:
         self.machine, self.frame, self.fuel = machine, frame, fuel
+        self.held = (memories, tuple(tensors))
         self.errors: dict[int, Exception] = {}
         self.stopped = False
 
     def run(self) -> None:
         """Run all cores; the error of the lowest core is the one that is raised, whatever the threads did."""
         threads = [threading.Thread(target=self.share, args=(i,)) for i in range(1, self.machine.threads)]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             self.share(0)
         except BaseException:
             self.stopped = True
             raise
         finally:
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
         if self.errors:
             raise self.errors[min(self.errors)]
 
@@ -256,7 +283,7 @@ def trapped(program: Program, core: int, context: Context) -> PtoError:
 
 
 def first_bad_extent(program: Program, pc: int, operand: int, context: Context) -> int:
-    """The extent that a region is refused for: rows before columns, also where the kernel has them exchanged."""
+    """The extent that a region is refused for: rows first, also where a kernel has them exchanged."""
     inst = program.code[pc]
     spec, arg = inst.spec.operands[operand], inst.args[operand]
     rows, cols = (

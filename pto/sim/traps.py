@@ -67,7 +67,7 @@ class MachineTrap(TrapError):
 
 def trap_error(program: Program, kind: TrapKind | int, pc: int, core: int, operand: int = -1,
                value: int | None = None, detail: str = "") -> MachineTrap:
-    """The error for a trap: `operand` is an index into the row's operands, or -1; `value` is what is wrong."""
+    """The error for a trap: `operand` is a position in the row, or -1; `value` is what is wrong."""
     kind = TrapKind(kind)
     words = [REASONS[kind]]
     if 0 <= pc < len(program.code):

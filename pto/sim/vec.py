@@ -7,8 +7,9 @@ host has. Eight lanes are part of the meaning of fast mode, so results do not de
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Any, TypeVar
 
 from llvmlite import ir
 from numba import njit, types
@@ -50,12 +51,26 @@ class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
     """A block is an LLVM array of vectors, which LLVM takes apart into registers."""
 
     def __init__(self, manager: Any, kind: BlockType) -> None:
-        super().__init__(manager, kind, ir.ArrayType(F32X16, kind.rows))
+        made_of = ir.ArrayType(F32X16, kind.rows)
+        super().__init__(manager, kind, made_of)
 
 
 VECTOR = VectorType(name="f32x8")
 INT, FLOAT, VOID = types.int64, types.float32, types.void
-inline = njit(nogil=True, error_model="numpy", forceinline=True)
+declared = cgutils.get_or_insert_function
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def inline(function: Function) -> Function:
+    """A function that compiled code calls, and that becomes part of its caller."""
+    made: Function = njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    return made
+
+
+def called(function: Function) -> Function:
+    """A function that compiled code calls, and that LLVM may keep apart."""
+    made: Function = njit(nogil=True, error_model="numpy")(function)
+    return made
 
 
 def emits(result: Any, *arguments: Any) -> Callable[[Emit], Any]:
@@ -65,7 +80,7 @@ def emits(result: Any, *arguments: Any) -> Callable[[Emit], Any]:
 
     def wrap(emit: Emit) -> Any:
         def typing(_context: Any, *_given: Any) -> Any:
-            def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Sequence[ir.Value]) -> Any:
+            def generate(context: Any, builder: ir.IRBuilder, _signature: Any, values: Any) -> Any:
                 made = emit(builder, *values)
                 return context.get_dummy_value() if made is None else made
             return result(*arguments), generate
@@ -80,12 +95,22 @@ def all_lanes(value: float, kind: ir.VectorType = F32X8) -> ir.Constant:
     return ir.Constant(kind, [value] * LANES)
 
 
+def emits_int(*arguments: Any) -> Callable[[Emit], Callable[..., int]]:
+    """The same, for a function whose result is an int64."""
+    return emits(INT, *arguments)
+
+
+def lanes(numbers: Sequence[int]) -> ir.Constant:
+    """A constant vector of i32, such as a mask of a shuffle."""
+    return ir.Constant(ir.VectorType(I32, len(numbers)), list(numbers))
+
+
 def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     """Call an LLVM intrinsic whose result and arguments have one type."""
     kind = values[0].type
     suffix = f"v{kind.count}f{64 if kind.element == F64 else 32}"
     signature = ir.FunctionType(kind, [kind] * len(values))
-    return builder.call(cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}.{suffix}"), values)
+    return builder.call(declared(builder.module, signature, f"llvm.{name}.{suffix}"), values)
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
@@ -109,14 +134,14 @@ def broadcast(builder: ir.IRBuilder, value: ir.Value, kind: ir.VectorType = F32X
     """The same value in every lane."""
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, value, I32(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
+    return builder.shuffle_vector(first, undefined, lanes([0] * kind.count))
 
 
 def nan_of(builder: ir.IRBuilder, kind: ir.Type) -> ir.Value:
     """The canonical NaN, in every lane of a vector."""
     bits = I32(0x7FC00000)
     if isinstance(kind, ir.VectorType):
-        bits = ir.Constant(ir.VectorType(I32, kind.count), [0x7FC00000] * kind.count)
+        bits = lanes([bits.constant] * kind.count)
     return builder.bitcast(bits, kind)
 
 
@@ -127,33 +152,39 @@ def canonical(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 
 # Words and scalars ------------------------------------------------------------------------------
 
-@emits(INT, INT, INT)
+@emits_int(INT, INT)
 def word(b: ir.IRBuilder, base: ir.Value, number: ir.Value) -> ir.Value:
+    """The int64 with this number after an address."""
     return load(b, b.add(base, b.shl(number, I64(3))), I64)
 
 
 @emits(VOID, INT, INT, INT)
 def set_word(b: ir.IRBuilder, base: ir.Value, number: ir.Value, value: ir.Value) -> None:
+    """Write the int64 with this number after an address."""
     store(b, b.add(base, b.shl(number, I64(3))), value)
 
 
 @emits(FLOAT, INT)
 def load1(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """One f32."""
     return load(b, address, F32)
 
 
 @emits(VOID, INT, FLOAT)
 def store1(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """Write one f32."""
     store(b, address, value)
 
 
 @emits(VOID, INT, INT)
 def move1(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
+    """Copy 32 bits."""
     store(b, to, load(b, address, I32))
 
 
 @emits(FLOAT, FLOAT)
 def canonical1(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """A NaN becomes the canonical NaN."""
     return canonical(b, value)
 
 
@@ -165,14 +196,15 @@ def number(b: ir.IRBuilder, bits: ir.Value) -> ir.Value:
 
 @emits(VOID, INT, INT, INT, INT)
 def call_handler(b: ir.IRBuilder, address: ir.Value, *arguments: ir.Value) -> None:
+    """Call a handler by its address."""
     b.call(pointer(b, address, ir.FunctionType(ir.VoidType(), [I64] * 3)), arguments)
 
 
-def wrapping(operation: str) -> Any:
+def wrapping(operation: str) -> Callable[..., int]:
     """Integer arithmetic modulo 2**64; Numba's own leaves overflow undefined."""
     def emit(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         return getattr(b, operation)(x, y)
-    return emits(INT, INT, INT)(emit)
+    return emits_int(INT, INT)(emit)
 
 
 add_wrap, sub_wrap, mul_wrap = (wrapping(name) for name in ("add", "sub", "mul"))
@@ -183,23 +215,25 @@ truncated_div, truncated_rem = wrapping("sdiv"), wrapping("srem")
 
 @emits(VECTOR, INT)
 def load8(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """Eight f32."""
     return load(b, address, F32X8)
 
 
 @emits(VOID, INT, VECTOR)
 def store8(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    """Write eight f32."""
     store(b, address, value)
 
 
 @emits(VECTOR, FLOAT)
 def splat8(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """A number in every lane."""
     return broadcast(b, value)
 
 
 def first_lanes(b: ir.IRBuilder, count: ir.Value) -> ir.Value:
     """A mask of the first lanes."""
-    lanes = ir.Constant(I32X8, list(range(LANES)))
-    return b.icmp_signed("<", lanes, broadcast(b, b.trunc(count, I32), I32X8))
+    return b.icmp_signed("<", lanes(range(LANES)), broadcast(b, b.trunc(count, I32), I32X8))
 
 
 @emits(VECTOR, INT, INT, FLOAT)
@@ -207,7 +241,7 @@ def load_part(b: ir.IRBuilder, address: ir.Value, count: ir.Value, rest: ir.Valu
     """The first lanes from memory, the others `rest`; memory of the others is not touched."""
     at = pointer(b, address, F32X8)
     kind = ir.FunctionType(F32X8, [at.type, I32, ir.VectorType(ir.IntType(1), LANES), F32X8])
-    function = cgutils.get_or_insert_function(b.module, kind, "llvm.masked.load.v8f32.p0")
+    function = declared(b.module, kind, "llvm.masked.load.v8f32.p0")
     return b.call(function, [at, I32(1), first_lanes(b, count), broadcast(b, rest)])
 
 
@@ -216,7 +250,7 @@ def store_part(b: ir.IRBuilder, address: ir.Value, count: ir.Value, value: ir.Va
     """Store the first lanes; memory of the others is not touched."""
     at = pointer(b, address, F32X8)
     kind = ir.FunctionType(ir.VoidType(), [F32X8, at.type, I32, ir.VectorType(ir.IntType(1), LANES)])
-    function = cgutils.get_or_insert_function(b.module, kind, "llvm.masked.store.v8f32.p0")
+    function = declared(b.module, kind, "llvm.masked.store.v8f32.p0")
     b.call(function, [value, at, I32(1), first_lanes(b, count)])
 
 
@@ -232,6 +266,7 @@ add8, sub8, mul8, div8 = (arithmetic(name) for name in ("fadd", "fsub", "fmul", 
 
 @emits(VECTOR, VECTOR, VECTOR)
 def plain_add8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Lanewise sum whose NaNs are as they come."""
     return b.fadd(x, y)
 
 
@@ -254,6 +289,7 @@ def greater8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 
 @emits(VECTOR, VECTOR)
 def relu8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The larger of x and +0; NaN gives +0."""
     zero = all_lanes(0.0)
     return b.select(b.fcmp_ordered(">", x, zero), x, zero)
 
@@ -265,7 +301,7 @@ def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], i
         count //= 2
         undefined = ir.Constant(x.type, ir.Undefined)
         low, high = (
-            b.shuffle_vector(x, undefined, ir.Constant(ir.VectorType(I32, count), list(range(at, at + count))))
+            b.shuffle_vector(x, undefined, lanes(range(at, at + count)))
             for at in (0, count)
         )
         x = combine(low, high)
@@ -274,16 +310,19 @@ def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], i
 
 @emits(FLOAT, VECTOR)
 def sum_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The sum of all lanes."""
     return tree(b, x, b.fadd)
 
 
 @emits(FLOAT, VECTOR)
 def maximum_lane(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The largest lane, as `maximum` says."""
     return tree(b, x, lambda low, high: maximum(b, low, high))
 
 
 @emits(FLOAT, VECTOR)
 def greatest_lane(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The largest lane, as `greater8` says."""
     return tree(b, x, lambda low, high: b.select(b.fcmp_ordered(">", low, high), low, high))
 
 
@@ -303,7 +342,7 @@ def nan_through(b: ir.IRBuilder, x: ir.Value, value: ir.Value) -> ir.Value:
 @emits(VECTOR, VECTOR)
 def exp8_exact(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """The steps of `pto.isa.exact_math`; out of range, the nearest bound has the same result."""
-    c = lambda value: all_lanes(value, F64X8)  # noqa: E731
+    c = partial(all_lanes, kind=F64X8)
     wide = clamp(b, b.fpext(x, F64X8), exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST)
     rounder = c(exact_math.ROUNDER)
     n = b.fsub(b.fadd(b.fmul(wide, c(exact_math.LOG2_E)), rounder), rounder)
@@ -318,7 +357,9 @@ def exp8_exact(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
 
 
 # Minimax polynomial of (exp(r) - 1 - r) / r**2 on |r| <= ln 2 / 2 in f32 (Cephes), highest degree first.
-FAST_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+FAST_EXP = (
+    1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
+)
 FAST_LN2 = (0.693359375, -2.12194440e-4)
 FAST_ROUNDER = 1.5 * 2.0**23
 
@@ -373,7 +414,7 @@ class Block:
         for row in range(self.rows):
             store(b, b.add(address, I64(64 * row)), canonical(b, b.extract_value(block, row)))
 
-    def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value) -> ir.Value:
+    def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value) -> Any:
         """Add the product of one column of a and one row of a panel of b."""
         panel = load(b, right, F32X16)
         for row in range(self.rows):

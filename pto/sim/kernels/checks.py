@@ -1,15 +1,29 @@
-"""Bounds checks of operands, in the order that `pto.sim.traps` states; each gives an address, or 0 and a trap."""
+"""Checks of operands, in the order that `pto.sim.traps` states; each gives an address, or 0 and a trap."""
 
 from __future__ import annotations
 
-from numba import njit
-
 from pto.sim.layout import (
-    ARENA, SLOT_BASE, SLOT_BYTES, SLOT_COLS, SLOT_PITCH, SLOT_ROWS, SLOT_WORDS, SPARE, STATUS, TENSOR_BASE,
-    TENSOR_COLS, TENSOR_ROWS, TENSOR_STRIDE, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, WORD, Status,
+    ARENA,
+    SLOT_BASE,
+    SLOT_BYTES,
+    SLOT_COLS,
+    SLOT_PITCH,
+    SLOT_ROWS,
+    SLOT_WORDS,
+    SPARE,
+    STATUS,
+    TENSOR_BASE,
+    TENSOR_COLS,
+    TENSOR_ROWS,
+    TENSOR_STRIDE,
+    TRAP_KIND,
+    TRAP_OPERAND,
+    TRAP_VALUE,
+    WORD,
+    Status,
 )
 from pto.sim.traps import TrapKind
-from pto.sim.vec import inline, set_word, word
+from pto.sim.vec import called, inline, set_word, word
 
 ALIGN = 64
 SLOT = WORD * SLOT_WORDS
@@ -19,7 +33,7 @@ OUT_OF_BOUNDS, MISALIGNED, BAD_REGION = (
 )
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def trap(ctx: int, kind: int, operand: int, value: int) -> int:
     """Record why the program stops."""
     set_word(ctx, STATUS, TRAPPED)
@@ -52,7 +66,7 @@ def region(ctx: int, s: int, operand: int, i: int, j: int, rows: int, cols: int)
 
 @inline
 def placed(ctx: int, s: int, operand: int, offset: int, extent: int) -> int:
-    """The address of a tile, where its offset is aligned and bytes up to `extent` lie within its declaration."""
+    """The address of a tile whose offset is aligned and whose first `extent` bytes are its declaration's."""
     if offset < 0:
         return trap(ctx, OUT_OF_BOUNDS, operand, offset)
     if offset % ALIGN:
@@ -82,7 +96,7 @@ def tile(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols: 
 
 @inline
 def panels(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols: int) -> int:
-    """The address of a tile that lies in panels, for the first rows of the panels that hold `cols` columns."""
+    """The address of a tile that lies in panels, for the first rows of the panels that hold the columns."""
     s = st + SLOT * slot
     if region(ctx, s, operand, 0, 0, rows, cols) == 0:
         return 0
@@ -112,8 +126,10 @@ def stride(ctx: int, st: int, slot: int) -> int:
 
 
 @inline
-def detour(ctx: int, d: int, d_pitch: int, a: int, a_pitch: int, rows: int, a_bytes: int, d_bytes: int) -> int:
-    """Where to write: the spare memory if the destination covers part of a source in another shape, else d."""
+def detour(
+    ctx: int, d: int, d_pitch: int, d_bytes: int, a: int, a_pitch: int, a_bytes: int, rows: int
+) -> int:
+    """Where to write: spare memory if the destination covers part of a source in another shape, else d."""
     if d == a and d_pitch == a_pitch:
         return d
     if a + (rows - 1) * a_pitch + a_bytes <= d or d + (rows - 1) * d_pitch + d_bytes <= a:

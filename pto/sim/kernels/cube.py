@@ -10,7 +10,7 @@ from pto.sim.kernels.checks import panels, pitch, tile
 from pto.sim.kernels.registry import handler
 from pto.sim.vec import Block, inline, word
 
-BLOCK_ROWS = 6  # 12 accumulators, 2 of b and 1 of a: what 16 vector registers hold
+BLOCK_ROWS = 6  # 6 x 16 sums, a row of b and an element of a: what 16 registers of 8 lanes hold
 
 
 def micro_kernel(rows: int) -> Any:
@@ -49,6 +49,7 @@ def rest(a: int, a_pitch: int, b: int, c: int, rows: int, depth: int, acc: int) 
 
 @handler(cube.TMATMUL, Layout.PANEL, Layout.ROW, Layout.PANEL)
 def tmatmul(ctx: int, ops: int, st: int) -> None:
+    """One panel of b after the other, and for each all rows of a."""
     m, n, k, acc = word(ops, 3), word(ops, 4), word(ops, 5), word(ops, 6)
     c = panels(ctx, ops, st, 0, 0, m, n)
     if c == 0:

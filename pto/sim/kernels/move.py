@@ -39,6 +39,7 @@ def unpack(d: int, d_pitch: int, s: int, panel: int, rows: int, cols: int) -> No
 
 @handler(move.TLOAD, ROW)
 def tload(ctx: int, ops: int, st: int) -> None:
+    """A window to rows."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
     d = tile(ctx, ops, st, 0, 0, rows, cols)
     if d == 0:
@@ -50,6 +51,7 @@ def tload(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TLOAD, COL)
 def tload_column(ctx: int, ops: int, st: int) -> None:
+    """A window to columns."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
     d = tile(ctx, ops, st, 0, 0, cols, rows)
     if d == 0:
@@ -61,6 +63,7 @@ def tload_column(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TSTORE, ROW)
 def tstore(ctx: int, ops: int, st: int) -> None:
+    """Rows to a window."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
     d = window(ctx, st, 0, 0, i, j, rows, cols)
     if d == 0:
@@ -72,6 +75,7 @@ def tstore(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TSTORE, COL)
 def tstore_column(ctx: int, ops: int, st: int) -> None:
+    """Columns to a window."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
     d = window(ctx, st, 0, 0, i, j, rows, cols)
     if d == 0:
@@ -83,6 +87,7 @@ def tstore_column(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TSTORE, PANEL)
 def tstore_panels(ctx: int, ops: int, st: int) -> None:
+    """Panels to a window."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
     d = window(ctx, st, 0, 0, i, j, rows, cols)
     if d == 0:
@@ -94,6 +99,7 @@ def tstore_panels(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TEXTRACT, ROW, ROW)
 def textract(ctx: int, ops: int, st: int) -> None:
+    """Rows of L1 to rows of L0A."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
     d = tile(ctx, ops, st, 0, 0, rows, cols)
     if d == 0:
@@ -105,6 +111,7 @@ def textract(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TEXTRACT, PANEL, ROW)
 def textract_panels(ctx: int, ops: int, st: int) -> None:
+    """Rows of L1 to panels of L0B, filled up with zeros."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
     d = panels(ctx, ops, st, 0, 0, rows, cols)
     if d == 0:
@@ -128,6 +135,7 @@ def textract_panels(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TMOV, ROW, ROW)
 def tmov(ctx: int, ops: int, st: int) -> None:
+    """Rows to rows."""
     rows, cols = word(ops, 2), word(ops, 3)
     d = tile(ctx, ops, st, 0, 0, rows, cols)
     if d == 0:
@@ -136,7 +144,7 @@ def tmov(ctx: int, ops: int, st: int) -> None:
     if s == 0:
         return
     d_pitch, s_pitch = pitch(st, 0), pitch(st, 1)
-    to = detour(ctx, d, d_pitch, s, s_pitch, rows, 4 * cols, 4 * cols)
+    to = detour(ctx, d, d_pitch, 4 * cols, s, s_pitch, 4 * cols, rows)
     copy_rows(to, d_pitch, s, s_pitch, rows, cols)
     if to != d:
         copy_rows(d, d_pitch, to, d_pitch, rows, cols)
@@ -144,6 +152,7 @@ def tmov(ctx: int, ops: int, st: int) -> None:
 
 @handler(move.TMOV, ROW, PANEL)
 def tmov_panels(ctx: int, ops: int, st: int) -> None:
+    """Panels to rows."""
     rows, cols = word(ops, 2), word(ops, 3)
     d = tile(ctx, ops, st, 0, 0, rows, cols)
     if d == 0:

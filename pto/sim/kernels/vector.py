@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from pto.core.types import Layout
 from pto.isa.table import vector
@@ -14,8 +13,31 @@ from pto.sim.kernels.copying import copy_rows
 from pto.sim.kernels.registry import Compiled, handler
 from pto.sim.layout import EXACT
 from pto.sim.vec import (
-    add8, canonical1, div8, exp8_exact, exp8_fast, greater8, greatest_lane, inline, load1, load8, load_part, max8,
-    maximum_lane, mul8, number, plain_add8, relu8, splat8, store1, store8, store_part, sub8, sum_lanes, word,
+    add8,
+    called,
+    canonical1,
+    div8,
+    exp8_exact,
+    exp8_fast,
+    greater8,
+    greatest_lane,
+    inline,
+    load1,
+    load8,
+    load_part,
+    max8,
+    maximum_lane,
+    mul8,
+    number,
+    plain_add8,
+    relu8,
+    splat8,
+    store1,
+    store8,
+    store_part,
+    sub8,
+    sum_lanes,
+    word,
 )
 
 ROW, COL = Layout.ROW, Layout.COL
@@ -24,15 +46,54 @@ LOWEST = np.float32(-np.inf)
 ZERO, MINUS_ZERO = np.float32(0.0), np.float32(-0.0)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def settle(d: int, d_pitch: int, made: int, rows: int, cols: int) -> None:
     """Copy a result that was made elsewhere to its place."""
     if made != d:
         copy_rows(d, d_pitch, made, d_pitch, rows, cols)
 
 
+def row_of_one(operation: Any) -> Any:
+    """A pass over a row of one source."""
+    @inline
+    def run(to: int, at: int, cols: int) -> None:
+        whole, left = 4 * (cols - cols % 8), cols % 8
+        for j in range(0, whole, 32):
+            store8(to + j, operation(load8(at + j)))
+        if left:
+            store_part(to + whole, left, operation(load_part(at + whole, left, ZERO)))
+    return run
+
+
+def row_of_two(operation: Any) -> Any:
+    """A pass over rows of two sources."""
+    @inline
+    def run(to: int, at: int, bt: int, cols: int) -> None:
+        whole, left = 4 * (cols - cols % 8), cols % 8
+        for j in range(0, whole, 32):
+            store8(to + j, operation(load8(at + j), load8(bt + j)))
+        if left:
+            x, y = load_part(at + whole, left, ZERO), load_part(bt + whole, left, ZERO)
+            store_part(to + whole, left, operation(x, y))
+    return run
+
+
+def row_and_number(operation: Any) -> Any:
+    """A pass over a row of one source and a number."""
+    @inline
+    def run(to: int, at: int, y: Any, cols: int) -> None:
+        whole, left = 4 * (cols - cols % 8), cols % 8
+        for j in range(0, whole, 32):
+            store8(to + j, operation(load8(at + j), y))
+        if left:
+            store_part(to + whole, left, operation(load_part(at + whole, left, ZERO), y))
+    return run
+
+
 def unary(operation: Any) -> Compiled:
     """dst[i, j] = operation(a[i, j])"""
+    row = row_of_one(operation)
+
     def run(ctx: int, ops: int, st: int) -> None:
         rows, cols = word(ops, 2), word(ops, 3)
         d = tile(ctx, ops, st, 0, 0, rows, cols)
@@ -42,20 +103,17 @@ def unary(operation: Any) -> Compiled:
         if a == 0:
             return
         d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = detour(ctx, d, d_pitch, a, a_pitch, rows, 4 * cols, 4 * cols)
-        whole, left = 4 * (cols - cols % 8), cols % 8
+        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
         for i in range(rows):
-            to, at = made + i * d_pitch, a + i * a_pitch
-            for j in range(0, whole, 32):
-                store8(to + j, operation(load8(at + j)))
-            if left:
-                store_part(to + whole, left, operation(load_part(at + whole, left, ZERO)))
+            row(made + i * d_pitch, a + i * a_pitch, cols)
         settle(d, d_pitch, made, rows, cols)
     return run
 
 
 def with_scalar(operation: Any) -> Compiled:
     """dst[i, j] = operation(a[i, j], scalar)"""
+    row = row_and_number(operation)
+
     def run(ctx: int, ops: int, st: int) -> None:
         scalar, rows, cols = splat8(number(word(ops, 2))), word(ops, 3), word(ops, 4)
         d = tile(ctx, ops, st, 0, 0, rows, cols)
@@ -65,20 +123,17 @@ def with_scalar(operation: Any) -> Compiled:
         if a == 0:
             return
         d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = detour(ctx, d, d_pitch, a, a_pitch, rows, 4 * cols, 4 * cols)
-        whole, left = 4 * (cols - cols % 8), cols % 8
+        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
         for i in range(rows):
-            to, at = made + i * d_pitch, a + i * a_pitch
-            for j in range(0, whole, 32):
-                store8(to + j, operation(load8(at + j), scalar))
-            if left:
-                store_part(to + whole, left, operation(load_part(at + whole, left, ZERO), scalar))
+            row(made + i * d_pitch, a + i * a_pitch, scalar, cols)
         settle(d, d_pitch, made, rows, cols)
     return run
 
 
 def binary(operation: Any) -> Compiled:
     """dst[i, j] = operation(a[i, j], b[i, j])"""
+    row = row_of_two(operation)
+
     def run(ctx: int, ops: int, st: int) -> None:
         rows, cols = word(ops, 3), word(ops, 4)
         d = tile(ctx, ops, st, 0, 0, rows, cols)
@@ -91,23 +146,19 @@ def binary(operation: Any) -> Compiled:
         if b == 0:
             return
         d_pitch, a_pitch, b_pitch = pitch(st, 0), pitch(st, 1), pitch(st, 2)
-        made = detour(ctx, d, d_pitch, a, a_pitch, rows, 4 * cols, 4 * cols)
+        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
         if made == d:
-            made = detour(ctx, d, d_pitch, b, b_pitch, rows, 4 * cols, 4 * cols)
-        whole, left = 4 * (cols - cols % 8), cols % 8
+            made = detour(ctx, d, d_pitch, 4 * cols, b, b_pitch, 4 * cols, rows)
         for i in range(rows):
-            to, at, bt = made + i * d_pitch, a + i * a_pitch, b + i * b_pitch
-            for j in range(0, whole, 32):
-                store8(to + j, operation(load8(at + j), load8(bt + j)))
-            if left:
-                x, y = load_part(at + whole, left, ZERO), load_part(bt + whole, left, ZERO)
-                store_part(to + whole, left, operation(x, y))
+            row(made + i * d_pitch, a + i * a_pitch, b + i * b_pitch, cols)
         settle(d, d_pitch, made, rows, cols)
     return run
 
 
 def row_expand(operation: Any) -> Compiled:
     """dst[i, j] = operation(a[i, j], b[i])"""
+    row = row_and_number(operation)
+
     def run(ctx: int, ops: int, st: int) -> None:
         rows, cols = word(ops, 3), word(ops, 4)
         d = tile(ctx, ops, st, 0, 0, rows, cols)
@@ -120,16 +171,11 @@ def row_expand(operation: Any) -> Compiled:
         if b == 0:
             return
         d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = detour(ctx, d, d_pitch, a, a_pitch, rows, 4 * cols, 4 * cols)
+        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
         if made == d:
-            made = detour(ctx, d, d_pitch, b, 4, rows, 4, 4 * cols)
-        whole, left = 4 * (cols - cols % 8), cols % 8
+            made = detour(ctx, d, d_pitch, 4 * cols, b, 4, 4, rows)
         for i in range(rows):
-            to, at, y = made + i * d_pitch, a + i * a_pitch, splat8(load1(b + 4 * i))
-            for j in range(0, whole, 32):
-                store8(to + j, operation(load8(at + j), y))
-            if left:
-                store_part(to + whole, left, operation(load_part(at + whole, left, ZERO), y))
+            row(made + i * d_pitch, a + i * a_pitch, splat8(load1(b + 4 * i)), cols)
         settle(d, d_pitch, made, rows, cols)
     return run
 
@@ -145,7 +191,7 @@ def row_reduce(fold: Any) -> Compiled:
         if a == 0:
             return
         a_pitch = pitch(st, 1)
-        made = detour(ctx, d, 0, a, a_pitch, rows, 4 * cols, 4 * rows)
+        made = detour(ctx, d, 0, 4 * rows, a, a_pitch, 4 * cols, rows)
         for i in range(rows):
             store1(made + 4 * i, fold(ctx, a + i * a_pitch, cols))
         settle(d, 0, made, 1, rows)
@@ -175,7 +221,7 @@ def sum_fold(ctx: int, a: int, cols: int) -> Any:
     return canonical1(sum_lanes(plain_add8(plain_add8(s0, s1), plain_add8(s2, s3))))
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def careful_max(a: int, cols: int) -> Any:
     """The largest of a row where NaN or the sign of zero decides."""
     most = splat8(CANONICAL_NAN)
@@ -203,7 +249,7 @@ def max_fold(ctx: int, a: int, cols: int) -> Any:
         a += 32
         left -= 8
     best = greatest_lane(greater8(greater8(s0, s1), greater8(s2, s3)))
-    if best == ZERO or best == LOWEST:
+    if best in (ZERO, LOWEST):
         return careful_max(start, cols)
     return best
 
@@ -215,34 +261,31 @@ def expansion(ctx: int, ops: int, st: int) -> None:
     d = tile(ctx, ops, st, 0, 0, rows, cols)
     if d == 0:
         return
-    d_pitch = pitch(st, 0)
     whole, left = 4 * (cols - cols % 8), cols % 8
     for i in range(rows):
-        to = d + i * d_pitch
+        to = d + i * pitch(st, 0)
         for j in range(0, whole, 32):
             store8(to + j, scalar)
-        if left:
-            store_part(to + whole, left, scalar)
+        store_part(to + whole, left, scalar)
 
 
 def exponential() -> Compiled:
     """dst[i, j] = e to the power a[i, j], by the mode's algorithm"""
-    exact, fast = unary(exp8_exact), unary(exp8_fast)
-    exact_kernel = njit(nogil=True, error_model="numpy")(exact)
-    fast_kernel = njit(nogil=True, error_model="numpy")(fast)
+    exact, fast = (called(unary(one)) for one in (exp8_exact, exp8_fast))
 
     def run(ctx: int, ops: int, st: int) -> None:
         if word(ctx, EXACT):
-            exact_kernel(ctx, ops, st)
+            exact(ctx, ops, st)
         else:
-            fast_kernel(ctx, ops, st)
+            fast(ctx, ops, st)
     return run
 
 
 BINARY = {vector.TADD: add8, vector.TSUB: sub8, vector.TMUL: mul8, vector.TDIV: div8, vector.TMAX: max8}
 SCALAR = {vector.TMULS: mul8, vector.TADDS: add8}
 EXPAND = {
-    vector.TROWEXPANDADD: add8, vector.TROWEXPANDSUB: sub8, vector.TROWEXPANDMUL: mul8, vector.TROWEXPANDDIV: div8,
+    vector.TROWEXPANDADD: add8, vector.TROWEXPANDSUB: sub8,
+    vector.TROWEXPANDMUL: mul8, vector.TROWEXPANDDIV: div8,
 }
 for _row, _operation in BINARY.items():
     handler(_row, ROW, ROW, ROW)(binary(_operation))

@@ -1,0 +1,36 @@
+# Two targets do everything on a fresh machine: `make demo` and `make test`. Needs Python >= 3.11 and make.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check bench docs clean
+
+help: ## show the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "pto needs Python 3.11 or newer: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY) ## set up, and run the matrix product example
+	$(BIN)/pto run examples/03_matmul.py
+
+test: $(READY) check ## lint, types and all tests
+	$(BIN)/python -m pytest -n 2
+
+check: $(READY) ## lint and types only
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY) ## speed against NumPy, as a table
+	$(BIN)/python benchmarks/skeleton.py
+
+docs: $(READY) ## print the generated pages again
+	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

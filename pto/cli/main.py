@@ -1,0 +1,73 @@
+"""The command line. Each subcommand is a file; its imports are paid for only when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from pto import __version__
+from pto.core.errors import CompilerBug, PtoError
+
+# name: (module, what it does); listed in this order
+COMMANDS = {
+    "run": ("pto.cli.run", "Run a Python script of kernels, or a compiled program on arrays."),
+    "compile": ("pto.cli.compile", "Compile a kernel to a .pto program file."),
+    "disasm": ("pto.cli.disasm", "Show a program as assembly, with the Python line beside each instruction."),
+    "graph": ("pto.cli.graph", "Show a kernel's graph at one of its four levels."),
+    "asm": ("pto.cli.asm", "Assemble text to a .pto program file."),
+    "check": ("pto.cli.check", "Check a program against the static rules of its target."),
+    "isa": ("pto.cli.isa", "Show the instruction set, or one instruction."),
+}
+EXAMPLES = """\b
+Examples:
+  pto run examples/03_matmul.py
+  pto disasm examples/03_matmul.py:matmul
+  pto graph examples/03_matmul.py:matmul --level block
+"""
+
+
+class Commands(click.Group):
+    """Subcommands by name, loaded when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, doc) for name, (_, doc) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pto", message="%(prog)s %(version)s")
+def pto() -> None:
+    """Tile kernels in Python, compiled to a virtual accelerator that runs at native speed."""
+
+
+def main() -> None:
+    """The entry point: every mistake of a user ends in one clear message and a documented exit code."""
+    try:
+        pto.main(standalone_mode=False)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except PtoError as err:
+        click.echo(str(err), err=True)
+        sys.exit(err.exit_code)
+    except CompilerBug as err:
+        click.echo(f"{err}\n\nThis is a defect of pto, not of your kernel: please report it with the kernel.", err=True)
+        sys.exit(70)

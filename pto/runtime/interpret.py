@@ -1,0 +1,258 @@
+"""Any graph run by the meanings of its operations, slowly: the oracle of every lowering.
+
+Tensor and Tile graphs: a tile is the array of its valid region. Block graphs: a tile is an array of its
+capacity, not-a-number where nothing was written. Execution graphs: the instructions are written out with the
+operands they have, one after the other, and run on the slow machine, in that or another legal order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pto.core.errors import CompilerBug
+from pto.core.target import DEFAULT, Target
+from pto.core.types import EFFECT, PANEL_COLS, Layout, TensorType, TileType
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, captures
+from pto.ir.ops import ALLOC, ARG, CONST, DIM, FOR, GET, INDEX_OPS, TENSOR_OPS, TILE_OPS, Op
+from pto.isa.meaning import MEANING
+from pto.isa.meaning.operands import Operands
+from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
+from pto.isa.program import Arg, Inst, Program, TensorDecl, TileDecl, TileRef
+from pto.isa.spec import Instr, Kind, Operand, Role
+from pto.isa.table import BY_MNEMONIC, cube, scalar
+from pto.sim.slow import SlowMachine
+
+Array = NDArray[Any]
+LOAD, STORE = TILE_OPS["load"], TILE_OPS["store"]
+
+
+def as_matrix(array: Array) -> Array:
+    """A tensor as rows x cols, sharing memory."""
+    cols = array.shape[-1] if array.ndim else 1
+    return array.reshape(prod(array.shape[:-1]), cols)
+
+
+class Interpreter:
+    """Runs Tensor, Tile and Block graphs; `tensors` are the arguments by slot, changed in place."""
+
+    def __init__(self, tensors: Sequence[Array], extents: Mapping[str, int]) -> None:
+        self.tensors, self.extents = tensors, extents
+
+    def run(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
+        """The outputs of a graph or body."""
+        for key, node in graph.items():
+            if key not in env:
+                env[key] = self.node(node, [env[i] for i in node.inputs])
+        return [env[k] for k in graph.outputs]
+
+    def node(self, node: Node, inputs: list[Any]) -> Any:
+        op = node.op
+        if op is CONST:
+            return node["value"]
+        if op is DIM:
+            return self.extents[node["name"]]
+        if op is ARG:
+            return self.tensors[node["slot"]]
+        if op is GET:
+            return inputs[0][node["index"]]
+        if op is FOR:
+            return self.loop(node, inputs)
+        if op.name in INDEX_OPS:
+            return INTEGER_MEANING[op.name](*inputs)
+        if op is ALLOC:
+            assert isinstance(node.type, TileType)
+            return blank(node.type)
+        if op.name.startswith("t") and op.instr is not None and "." not in op.name:
+            return self.instruction(op.instr, node, inputs)
+        return self.expression(op, node, inputs)
+
+    def loop(self, node: Node, inputs: list[Any]) -> list[Any]:
+        body = node.body
+        assert body is not None
+        outer = dict(zip(node.inputs, inputs, strict=True))
+        carried = inputs[LOOP_BOUNDS:LOOP_BOUNDS + node.carried]
+        for counter in range(*inputs[:LOOP_BOUNDS]):
+            env: dict[int, Any] = dict(zip(body.params, [counter, *carried], strict=False))
+            env.update({inner: outer[key] for key, inner in captures(node)})
+            carried = self.run(body, env)
+        return carried
+
+    # Tensor and Tile
+
+    def expression(self, op: Op, node: Node, inputs: list[Any]) -> Any:
+        if op is TENSOR_OPS["assign"]:
+            inputs[0][...] = inputs[1]
+            return inputs[0]
+        if op is LOAD:
+            tensor, i, j, rows, cols = inputs
+            return as_matrix(tensor)[i:i + rows, j:j + cols].copy()
+        if op is STORE:
+            tensor, tile, i, j, rows, cols = inputs
+            as_matrix(tensor)[i:i + rows, j:j + cols] = tile[:rows, :cols]
+            return tensor
+        if op is TILE_OPS["full"]:
+            assert isinstance(node.type, TileType)
+            return np.full((node.type.rows, node.type.cols), node["scalar"], node.type.dtype.numpy)
+        if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
+            return self.product(*inputs)
+        return self.elementwise(op, node, inputs)
+
+    def product(self, a: Array, b: Array) -> Array:
+        k = min(a.shape[1], b.shape[0])
+        shape = (a.shape[0], b.shape[1])
+        o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, a.dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
+                     dtype=a.dtype, exact=True)
+        return MEANING[cube.TMATMUL.mnemonic](o)
+
+    def elementwise(self, op: Op, node: Node, inputs: list[Any]) -> Array:
+        """Operands cropped to their common region; a column is used for all columns."""
+        assert op.instr is not None
+        shaped = isinstance(node.type, TensorType)
+        arrays = [as_matrix(x) for x in inputs] if shaped else inputs
+        rows, cols = min(len(x) for x in arrays), arrays[0].shape[1]
+        cols = min([x.shape[1] for x in arrays if x.shape[1] > 1 or cols == 1], default=cols)
+        arrays = [x[:rows, :cols] for x in arrays]
+        names = [o.name for o in op.instr.operands if o.kind is Kind.TILE and Role.OUT not in o.role]
+        reduces = op.instr.operands[0].cols == 1
+        o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
+                     shape=(rows, 1 if reduces else cols), dtype=arrays[0].dtype)
+        result = MEANING[op.instr.mnemonic](o)
+        return result.reshape((*inputs[0].shape[:-1], result.shape[1])) if shaped else result
+
+    # Block
+
+    def instruction(self, row: Instr, node: Node, inputs: list[Any]) -> Any:
+        """One instruction on tiles of full capacity."""
+        values = iter(inputs)
+        given: dict[str, Any] = dict(node.attrs)
+        for operand in row.operands:
+            made = operand.role is Role.OUT and operand.kind is Kind.TILE
+            if operand.kind is not Kind.SCALAR:
+                given[operand.name] = None if made else next(values)
+        out = row.operands[row.memory[0]]
+        if given[out.name] is None:
+            assert isinstance(node.type, TileType)
+            given[out.name] = blank(node.type)
+        else:
+            given[out.name] = given[out.name] if out.kind is Kind.TENSOR else given[out.name].copy()
+        return apply(row, given, node.type)
+
+
+def blank(tile: TileType) -> Array:
+    """A tile that nothing was written to."""
+    return np.full((tile.rows, tile.cols), np.nan, tile.dtype.numpy)
+
+
+def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool) -> Array:
+    """What an instruction touches of a tile or tensor."""
+    rows, cols = (given[n] if isinstance(n, str) else n for n in (operand.rows, operand.cols))
+    i, j = (given[n] for n in operand.at) if operand.at else (0, 0)
+    if panel:
+        cols = -(-cols // PANEL_COLS) * PANEL_COLS
+    matrix = as_matrix(array)
+    found = matrix[i:i + rows, j:j + cols]
+    if found.shape != (rows, cols) or i < 0 or j < 0:
+        raise CompilerBug(f"{operand.name}: {rows} x {cols} at {i}, {j} is outside of {matrix.shape}")
+    return found
+
+
+def apply(row: Instr, given: dict[str, Any], type: Any) -> Any:
+    """Evaluate an instruction on whole tiles; gives the destination."""
+    out = row.operands[row.memory[0]]
+    destination = given[out.name]
+    panels = isinstance(type, TileType) and type.layout is Layout.PANEL
+    o = Operands(exact=True, **{k: v for k, v in given.items() if k != out.name})
+    for position in row.memory:
+        operand = row.operands[position]
+        if Role.IN in operand.role:
+            wide = panels and row is cube.TMATMUL and operand.name != "a"
+            setattr(o, operand.name, region(operand, given[operand.name], given, wide))
+    target = region(out, destination, given, panels)
+    o.shape, o.dtype = target.shape, target.dtype
+    target[...] = MEANING[row.mnemonic](o)[:, :target.shape[1]]
+    return destination
+
+
+class Flatten:
+    """An Execution graph as a program without loops: every instruction with the operands it has."""
+
+    def __init__(self, root: Graph, target: Target, extents: Mapping[str, int]) -> None:
+        self.root, self.target, self.extents = root, target, extents
+        self.tiles = {b.name: i for i, b in enumerate(root.buffers)}
+        self.code: list[Inst] = []
+
+    def run(self) -> Program:
+        self.block(self.root, {})
+        tiles = tuple(TileDecl(b.name, b.type, b.address, b.slots) for b in self.root.buffers
+                      if isinstance(b.type, TileType))
+        args = sorted((n["slot"], n["name"], n.type) for _, n in self.root.items() if n.op is ARG)
+        tensors = tuple(TensorDecl(name, t.dtype, tuple(self.extents[d] if isinstance(d, str) else d for d in t.dims),
+                                   True, True) for _, name, t in args if isinstance(t, TensorType))
+        return Program(self.root.name, self.target.name, (), tensors, tiles, (*self.code, Inst(scalar.HALT)))
+
+    def block(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
+        for key, node in graph.items():
+            if key in env or node.op is ARG:
+                continue
+            inputs = [env[i] for i in node.inputs]
+            if node.op is FOR:
+                env[key] = self.loop(node, inputs)
+            elif node.op is GET:
+                env[key] = inputs[0][node["index"]]
+            elif node.type == EFFECT:
+                self.put(node, inputs)
+            else:
+                env[key] = self.integer(node, inputs)
+        return [env[k] for k in graph.outputs]
+
+    def integer(self, node: Node, inputs: list[int]) -> int:
+        if node.op is CONST:
+            return int(node["value"])
+        return self.extents[node["name"]] if node.op is DIM else INTEGER_MEANING[node.op.name](*inputs)
+
+    def loop(self, node: Node, inputs: list[Any]) -> list[Any]:
+        body = node.body
+        assert body is not None
+        outer = dict(zip(node.inputs, inputs, strict=True))
+        carried = inputs[LOOP_BOUNDS:LOOP_BOUNDS + node.carried]
+        for counter in range(*inputs[:LOOP_BOUNDS]):
+            env: dict[int, Any] = dict(zip(body.params, [counter, *carried], strict=False))
+            env.update({inner: outer[key] for key, inner in captures(node)})
+            carried = self.block(body, env)
+        return carried
+
+    def put(self, node: Node, inputs: list[int]) -> None:
+        row = BY_MNEMONIC[node.op.name]
+        attrs, values = dict(node.attrs), iter(inputs)
+        names = iter(attrs.get("tiles", ()))
+        args: list[Arg] = []
+        for operand in row.operands:
+            if operand.kind is Kind.TILE:
+                args.append(TileRef(self.tiles[next(names)], next(values)))
+            else:
+                args.append(next(values) if operand.kind is Kind.INDEX else attrs[operand.name])
+        self.code.append(Inst(row, tuple(args)))
+
+
+def interpret(graph: Graph, tensors: Sequence[Array], extents: Mapping[str, int], *, cores: int = 1,
+              order: str = "program", target: Target = DEFAULT) -> list[Array]:
+    """Run a graph of any level on arrays, one for each slot (results included), changed in place.
+
+    Gives the outputs of a Tensor graph; for the other levels results are in `tensors`.
+    """
+    if graph.level == "tensor":
+        found: list[Array] = Interpreter(tensors, extents).run(graph, {})
+        return found
+    for core in range(1 if graph.level == "tile" else cores):
+        here = {**extents, "core": core, "cores": cores}
+        if graph.level == "execution":
+            program = Flatten(graph, target, here).run()
+            SlowMachine(program, exact=True, order=order).run(tensors, ())
+        else:
+            Interpreter(tensors, here).run(graph, {})
+    return list(tensors)

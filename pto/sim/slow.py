@@ -1,0 +1,332 @@
+"""The slow machine: the meaning of every instruction on NumPy memories, in program order or any legal one."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pto.core.errors import DTypeError, FuelError, ProgramError, ShapeError, UsageError
+from pto.core.target import BY_NAME, Target
+from pto.core.types import PANEL_COLS, Layout
+from pto.isa.meaning import Array, Operands, compute, scalar
+from pto.isa.program import FIRST_PARAMETER, Arg, Program, Reg, TileRef
+from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role, Trait
+from pto.isa.table import sync
+from pto.sim.regions import Bounds, Region, Step, overwrites, read_and_written
+from pto.sim.traps import TrapKind, trap_error
+
+Flag = tuple[Pipe, Pipe, int]
+SET, WAIT = sync.SET_FLAG.mnemonic, sync.WAIT_FLAG.mnemonic
+POISON = 0xFF  # every f32 of fresh memory is a NaN
+EAGERNESS = (0.05, 0.3, 0.7, 0.95)  # how far the scalar unit issues ahead of the pipes
+GREED = 0.8  # how often the favourite pipe runs: quick, even draining would hide what is not ordered
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An instruction that a pipe has performed: what it read, wrote, set or waited for."""
+
+    core: int
+    pipe: Pipe
+    pc: int
+    reads: tuple[Region, ...] = ()
+    writes: tuple[Region, ...] = ()
+    sets: Flag | None = None
+    waits: Flag | None = None
+
+
+class SlowMachine:
+    """Runs a program as its meanings say.
+
+    Attributes:
+        events: with `trace`, what the last run performed, in a legal order.
+    """
+
+    def __init__(self, program: Program, *, cores: int = 1, exact: bool = True, order: str = "program",
+                 trace: bool = False) -> None:
+        word, _, seed = order.partition(":")
+        if word not in ("program", "random") or cores < 1:
+            raise UsageError(f"there is no order {order!r} on {cores} cores",
+                             hint="orders are program and random:SEED")
+        self.program, self.cores, self.exact, self.trace = program, cores, exact, trace
+        self.seed = seed if word == "random" else None
+        self.target = target_of(program)
+        self.pipes = [program.pipe(inst) for inst in program.code]
+        self.events: list[Event] = []
+
+    def run(self, tensors: Sequence[NDArray[Any]], parameters: Sequence[int] = (),
+            fuel: int | None = None) -> None:
+        """Run every core to its end, changing the tensors in place.
+
+        Args:
+            tensors: an array for each tensor of the program.
+            parameters: a value for each parameter of the program.
+            fuel: instructions for each core.
+
+        Raises:
+            TrapError: an instruction was refused.
+            FuelError: a core did not finish within its fuel.
+            UsageError, ShapeError, DTypeError: the arguments are not what the program takes.
+        """
+        views = bind(self.program, tensors, parameters)
+        self.events = []
+        cores = [Core(self, number, views, parameters, fuel) for number in range(self.cores)]
+        if self.seed is None:
+            for core in cores:
+                core.run()
+            return
+        chance = random.Random(self.seed)
+        live = [Queues(core, chance) for core in cores]
+        while live:
+            queues = chance.choice(live)
+            if not queues.advance():
+                live.remove(queues)
+
+
+class Core:
+    """The state of one core: registers, flags, memories."""
+
+    def __init__(self, machine: SlowMachine, number: int, views: list[Array], parameters: Sequence[int],
+                 fuel: int | None) -> None:
+        self.machine, self.program = machine, machine.program
+        self.number, self.views, self.fuel = number, views, fuel
+        self.registers = [0] * REGISTERS
+        self.registers[:FIRST_PARAMETER + len(parameters)] = [number, machine.cores, *map(int, parameters)]
+        self.memories = {
+            space: np.full(nbytes, POISON, np.uint8) for space, nbytes in machine.target.capacity
+        }
+        self.bounds = Bounds(self.program, machine.target, {i: v.shape for i, v in enumerate(views)})
+        self.flags: set[Flag] = set()
+        self.pc = self.issued = 0
+        self.halted = False
+
+    def run(self) -> None:
+        """Perform each instruction as soon as it is issued."""
+        while not self.halted:
+            step = self.issue()
+            if step is not None:
+                self.perform(step)
+        self.finish()
+
+    def issue(self) -> Step | None:
+        """Let the scalar unit pass one instruction; gives what is left for a pipe to perform."""
+        step = self._fetch()
+        spec, name = step.inst.spec, step.inst.spec.mnemonic
+        if not spec.is_scalar:
+            return step
+        if name in (SET, WAIT):
+            self._check_flag(step)
+            return step
+        sources = [step.number(o.name) for o in spec.operands if o.kind is Kind.INDEX]
+        if Trait.HALT in spec.traits:
+            self.halted, self.pc = True, step.pc
+        elif Trait.BRANCH in spec.traits:
+            self.pc = step.number("target") if scalar.BRANCHES[name](*sources) else self.pc
+        else:
+            self._assign(step, sources)
+        return None
+
+    def perform(self, step: Step) -> None:
+        """What a pipe does."""
+        pipe, name = self.machine.pipes[step.pc], step.inst.spec.mnemonic
+        if name in (SET, WAIT):
+            flag = self.flag_of(step)
+            self._change(step, flag)
+            event = Event(self.number, pipe, step.pc, sets=flag if name == SET else None,
+                          waits=flag if name == WAIT else None)
+        else:
+            regions = self.bounds.regions(step)
+            self._compute(step, regions)
+            reads, writes = read_and_written(step, regions)
+            event = Event(self.number, pipe, step.pc, tuple(reads), tuple(writes))
+        if self.machine.trace:
+            self.machine.events.append(event)
+
+    def finish(self) -> None:
+        """The end of a core that has halted and performed everything."""
+        if self.flags:
+            names = ", ".join(flag_name(flag) for flag in sorted(self.flags))
+            raise trap_error(self.program, TrapKind.FLAG_LEFT_SET, self.pc, self.number, detail=names)
+
+    def flag_of(self, step: Step) -> Flag:
+        """The flag that a set_flag or wait_flag names."""
+        return Pipe(step.number("src")), Pipe(step.number("dst")), step.number("id")
+
+    def is_blocked(self, step: Step) -> bool:
+        """Whether the step waits for a flag that is not set."""
+        return step.inst.spec.mnemonic == WAIT and self.flag_of(step) not in self.flags
+
+    def _fetch(self) -> Step:
+        pc = self.pc
+        if not 0 <= pc < len(self.program.code):
+            raise trap_error(self.program, TrapKind.BAD_PC, pc, self.number, value=pc)
+        if self.fuel is not None and self.issued >= self.fuel:
+            raise FuelError(
+                f"{self.program.name}: core {self.number} did not finish within {self.fuel} instructions; "
+                f"it stopped before pc {pc}", loc=self.program.span(pc),
+            )
+        inst = self.program.code[pc]
+        self.pc, self.issued = pc + 1, self.issued + 1
+        pairs = zip(inst.spec.operands, inst.args, strict=True)
+        return Step(self.number, pc, inst, tuple(self._value(operand, arg) for operand, arg in pairs))
+
+    def _value(self, operand: Operand, arg: Arg) -> int | float:
+        word = arg.offset if isinstance(arg, TileRef) else arg
+        if not isinstance(word, Reg):
+            return word
+        if operand.kind is Kind.DEST:
+            return word.number
+        bits = self.registers[word.number]
+        return float(struct.unpack("<d", struct.pack("<q", bits))[0]) if operand.kind is Kind.SCALAR else bits
+
+    def _assign(self, step: Step, sources: list[int]) -> None:
+        try:
+            self.registers[step.number("dst")] = scalar.MEANING[step.inst.spec.mnemonic](*sources)
+        except ZeroDivisionError:
+            position, kind = step.inst.spec.position("b"), TrapKind.DIVIDE_BY_ZERO
+            raise trap_error(self.program, kind, step.pc, self.number, position, 0) from None
+
+    def _check_flag(self, step: Step) -> None:
+        position, number = step.inst.spec.position("id"), step.number("id")
+        if not 0 <= number < self.machine.target.flags:
+            raise trap_error(self.program, TrapKind.BAD_FLAG, step.pc, self.number, position, number)
+
+    def _change(self, step: Step, flag: Flag) -> None:
+        setting = step.inst.spec.mnemonic == SET
+        if setting == (flag in self.flags):
+            kind = TrapKind.FLAG_SET_TWICE if setting else TrapKind.FLAG_NOT_SET
+            raise trap_error(self.program, kind, step.pc, self.number, step.inst.spec.position("id"), flag[2],
+                             flag_name(flag))
+        self.flags ^= {flag}
+
+    def _compute(self, step: Step, regions: tuple[Region, ...]) -> None:
+        o = Operands(exact=self.machine.exact)
+        for operand, value in zip(step.inst.spec.operands, step.values, strict=True):
+            if operand.kind in (Kind.INDEX, Kind.SCALAR):
+                setattr(o, operand.name, value if operand.kind is Kind.INDEX else float(value))
+        for region in regions:
+            if Role.OUT in region.operand.role:
+                target, o.dtype = region, np.dtype(region.dtype.numpy)
+                o.shape = (region.rows, region.cols)
+            if Role.IN in region.operand.role and not overwrites(step, region.operand):
+                setattr(o, region.operand.name, self._window(region).reshape(region.rows, region.cols).copy())
+        result = compute(step.inst.spec.mnemonic, o)
+        if not target.is_empty:
+            window = self._window(target)
+            window[...] = result.reshape(window.shape)
+
+    def _window(self, region: Region) -> Array:
+        """The elements of a region, in place; those of a PANEL tile as rows x panels x 16."""
+        if region.space is None:
+            rows = slice(region.row, region.row + region.rows)
+            return self.views[region.slot][rows, region.col : region.col + region.cols]
+        size, dtype = region.size, np.dtype(region.dtype.numpy)
+        shape: tuple[int, ...] = (region.rows, region.cols)
+        if region.is_empty:
+            return np.empty(shape, dtype)
+        first, step, _, _ = region.pieces()
+        strides: tuple[int, ...] = (step, size)
+        if region.layout is Layout.COL:
+            strides = (size, step)
+        elif region.layout is Layout.PANEL:
+            shape = (region.rows, region.cols // PANEL_COLS, PANEL_COLS)
+            strides = (PANEL_COLS * size, step, size)
+        return np.ndarray(shape, dtype, self.memories[region.space], first, strides)
+
+
+class Queues:
+    """One core whose pipes run in a random legal order, the scalar unit far ahead and one pipe mostly first."""
+
+    def __init__(self, core: Core, chance: random.Random) -> None:
+        self.core, self.chance = core, chance
+        self.waiting: dict[Pipe, deque[Step]] = {pipe: deque() for pipe in Pipe}
+        self.order = chance.sample(list(Pipe), len(Pipe))
+        self.eagerness = chance.choice(EAGERNESS)
+
+    def advance(self) -> bool:
+        """Do one thing; false where nothing is left to do."""
+        core, chance = self.core, self.chance
+        ready = [self.waiting[pipe] for pipe in self.order if self._is_ready(self.waiting[pipe])]
+        if not core.halted and not self.waiting[Pipe.S] and (not ready or chance.random() < self.eagerness):
+            step = core.issue()
+            if step is not None:
+                self.waiting[core.machine.pipes[step.pc]].append(step)
+            return True
+        if ready:
+            core.perform((ready[0] if chance.random() < GREED else chance.choice(ready)).popleft())
+            return True
+        if any(self.waiting.values()):
+            self._deadlock()
+        core.finish()
+        return False
+
+    def _is_ready(self, steps: deque[Step]) -> bool:
+        return bool(steps) and not self.core.is_blocked(steps[0])
+
+    def _deadlock(self) -> None:
+        blocked = [(pipe, steps[0]) for pipe, steps in self.waiting.items() if steps]
+        words = [f"{pipe.name} at pc {step.pc} waits for {flag_name(self.core.flag_of(step))}"
+                 for pipe, step in blocked]
+        raise trap_error(self.core.program, TrapKind.DEADLOCK, blocked[0][1].pc, self.core.number,
+                         detail="; ".join(words))
+
+
+def flag_name(flag: Flag) -> str:
+    """A flag in words."""
+    source, destination, number = flag
+    return f"flag {source.name} -> {destination.name}, id {number}"
+
+
+def target_of(program: Program) -> Target:
+    """The program's target, if its tiles fit that target's memories.
+
+    Raises:
+        ProgramError: there is no such target, or a tile lies outside its memory.
+    """
+    if program.target not in BY_NAME:
+        raise ProgramError(f"no target is called {program.target!r}")
+    target = BY_NAME[program.target]
+    for tile in program.tiles:
+        space, end = tile.type.space, tile.address + tile.nbytes
+        if space is None or tile.address < 0 or end > target.bytes_of(space):
+            raise ProgramError(f"tile {tile.name} does not lie in a memory of {target.name}")
+    return target
+
+
+def bind(program: Program, tensors: Sequence[NDArray[Any]], parameters: Sequence[int]) -> list[Array]:
+    """The tensors as rows x columns, views of the arrays.
+
+    Raises:
+        UsageError, ShapeError, DTypeError: the arguments are not what the program takes.
+    """
+    if len(parameters) != len(program.parameters) or len(tensors) != len(program.tensors):
+        takes = f"{len(program.tensors)} tensors and {len(program.parameters)} parameters"
+        raise UsageError(f"{program.name} takes {takes}, has {len(tensors)} and {len(parameters)}")
+    values: dict[str, int] = {}
+    for row, value in zip(program.parameters, parameters, strict=True):
+        if not row.low <= value <= row.high:
+            raise UsageError(f"{program.name}: {row.low} <= {row.name} <= {row.high} is violated by {value}")
+        values[row.name] = value
+    views = []
+    for decl, array in zip(program.tensors, tensors, strict=True):
+        want = tuple(values[dim] if isinstance(dim, str) else dim for dim in decl.dims)
+        if array.dtype != np.dtype(decl.dtype.numpy):
+            raise DTypeError(f"tensor {decl.name} is {array.dtype}, not {decl.dtype.numpy}")
+        if array.shape != want:
+            raise ShapeError(f"tensor {decl.name} has shape {array.shape}, not {want}")
+        views.append(plane(array))
+    return views
+
+
+def plane(array: Array) -> Array:
+    """An array as rows x columns, without a copy."""
+    last = array.shape[-1] if array.ndim else 1
+    rows = int(np.prod(array.shape[:-1], dtype=np.int64)) if array.ndim > 1 else 1
+    return array.reshape(rows, last, copy=False)
