@@ -156,8 +156,10 @@ class Reader:
         inputs, more = self.operands(op, operands, env, execution=result is None and op.instr is not None)
         spans = next((t for t in tokens if t.type == "SPANS"), None)
         made = graph.op(op, *inputs, type=stated, locs=self.locs(spans), **more, **attrs)
-        if result is not None:
-            env[str(result)] = made
+        if isinstance(result, Tree):
+            if len(result.children) != 1:
+                raise GraphTextError(f"{name} makes one value", loc=self.at(_token(name)))
+            env[str(result.children[0])] = made
 
     def operands(self, op: Op, trees: list[Tree[Token]], env: dict[str, Val],
                  execution: bool) -> tuple[list[Val | int], dict[str, Any]]:

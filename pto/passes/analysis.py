@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pto.core.types import TensorType, TileType
+from pto.core.types import TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TILE_OPS
 

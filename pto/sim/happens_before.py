@@ -262,7 +262,8 @@ def _race(program: Program, events: Sequence[Event], place: Place, one: _Use,
     return Race(first, second)
 
 
-def _access(program: Program, events: Sequence[Event], use: _Use, place: str, span: tuple[int, int]) -> Access:
+def _access(program: Program, events: Sequence[Event], use: _Use, place: str,
+            span: tuple[int, int]) -> Access:
     event = events[use.event]
     mnemonic = program.code[event.pc].spec.mnemonic
     loc = program.span(event.pc)

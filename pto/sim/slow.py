@@ -242,7 +242,7 @@ class Core:
 
 
 class Queues:
-    """One core whose pipes run in a random legal order, the scalar unit far ahead and one pipe mostly first."""
+    """A core whose pipes run in a random legal order: the scalar unit far ahead, one pipe mostly first."""
 
     def __init__(self, core: Core, chance: random.Random) -> None:
         self.core, self.chance = core, chance
