@@ -44,9 +44,10 @@ def entry_module(function: Compiled, entry: str) -> str:
 
 def hide_all_but(module: llvm.ModuleRef, entry: str, machine: llvm.TargetMachine) -> None:
     """Make all but the entry private, drop what it does not use, and refuse what is left undefined."""
-    for value in (*module.functions, *module.global_variables):
+    for i, value in enumerate((*module.functions, *module.global_variables)):
         if value.name != entry and not value.is_declaration:
             value.linkage = "internal"
+            value.name = f"{entry}.{i}"  # Numba's names count compilations: equal code would have unequal bytes
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     builder: Any = llvm.create_pass_builder(machine, tuning)
     passes = llvm.create_new_module_pass_manager()
@@ -60,9 +61,9 @@ def hide_all_but(module: llvm.ModuleRef, entry: str, machine: llvm.TargetMachine
         raise CompilerBug(f"{entry} needs {', '.join(sorted(unknown))} at run time")
 
 
-@global_compiler_lock  # type: ignore[untyped-decorator]
 def object_code(name: str, entry: str, machine: llvm.TargetMachine) -> bytes:
     """Relocatable object code of the function that is registered under a name."""
-    module = llvm.parse_assembly(entry_module(FUNCTIONS[name], entry))
-    hide_all_but(module, entry, machine)
-    return bytes(machine.emit_object(module))
+    with global_compiler_lock:
+        module = llvm.parse_assembly(entry_module(FUNCTIONS[name], entry))
+        hide_all_but(module, entry, machine)
+        return bytes(machine.emit_object(module))

@@ -90,7 +90,10 @@ class _Use:
 
 def races(program: Program, tensors: Sequence[NDArray[Any]], parameters: Sequence[int] = (),
           cores: int = 1) -> list[Race]:
-    """Races on memories and tensors, one for each pair of instructions; the tensors are left as they are."""
+    """Races on memories and tensors, in program order, one for each pair of instructions.
+
+    The program runs in program order, on copies of the tensors.
+    """
     events = traced(program, tensors, parameters, cores)
     return _races(program, events, _memory_uses(events))
 
@@ -221,14 +224,17 @@ def _box(region: Region) -> tuple[int, int, int, int]:
 def _races(program: Program, events: Sequence[Event], uses: dict[Place, list[_Use]]) -> list[Race]:
     cores = 1 + max((event.core for event in events), default=0)
     chains, table = clocks(events, cores)
-    found: dict[tuple[int, ...], Race] = {}
+    pairs: list[tuple[int, int, Race]] = []
     for place, users in uses.items():
         for one, two in _unordered(users, chains, table):
             race = _race(program, events, place, one, two)
-            if race is None:
-                continue
-            key = (race.first.core, race.first.pc, race.second.core, race.second.pc)
-            found[key] = replace(found[key], count=found[key].count + 1) if key in found else race
+            if race is not None:
+                pairs.append((two.event, one.event, race))
+    found: dict[tuple[object, ...], Race] = {}
+    for _, _, race in sorted(pairs, key=lambda pair: pair[:2]):
+        first, second = race.first, race.second
+        key = (first.place, first.core, first.pc, second.core, second.pc)
+        found[key] = replace(found[key], count=found[key].count + 1) if key in found else race
     return list(found.values())
 
 

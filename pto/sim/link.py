@@ -240,7 +240,11 @@ def _weight(spec: Instr, tiles: tuple[TileType, ...]) -> int:
 def flags_set(words: Sequence[int]) -> Iterator[str]:
     """Names of the flags that are set, given the words of all ordered pairs of pipes."""
     for pair, bits in enumerate(words):
-        source, destination = divmod(pair, len(Pipe))
         for number in range(FLAGS):
             if bits >> number & 1:
-                yield f"{Pipe(source).name} to {Pipe(destination).name}, id {number}"
+                yield flag_name(*divmod(pair, len(Pipe)), number)
+
+
+def flag_name(source: int, destination: int, number: int) -> str:
+    """A flag in words."""
+    return f"flag {Pipe(source).name} -> {Pipe(destination).name}, id {number}"

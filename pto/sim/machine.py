@@ -34,7 +34,7 @@ from pto.sim.layout import (
     WEIGHT_AT,
     Status,
 )
-from pto.sim.link import PAGE, Words, flags_set, link
+from pto.sim.link import PAGE, Words, flag_name, flags_set, link
 from pto.sim.names import ENGINE
 from pto.sim.traps import TrapKind, trap_error
 
@@ -277,6 +277,10 @@ def trapped(program: Program, core: int, context: Context) -> PtoError:
     if kind is TrapKind.FLAG_LEFT_SET:
         flags = ", ".join(flags_set(context[FLAGS_AT:REGISTERS_AT]))
         return trap_error(program, kind, pc, core, detail=flags)
+    if kind in (TrapKind.FLAG_SET_TWICE, TrapKind.FLAG_NOT_SET):
+        source, destination = (resolved(arg, context) for arg in program.code[pc].args[:2])
+        detail = flag_name(source, destination, value)
+        return trap_error(program, kind, pc, core, operand, value, detail)
     if kind is TrapKind.BAD_REGION:
         value = first_bad_extent(program, pc, operand, context)
     return trap_error(program, kind, pc, core, operand, value)

@@ -88,6 +88,8 @@ class Region:
     def runs(self) -> Iterator[tuple[int, int]]:
         """Start and end of each piece, in bytes of the memory or of the tensor in row-major order."""
         first, step, count, length = self.pieces()
+        if step == length:  # the pieces touch
+            count, step, length = min(count, 1), step * count, length * count
         for at in range(first, first + count * step, step or 1):
             yield at, at + length
 

@@ -37,7 +37,7 @@ class Listing:
         code = tuple(
             Inst(row, tuple(self.labels[a] if isinstance(a, str) else a for a in args)) for row, args in self.code
         )
-        spans = tuple(Loc("k.py", pc + 1, 4, 8, f"    line{pc}") for pc in range(len(code)))
+        spans = tuple(Loc("k.py", pc + 1, 4, 8, f"    line {pc + 1}") for pc in range(len(code)))
         lines = tuple((pc,) for pc in range(len(code)))
         return Program("test", "V2", code=code, spans=spans, lines=lines, **declarations)
 
@@ -60,24 +60,24 @@ GEMM_TENSORS = (
     TensorDecl("a", F32, ("M", "K")), TensorDecl("b", F32, ("K", "N")),
     TensorDecl("c", F32, ("M", "N"), written=True, read=False),
 )
-I, J, K, P, VM, VN, VK, OFF, P2, ACC, STEP = R[5:16]
+ROW, COL, K, P, VM, VN, VK, OFF, ACC, STEP = R[5:15]
 
 
 def gemm() -> Program:
     """C = A B in tiles of 32 x 32 x 16, L1 double-buffered; rows of tiles are dealt to the cores."""
     out = Listing()
-    primed = [(FIX, M, 0), (M, MTE1, 0), *((MTE1, MTE2, i) for i in range(4))]
+    primed = [(FIX, M, 0), (M, MTE1, 0), *((MTE1, MTE2, i) for i in range(2))]
     for flag in primed:
         out.flag(SET, *flag)
     out(scalar.MUL, STEP, R[1], 32)
-    out(scalar.MUL, I, R[0], 32)
-    out(scalar.BGE, I, R[2], "end")
+    out(scalar.MUL, ROW, R[0], 32)
+    out(scalar.BGE, ROW, R[2], "end")
     out.label("rows")
-    out(scalar.SUB, VM, R[2], I)
+    out(scalar.SUB, VM, R[2], ROW)
     out(scalar.MIN, VM, VM, 32)
-    out(scalar.MOV, J, 0)
+    out(scalar.MOV, COL, 0)
     out.label("cols")
-    out(scalar.SUB, VN, R[3], J)
+    out(scalar.SUB, VN, R[3], COL)
     out(scalar.MIN, VN, VN, 32)
     out.flag(WAIT, FIX, M)
     out(scalar.MOV, K, 0)
@@ -87,12 +87,12 @@ def gemm() -> Program:
     out(scalar.BLT, K, R[4], "products")
     out.flag(SET, M, FIX)
     out.flag(WAIT, M, FIX)
-    out(move.TSTORE, 2, TileRef(4), I, J, VM, VN)
+    out(move.TSTORE, 2, TileRef(4), ROW, COL, VM, VN)
     out.flag(SET, FIX, M)
-    out(scalar.ADD, J, J, 32)
-    out(scalar.BLT, J, R[3], "cols")
-    out(scalar.ADD, I, I, STEP)
-    out(scalar.BLT, I, R[2], "rows")
+    out(scalar.ADD, COL, COL, 32)
+    out(scalar.BLT, COL, R[3], "cols")
+    out(scalar.ADD, ROW, ROW, STEP)
+    out(scalar.BLT, ROW, R[2], "rows")
     out.label("end")
     for flag in primed:
         out.flag(WAIT, *flag)
@@ -106,19 +106,14 @@ def _products(out: Listing) -> None:
     out(scalar.MIN, VK, VK, 16)
     out(scalar.MADD, OFF, P, 2048, 0)
     out.flag(WAIT, MTE1, MTE2, P)
-    out(move.TLOAD, TileRef(0, OFF), 0, I, K, VM, VK)
+    out(move.TLOAD, TileRef(0, OFF), 0, ROW, K, VM, VK)
+    out(move.TLOAD, TileRef(1, OFF), 1, K, COL, VK, VN)
     out.flag(SET, MTE2, MTE1, P)
-    out(scalar.ADD, P2, P, 2)
-    out.flag(WAIT, MTE1, MTE2, P2)
-    out(move.TLOAD, TileRef(1, OFF), 1, K, J, VK, VN)
-    out.flag(SET, MTE2, MTE1, P2)
     out.flag(WAIT, MTE2, MTE1, P)
-    out.flag(WAIT, MTE2, MTE1, P2)
     out.flag(WAIT, M, MTE1)
     out(move.TEXTRACT, TileRef(2), TileRef(0, OFF), 0, 0, VM, VK)
     out(move.TEXTRACT, TileRef(3), TileRef(1, OFF), 0, 0, VK, VN)
     out.flag(SET, MTE1, MTE2, P)
-    out.flag(SET, MTE1, MTE2, P2)
     out.flag(SET, MTE1, M)
     out.flag(WAIT, MTE1, M)
     out(scalar.LT, ACC, 0, K)
