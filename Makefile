@@ -27,7 +27,7 @@ check: $(READY) ## lint and types only
 	$(BIN)/mypy
 
 bench: $(READY) ## speed against NumPy, as a table
-	$(BIN)/python -m benchmarks.skeleton
+	$(BIN)/python benchmarks/skeleton.py
 
 docs: $(READY) ## print the generated pages again
 	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'

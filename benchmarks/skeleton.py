@@ -10,8 +10,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import pto as pt
-from benchmarks import baselines
-from benchmarks.timing import race
+import baselines
+from racing import race
 
 
 @pt.tile_kernel
@@ -41,7 +41,7 @@ CASES = {
 def compile_ms(kernel: pt.Kernel) -> float:
     """Milliseconds to trace and compile, the checks after each pass included; median of nine."""
     times = []
-    [key] = kernel.variants
+    key = next(iter(kernel.variants))
     arguments = kernel.variants[key][0].arguments
     for _ in range(9):
         start = time.perf_counter()

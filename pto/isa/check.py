@@ -11,7 +11,7 @@ from pto.core.target import BY_NAME, Target
 from pto.core.types import PANEL_COLS, Layout, TileType
 from pto.isa.codec import INT_MAX, INT_MIN, TILES, inst_faults
 from pto.isa.flow import flow_faults
-from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, Reg, TileDecl, TileRef
+from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role
 from pto.isa.words import is_name, shown
 
@@ -64,7 +64,9 @@ def require_legal(program: Program) -> None:
 
 def _names(program: Program, target: Target) -> Iterator[str]:
     """Names are words, and one thing of a kind has each."""
-    groups = {"parameter": program.parameters, "tensor": program.tensors, "tile": program.tiles}
+    groups: dict[str, tuple[Parameter | TensorDecl | TileDecl, ...]] = {
+        "parameter": program.parameters, "tensor": program.tensors, "tile": program.tiles,
+    }
     if not is_name(program.name):
         yield f"program {shown(program.name)}: not a name"
     for kind, rows in groups.items():

@@ -22,6 +22,7 @@ USES = {"read": (False, True), "write": (True, False), "readwrite": (True, True)
 SPACES, LAYOUTS = {s.value: s for s in Space}, {x.value: x for x in Layout}
 
 _TILE = re.compile(r"tile<\s*(\w+)\s*,\s*(\d{1,9})x(\d{1,9})x(\w+)\s*(?:,\s*(\w+)\s*)?>", re.ASCII)
+_EXAMPLES = ("tile<ub, 16x32xf32>", "tile<l0c, 16x32xf32, panel>")
 T = TypeVar("T")
 
 
@@ -100,7 +101,7 @@ def _tile(draft: Draft, line: Line, node: Node) -> None:
 def _tile_type(line: Line, token: Token) -> TileType:
     found = _TILE.fullmatch(token)
     if not found:
-        line.fail("this is no tile type", token, "a tile type is written tile<ub, 16x32xf32> or tile<l0c, 16x32xf32, panel>")
+        line.fail("this is no tile type", token, f"tile types are written {' or '.join(_EXAMPLES)}")
     space, rows, cols, dtype, layout = found.groups()
     return TileType(
         _choice(line, "element type", DTYPES, dtype, token), int(rows), int(cols),

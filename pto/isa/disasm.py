@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePath
 
 from pto.core.errors import Loc
-from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, Reg, TensorDecl, TileRef
+from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import Kind, Operand, Pipe
 from pto.isa.words import canonical, printable
 
@@ -23,13 +23,17 @@ def disassemble(program: Program, *, source: bool = True) -> str:
 
 
 def operand_text(program: Program, operand: Operand, arg: Arg) -> str:
-    """One operand as it stands in an instruction."""
+    """One operand as it stands in an instruction; what names nothing is shown with a question mark."""
     if isinstance(arg, TileRef):
         suffix = f"[{arg.offset}]" if arg.offset != 0 else ""
         return f"%{_name(program.tiles, arg.tile)}{suffix}"
-    if isinstance(arg, Reg):
-        return str(arg)
-    return _TEXT[operand.kind](program, arg)
+    if isinstance(arg, int) and operand.kind is Kind.TENSOR:
+        return f"%{_name(program.tensors, arg)}"
+    if isinstance(arg, int) and operand.kind is Kind.LABEL:
+        return f"L{arg}" if 0 <= arg <= len(program.code) else str(arg)
+    if isinstance(arg, int) and operand.kind is Kind.PIPE:
+        return Pipe(arg).name if arg in tuple(Pipe) else f"?{arg}"
+    return "nan" if isinstance(arg, float) and math.isnan(arg) else str(arg)
 
 
 def _head(program: Program) -> Iterator[str]:
@@ -107,29 +111,5 @@ def _instruction(program: Program, inst: Inst) -> str:
     return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH}}{operands}".rstrip()
 
 
-def _name(rows: tuple[object, ...], number: int) -> str:
-    """The name of a declaration; for a number that none has, a word that no declaration can have."""
-    return printable(str(getattr(rows[number], "name"))) if 0 <= number < len(rows) else f"?{number}"
-
-
-def _scalar(value: float) -> str:
-    return repr(value) if not math.isnan(value) else "nan"
-
-
-def _label(program: Program, arg: Arg) -> str:
-    return f"L{arg}" if isinstance(arg, int) and 0 <= arg <= len(program.code) else str(arg)
-
-
-def _pipe(arg: Arg) -> str:
-    return Pipe(arg).name if isinstance(arg, int) and arg in tuple(Pipe) else f"?{arg}"
-
-
-_TEXT: dict[Kind, Callable[[Program, int | float], str]] = {
-    Kind.TENSOR: lambda program, arg: f"%{_name(program.tensors, int(arg))}",
-    Kind.INDEX: lambda program, arg: str(arg),
-    Kind.SCALAR: lambda program, arg: _scalar(float(arg)),
-    Kind.LABEL: _label,
-    Kind.PIPE: lambda program, arg: _pipe(arg),
-    Kind.TILE: lambda program, arg: f"?{arg}",
-    Kind.DEST: lambda program, arg: f"?{arg}",
-}
+def _name(rows: tuple[TensorDecl, ...] | tuple[TileDecl, ...], number: int) -> str:
+    return printable(rows[number].name) if 0 <= number < len(rows) else f"?{number}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.lexer import PatternStr
 
 from pto.core.errors import AssemblyError, Loc
 from pto.isa.codec import INT_MAX, INT_MIN
@@ -23,8 +24,7 @@ _DIRECTIVE = re.compile(r"(?:[ \t]*[A-Za-z_][\w.]*[ \t]*:)*[ \t]*(\.\w*)", re.AS
 _INTEGER = re.compile(r"-?(0x[0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})", re.ASCII)
 _TERMINALS = {
     "NAME": "a name", "NUMBER": "a number", "REF": "a %name", "TILE_TYPE": "a tile type", "STRING": "a string",
-    "COMMA": "','", "COLON": "':'", "LSQB": "'['", "RSQB": "']'", "BANG": "'!'", "AT": "'at'", "SLOTS": "'slots'",
-    "__ANON_0": "'..'", "$END": "the end of the line",
+    "$END": "the end of the line",
 }
 
 
@@ -36,10 +36,23 @@ def grammar() -> Lark:
 
 
 @cache
+def literals() -> dict[str, str]:
+    """The terminals of the grammar that stand for one text, by name."""
+    return {t.name: t.pattern.value for t in grammar().terminals if isinstance(t.pattern, PatternStr)}
+
+
+@cache
 def directives() -> tuple[str, ...]:
     """The directives that the grammar knows."""
-    literals = (terminal.pattern.value for terminal in grammar().terminals)
-    return tuple(sorted(word for word in literals if re.fullmatch(r"\.[a-z]+", word)))
+    return tuple(sorted(word for word in literals().values() if re.fullmatch(r"\.[a-z]+", word)))
+
+
+def _in_words(terminal: str) -> str:
+    """What a reader calls a terminal."""
+    text = literals().get(terminal, "")
+    if text in directives():
+        return "a directive"
+    return f"'{text}'" if text else _TERMINALS.get(terminal, terminal)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -111,7 +124,7 @@ class Line:
             names, had = set(err.allowed or ()), self.text[start]
         if not had:
             start = len(self.text.rstrip())
-        words = sorted({_TERMINALS.get(name, "a directive") for name in names})
+        words = sorted(set(map(_in_words, names)))
         message = f"{had} cannot stand here" if had else "the line ends too early"
         wanted = f", expected {' or '.join(words)}" if words else ""
         self.fail(message + wanted, self.at(start, start + max(1, len(had))))

@@ -37,8 +37,8 @@ PAGE = 4096
 INT64 = range(-(2**63), 2**63)
 # Fuel: one unit is about two nanoseconds. A tile instruction weighs what its capacities allow at most.
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
-PRODUCTS_A_UNIT, ELEMENTS_A_UNIT = 128, 32
-SLOW = {"texp": 8, "trowsum": 8}  # times the weight of a plain pass over the elements
+PRODUCTS_A_UNIT, ELEMENTS_A_UNIT = 128, 16
+SLOW = {"texp": 4, "trowsum": 2, "tload_col": 8, "tstore_col": 8}  # times a plain pass over the elements
 
 Words = NDArray[np.int64]
 
@@ -194,7 +194,8 @@ class _Linker:
         if transposes(spec, layouts):
             rows, cols = spec.position("rows"), spec.position("cols")
             words[rows], words[cols] = words[cols], words[rows]
-        row[OPCODE], row[WEIGHT_AT] = Code.TILE, _weight(spec, tiles)
+        name = handler_name(spec, layouts)
+        row[OPCODE], row[WEIGHT_AT] = Code.TILE, _weight(name, tiles)
         for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
             row[OPERANDS_AT + i] = value
             row[MASK] |= register << i
@@ -203,7 +204,7 @@ class _Linker:
             known = tuple(self.static(inst, position))
             row[at:at + len(known)] = known
             at += SLOT_WORDS
-        return handler_name(spec, layouts)
+        return name
 
     def static(self, inst: Inst, position: int) -> Iterator[int]:
         """The static words of a tile or tensor operand."""
@@ -227,13 +228,14 @@ class _Linker:
             yield from (kind.cols * size, kind.rows, kind.cols)
 
 
-def _weight(spec: Instr, tiles: tuple[TileType, ...]) -> int:
-    """Fuel for the largest region that an instruction can touch."""
-    if spec.mnemonic == "tmatmul":
+def _weight(name: str, tiles: tuple[TileType, ...]) -> int:
+    """Fuel for the largest region that a handler can be given."""
+    operation = name.split("_")[0]
+    if operation == "tmatmul":
         c, a, _ = tiles
         work = prod((c.rows, c.cols, a.cols)) // PRODUCTS_A_UNIT
     else:
-        work = max(t.rows * t.cols for t in tiles) * SLOW.get(spec.mnemonic, 1) // ELEMENTS_A_UNIT
+        work = max(t.rows * t.cols for t in tiles) * SLOW.get(name, SLOW.get(operation, 1)) // ELEMENTS_A_UNIT
     return min(TILE_WEIGHT + work, MOST_WEIGHT)
 
 

@@ -39,7 +39,7 @@ from pto.sim.names import ENGINE
 from pto.sim.traps import TrapKind, trap_error
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
-SLICE = 1 << 22  # units that the engine may use before Python looks for Ctrl-C: about 10 ms
+SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
 RUNNING, HALTED, TRAPPED = int(Status.RUNNING), int(Status.HALTED), int(Status.TRAPPED)
 Array = NDArray[Any]
 Context = memoryview  # of int64 words
@@ -100,7 +100,7 @@ class Machine:
         self._views = [_View(decl, program) for decl in program.tensors]
 
     def run(
-        self, tensors: Sequence[Array], parameters: Sequence[int], *, fuel: int | None = None
+        self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None
     ) -> RunStats:
         """Run the program on every core.
 

@@ -94,7 +94,7 @@ def test_a_missing_flag_is_found_and_said() -> None:
     assert str(race) == (
         "race on ub: no flag orders MTE2 -> V\n"
         "  tload at pc 0 (MTE2, core 0) writes bytes 0 to 512 (k.py:1:5)\n        line 1\n        ^^^^\n"
-        "  tadds at pc 1 (V, core 0) writes bytes 0 to 512 (k.py:2:5)\n        line 2\n        ^^^^"
+        "  tadds at pc 1 (V, core 0) reads bytes 0 to 512 (k.py:2:5)\n        line 2\n        ^^^^"
     )
 
 
