@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from struct import Struct
+from typing import TypeGuard
 
 from pto.core.errors import ProgramError, PtoFormatError
 from pto.isa.program import Arg, Inst, Reg, TileRef
@@ -120,8 +121,12 @@ def operand_fault(operand: Operand, arg: Arg) -> str:
     return _FAULTS[operand.kind](arg)
 
 
+def _whole(arg: object) -> TypeGuard[int]:
+    return isinstance(arg, int) and not isinstance(arg, bool)
+
+
 def _index(arg: Arg) -> str:
-    if type(arg) is int:
+    if _whole(arg):
         return "" if INT_MIN <= arg <= INT_MAX else f"{arg} does not fit 64 bits"
     return _register(arg, "an integer or a register")
 
@@ -129,7 +134,7 @@ def _index(arg: Arg) -> str:
 def _register(arg: Arg, wanted: str = "a register") -> str:
     if not isinstance(arg, Reg):
         return f"takes {wanted}, not {type(arg).__name__}"
-    legal = type(arg.number) is int and 0 <= arg.number < REGISTERS
+    legal = _whole(arg.number) and 0 <= arg.number < REGISTERS
     return "" if legal else f"register {arg} does not exist, there are {REGISTERS}"
 
 
@@ -140,9 +145,9 @@ def _scalar(arg: Arg) -> str:
 def _tile(arg: Arg) -> str:
     if not isinstance(arg, TileRef):
         return f"takes a tile, not {type(arg).__name__}"
-    if type(arg.tile) is not int or not 0 <= arg.tile < TILES:
+    if not _whole(arg.tile) or not 0 <= arg.tile < TILES:
         return f"tile number {arg.tile} is outside 0 to {TILES - 1}"
-    if type(arg.offset) is int and arg.offset < 0:
+    if _whole(arg.offset) and arg.offset < 0:
         return f"offset {arg.offset} is negative"
     return _index(arg.offset)
 
@@ -150,7 +155,7 @@ def _tile(arg: Arg) -> str:
 def _below(what: str, limit: int) -> Callable[[Arg], str]:
     """The rule of a plain number from 0 to below a limit."""
     def rule(arg: Arg) -> str:
-        if type(arg) is not int:
+        if not _whole(arg):
             return f"takes a {what} number, not {type(arg).__name__}"
         if arg < 0:
             return f"{what} number {arg} is negative"

@@ -49,7 +49,9 @@ def find(draft: Draft, line: Line, kind: str, ref: Token) -> int:
     known = draft.numbers[kind]
     number = known.get(ref[1:])
     if number is None:
-        line.fail(f"no {kind} is called {ref}", ref, suggestion(ref, [f"%{name}" for name in known]))
+        names = [f"%{name}" for name in known]
+        hint = suggestion(ref, names) or f"declared: {', '.join(names[:8]) or 'none'}"
+        line.fail(f"no {kind} is called {ref}", ref, hint)
     return number
 
 

@@ -32,8 +32,8 @@ TRAITS = {
 HEAD = f"""# The instruction set
 
 This page is printed from the rows in `pto/isa/table/` by `pto.isa.manual`; do not edit it.
-It lists {len(TABLE)} instructions. A program is text (assembly) or a file of {RECORD_BYTES}-byte records; each gives the
-other back.
+It lists {len(TABLE)} instructions. A program is text (assembly) or a file of {RECORD_BYTES}-byte records;
+each gives the other back.
 
 ## Record
 
