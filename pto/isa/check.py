@@ -57,7 +57,7 @@ def require_legal(program: Program) -> None:
     if not faults:
         return
     first = faults[0]
-    more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     loc = program.span(first.pc) if first.pc is not None else None
     raise ProgramError(f"{first}{more}", loc=loc, hint=first.hint)
 

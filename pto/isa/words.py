@@ -10,7 +10,7 @@ from pto.core.errors import Loc
 from pto.isa.program import Program
 
 NAME_LIMIT, FILE_LIMIT, TEXT_LIMIT = 128, 4096, 1024
-COLUMN_LIMIT, LINE_LIMIT = 2**16 - 1, 2**31 - 1
+COLUMN_LIMIT, LINE_LIMIT = TEXT_LIMIT, 2**31 - 1
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
