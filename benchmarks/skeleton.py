@@ -6,12 +6,12 @@ import json
 import sys
 import time
 
+import baselines
 import numpy as np
+from racing import race
 from threadpoolctl import threadpool_limits
 
 import pto as pt
-import baselines
-from racing import race
 
 
 @pt.tile_kernel

@@ -17,7 +17,7 @@ _HOMES = {
 }
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
 _DTYPES = {"f32": "F32", "float32": "F32"}
-__all__ = [*_NAMES, *_DTYPES]  # noqa: PLE0604
+__all__ = [*_NAMES, *_DTYPES]
 
 
 def __getattr__(name: str) -> Any:

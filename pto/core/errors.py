@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
+_PACKAGE = str(Path(__file__).resolve().parent.parent / "_")[:-1]  # with the separator: not its neighbours
 
 
 @dataclass(frozen=True, slots=True)
 class Loc:
     """A span on one source line; columns count from 0, `end` is exclusive.
 
-    `text` is the source line itself where the file may be out of reach (a program read from disk).
+    `text` is the source line itself; None: it may be looked up in the file. What is read from disk always has
+    text, so that an untrusted program cannot make a message quote another file.
     """
 
     file: str
     line: int
     col: int = 0
     end: int = 0
-    text: str = ""
+    text: str | None = None
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.col + 1}"
@@ -36,7 +37,7 @@ class Loc:
 
     def source(self) -> str:
         """The source line, without its newline; empty where it is not known."""
-        return self.text or linecache.getline(self.file, self.line).rstrip()
+        return linecache.getline(self.file, self.line).rstrip() if self.text is None else self.text
 
     def excerpt(self) -> str:
         """The line with the span underlined; empty where there is no line to show."""

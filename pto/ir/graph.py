@@ -101,6 +101,7 @@ class Graph:
         self.params: list[int] = []
         self.outputs: tuple[int, ...] = ()
         self.captured: dict[Val, int] = {}
+        self.carries: dict[int, Val] = {}  # initial values of a body's carried parameters
         self._known: dict[Any, Any] = {}
 
     # reading
@@ -216,6 +217,7 @@ class Graph:
         inner = Graph(self)
         counter = inner.param(INDEX)
         carried = [inner.param(v.type) for v in inits]
+        inner.carries = {p.key: v for p, v in zip(carried, inits, strict=True)}
         results = body(inner, counter, carried)
         inner.outputs = tuple(inner.use(v) for v in results)
         if len(inner.outputs) != len(inits):

@@ -160,7 +160,6 @@ def _tile(draft: Draft, line: Line, words: list[Token]) -> Arg | None:
     offset = _index(draft, line, words[1:])
     if offset is None:
         line.fail(f"an offset is an integer or a register, not {words[1]}", words[1])
-    assert isinstance(offset, int | Reg)
     return TileRef(number, offset)
 
 
@@ -172,7 +171,7 @@ def _register(draft: Draft, line: Line, words: list[Token]) -> Reg | None:
     return Reg(int(words[0][1:])) if _REGISTER.fullmatch(words[0]) else None
 
 
-def _index(draft: Draft, line: Line, words: list[Token]) -> Arg | None:
+def _index(draft: Draft, line: Line, words: list[Token]) -> int | Reg | None:
     if words[0].type == "NUMBER":
         return line.integer(words[0], "an operand")
     return _register(draft, line, words)

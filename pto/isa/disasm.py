@@ -57,7 +57,7 @@ def _declarations(program: Program) -> Iterator[str]:
         name = printable(tile.name)
         yield f".tile %{name:<{width}} {tile.type} at {tile.address:#x} slots {tile.slots}"
     for i, span in enumerate(program.spans):
-        yield f".span {i} {_string(span.file)} {span.line} {span.col} {span.end} {_string(span.text)}"
+        yield f".span {i} {_string(span.file)} {span.line} {span.col} {span.end} {_string(span.text or '')}"
 
 
 def _tensor(tensor: TensorDecl) -> str:
@@ -100,7 +100,7 @@ def _targets(program: Program) -> set[int]:
 
 def _place(loc: Loc) -> str:
     """A source line for people: file, number, text."""
-    text = loc.text.strip()
+    text = (loc.text or "").strip()
     return f"{PurePath(loc.file).name}:{loc.line}{f' | {text}' if text else ''}"
 
 

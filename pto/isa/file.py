@@ -112,13 +112,16 @@ def load(path: str | os.PathLike[str]) -> Program:
 def _read(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a regular file of legal size; opening neither waits for a pipe's writer nor follows its data."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise PtoFormatError("is not a regular file")
         if status.st_size > SIZE_LIMIT:
             raise PtoFormatError(f"has {status.st_size} bytes, a program file at most {SIZE_LIMIT}")
-        return file.read(status.st_size)
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(handle)
 
 
 def _reason(err: OSError | ValueError) -> str:

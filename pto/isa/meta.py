@@ -35,7 +35,7 @@ def meta_bytes(program: Program) -> bytes:
 def debug_bytes(program: Program) -> bytes:
     """The source spans of a program."""
     return _dump({
-        "spans": [[s.file, s.line, s.col, s.end, s.text] for s in program.spans],
+        "spans": [[s.file, s.line, s.col, s.end, s.text or ""] for s in program.spans],
         "lines": [list(row) for row in program.lines],
     })
 

@@ -38,7 +38,7 @@ def clean(loc: Loc) -> Loc:
     """The span as a program file holds it: printable, of bounded length."""
     return Loc(
         printable(loc.file[:FILE_LIMIT]), _between(loc.line, LINE_LIMIT),
-        _between(loc.col, COLUMN_LIMIT), _between(loc.end, COLUMN_LIMIT), printable(loc.text[:TEXT_LIMIT]),
+        _between(loc.col, COLUMN_LIMIT), _between(loc.end, COLUMN_LIMIT), printable((loc.text or "")[:TEXT_LIMIT]),
     )
 
 

@@ -3,7 +3,9 @@
 `for` over a range becomes a call of `__pto_for__` with the body as a nested function whose parameters are
 the counter and the carried names; a name is carried when the body assigns it, it has a value before the
 loop, and that value is read (by a later iteration, or after the loop). `x[...] = v` becomes
-`x = __pto_setitem__(x, ..., v)` first, so that stores are found by the same rule.
+`x = __pto_setitem__(x, ..., v)` first, so that stores are found by the same rule. `if` keeps its plain form for
+conditions that Python knows, and gets a second one for conditions of the program: a branch is a loop of none or one
+iteration, so that everything that is true of loops (carried names, flags, slots) is true of branches.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 from pto.core.errors import CaptureError, Loc
 
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
+SYMBOLIC, BRANCH = "__pto_symbolic__", "__pto_branch__"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -74,10 +77,13 @@ def _live(node: ast.stmt, live: set[str]) -> set[str]:
 
 
 class _Stores(ast.NodeTransformer):
-    """Subscript stores become new versions of the name that is stored to."""
+    """Subscript stores become new versions of the name that is stored to, where it is the kernel's own."""
+
+    def __init__(self, local: set[str]) -> None:
+        self.local = local
 
     def _setitem(self, node: ast.stmt, target: ast.Subscript, value: ast.expr) -> ast.stmt:
-        if not isinstance(target.value, ast.Name):
+        if not isinstance(target.value, ast.Name) or target.value.id not in self.local:
             return node
         name = target.value.id
         call = ast.Call(ast.Name(SETITEM, ast.Load()), [ast.Name(name, ast.Load()), _plain(target.slice), value], [])
@@ -101,7 +107,6 @@ class _Stores(ast.NodeTransformer):
         return self._setitem(node, node.target, value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
-        self.generic_visit(node)
         return node
 
 
@@ -151,9 +156,8 @@ class _Loops:
         if isinstance(node, ast.For):
             return self.loop(node, live, bound)
         if isinstance(node, ast.If):
-            node.body = self.block(node.body, live, bound)
-            node.orelse = self.block(node.orelse, live, bound)
-        elif isinstance(node, ast.With):
+            return self.branch(node, live, bound)
+        if isinstance(node, ast.With):
             node.body = self.block(node.body, live, bound)
         elif isinstance(node, ast.While):
             again = live | live_before([node], live)
@@ -182,6 +186,41 @@ class _Loops:
             ast.copy_location(child, node.iter)
         return [function, use]
 
+    def branch(self, node: ast.If, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        """Both forms of an `if`: on a condition of the program, and on one that Python knows."""
+        captured = None if _leaves(node) else self.captured_branch(node, live, bound)
+        plain = ast.copy_location(ast.If(node.test, self.block(node.body, live, bound),
+                                         self.block(node.orelse, live, bound)), node)
+        if captured is None:
+            return [plain]
+        self.count += 1
+        test = f"__pto_test{self.count}__"
+        keep: ast.stmt = ast.Assign([ast.Name(test, ast.Store())], node.test)
+        plain.test = ast.Name(test, ast.Load())
+        symbolic = ast.Call(ast.Name(SYMBOLIC, ast.Load()), [ast.Name(test, ast.Load())], [])
+        captured[-1] = _with_test(captured[-1], test)
+        choice: ast.stmt = ast.If(symbolic, captured, [plain])
+        return [ast.copy_location(s, node.test) for s in (keep, choice)]
+
+    def captured_branch(self, node: ast.If, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        """Functions of the carried names for each side, and the call that makes loops of none or one iteration."""
+        assigned = stores(*node.body, *node.orelse)
+        carried, lost = sorted(assigned & bound & live), sorted((assigned & live) - bound)
+        sides: list[ast.stmt] = []
+        for body in (node.body, node.orelse):
+            self.count += 1
+            args = ast.arguments([], [ast.arg(a) for a in carried], None, [], [], None, [])
+            inner = self.block(copy.deepcopy(body), set(carried), set(bound))
+            function = ast.FunctionDef(f"__pto_side{self.count}__", args,
+                                       [*inner, ast.Return(_tuple(carried, ast.Load))], [])
+            sides.append(ast.copy_location(function, node.test))
+        functions = [ast.Name(s.name, ast.Load()) for s in sides if isinstance(s, ast.FunctionDef)]
+        call = ast.Call(ast.Name(BRANCH, ast.Load()),
+                        [*functions, _tuple(carried, ast.Load), _strings(carried), _strings(lost)], [])
+        use: ast.stmt = ast.Assign([_tuple(carried, ast.Store)], call) if carried else ast.Expr(call)
+        ast.copy_location(call, node.test)
+        return [*sides, ast.copy_location(use, node.test)]
+
     def plain(self, node: ast.For, live: set[str], bound: set[str]) -> list[ast.stmt]:
         """A loop that must stay Python's: its range refuses to be symbolic."""
         again = live | live_before([node], live)
@@ -195,9 +234,17 @@ class _Loops:
         return node
 
 
-def _leaves(node: ast.For) -> bool:
-    """Does the body leave the loop other than by its end?"""
-    inner = [n for s in node.body for n in ast.walk(s)]
+def _with_test(statement: ast.stmt, test: str) -> ast.stmt:
+    """Give the call of a branch its condition."""
+    assert isinstance(statement, ast.Assign | ast.Expr)
+    assert isinstance(statement.value, ast.Call)
+    statement.value.args.insert(0, ast.Name(test, ast.Load()))
+    return statement
+
+
+def _leaves(node: ast.For | ast.If) -> bool:
+    """Does the body leave the statement other than by its end?"""
+    inner = [n for s in (*node.body, *node.orelse) for n in ast.walk(s)]
     return any(isinstance(n, ast.Break | ast.Continue | ast.Return | ast.Yield) for n in inner)
 
 
@@ -246,7 +293,8 @@ def rewrite(function: FunctionType) -> CodeType | None:
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     for argument in arguments:
         argument.annotation = None
-    node.body = [_Stores().visit(s) for s in node.body]
+    local = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
+    node.body = [_Stores(local).visit(s) for s in node.body]
     written = sorted(stores(*node.body) & {a.arg for a in arguments})
     node.body = [_Results(written).visit(s) for s in [*node.body, ast.copy_location(ast.Return(None), node)]]
     node.body = _Loops(file).block(node.body, set(), {a.arg for a in arguments})

@@ -11,11 +11,13 @@ from typing import Any
 
 from pto.core.errors import CaptureError, Loc, ShapeError, located
 from pto.core.types import TensorType
-from pto.ir.graph import Graph, Val
+from pto.ir.graph import Graph
 from pto.lang import capture, language
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Tracer, finish, tracing
 from pto.lang.values import Tensor, setitem, wrap
+
+RESERVED = ("core", "cores")  # extents of every program
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Source:
 
     @cached_property
     def name(self) -> str:
-        return self.function.__name__
+        return self.function.__name__ if self.function.__name__.isidentifier() else "kernel"
 
     @cached_property
     def loc(self) -> Loc:
@@ -100,8 +102,10 @@ class Source:
         Raises:
             PtoError: at the author's line, for what cannot be traced.
         """
+        self._unique(arguments)
         found = Tracer(self.name, hints, wrap)
         hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
+                 capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
                  capture.RESULT: lambda value, written: (value, written)}
         function = capture.build(self.function, self.code, {**options, **hooks})
         with tracing(found), located(self.loc):
@@ -109,13 +113,21 @@ class Source:
             result = function(*values)
             value, written = result if self.code is not None else (result, ())
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
-            outputs = [*returned, *(w for w in written if w not in (*returned, *values))]
+            known = {v.val for v in (*returned, *values) if isinstance(v, Tensor)}
+            outputs = [*returned, *(w for w in written if isinstance(w, Tensor) and w.val not in known)]
             self._check(outputs)
-            graph = finish(found, outputs)
+            graph = finish(found, [o.val for o in outputs])
         count = len(returned) if isinstance(value, tuple | list) else -len(returned)
         return Traced(graph, count, {k: found.symbols.resolve(k) for k in found.symbols.same}, dict(options))
 
-    def _check(self, outputs: list[Val]) -> None:
+    def _unique(self, arguments: Sequence[Argument]) -> None:
+        """Arguments and extents share one space of names with the numbers of cores."""
+        taken = {a.name for a in arguments} | set(RESERVED)
+        for dim in (d for a in arguments for d in a.type.dims if d in taken):
+            raise CaptureError(f"the extent {dim} of {self.name} has a name that means something else", loc=self.loc,
+                               hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
+
+    def _check(self, outputs: list[Any]) -> None:
         if not outputs:
             raise CaptureError(f"{self.name} has no result", hint="return a tensor, or store to an argument")
         for value in outputs:

@@ -14,7 +14,7 @@ from pto.ir.graph import Graph, Val
 from pto.ir.ops import TILE_OPS
 from pto.lang import values
 from pto.lang.trace import Argument, tracer
-from pto.lang.values import Index, wrap
+from pto.lang.values import Index, Proxy, unwrap, wrap
 
 
 def exp(x: Any) -> Any:
@@ -88,14 +88,17 @@ def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
     dims = tuple(_extent(n) for n in shape)
     if found.graph is not found.root:
         raise CaptureError("make room for a result outside of loops", loc=Loc.of_user())
-    return found.argument(Argument(f"result{found.slots}", TensorType(dtype, dims)), result=True)
+    name = f"result{found.slots}"
+    while name in found.names:
+        name += "_"
+    return found.argument(Argument(name, TensorType(dtype, dims)), result=True)
 
 
 def _extent(value: Any) -> int | str:
     if isinstance(value, int) and value > 0:
         return value
-    if isinstance(value, Index) and value.node.op.name == "dim":
-        return str(value.node["name"])
+    if isinstance(value, Index) and value.val.node.op.name == "dim":
+        return str(value.val.node["name"])
     raise ShapeError("a result's extent is a constant or an extent of an argument", loc=Loc.of_user(),
                      hint="write pt.empty((A.shape[0], B.shape[1]))")
 
@@ -150,14 +153,34 @@ def for_loop(values_: Any, body: Callable[..., tuple[Any, ...]], carried: tuple[
             carried = body(value, *carried)
         return carried
     loc = Loc.of_user()
-    if lost:
-        raise CaptureError(f"{lost[0]} is first assigned in the loop, and read after it", loc=loc,
-                           hint=f"give {lost[0]} a value before the loop")
-    for name, value in zip(names, carried, strict=True):
-        if not isinstance(value, Val):
-            raise CaptureError(f"{name} changes in a loop of the program, but is a Python {type(value).__name__} "
-                               "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
+    _carriable(carried, names, lost, "loop", loc)
     return _captured(values_, body, carried, names, loc)
+
+
+def symbolic(test: Any) -> bool:
+    """Is a condition known at run time only?"""
+    return isinstance(test, Index)
+
+
+def branch(test: Index, then: Callable[..., tuple[Any, ...]], other: Callable[..., tuple[Any, ...]],
+           carried: tuple[Any, ...], names: tuple[str, ...], lost: tuple[str, ...]) -> tuple[Any, ...]:
+    """An `if` statement of a kernel, on a condition (0 or 1) of the program."""
+    loc = Loc.of_user()
+    _carriable(carried, names, lost, "branch", loc)
+    for condition, side in ((test, then), (1 - test, other)):
+        carried = _captured(Range(0, condition, 1), lambda _, *values, side=side: side(*values), carried, names, loc)
+    return carried
+
+
+def _carriable(carried: tuple[Any, ...], names: tuple[str, ...], lost: tuple[str, ...], what: str, loc: Loc) -> None:
+    """Names that a construct of the program changes have a value of the program before it."""
+    if lost:
+        raise CaptureError(f"{lost[0]} is first assigned in the {what}, and read after it", loc=loc,
+                           hint=f"give {lost[0]} a value before the {what}")
+    for name, value in zip(names, carried, strict=True):
+        if not isinstance(value, Proxy):
+            raise CaptureError(f"{name} changes in a {what} of the program, but is a Python {type(value).__name__} "
+                               "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
 
 
 def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any, ...], names: tuple[str, ...],
@@ -172,6 +195,7 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
             if kind != before.type:
                 raise ShapeError(f"{name} is {before.type} before the loop and {kind} after its body", loc=loc,
                                  hint="a value that a loop carries keeps its type")
-        return list(results)
+        return list(map(unwrap, results))
 
-    return tuple(map(wrap, found.graph.loop((bounds.low, bounds.high, bounds.step), list(carried), trace, (loc,))))
+    limits = [unwrap(b) for b in (bounds.low, bounds.high, bounds.step)]
+    return tuple(map(wrap, found.graph.loop(limits, list(map(unwrap, carried)), trace, (loc,))))

@@ -33,7 +33,8 @@ class Tracer:
         self.root = Graph(name=name, level="tensor")
         self.graph, self.symbols, self.wrap = self.root, Symbols(hints), wrap
         self.dims: dict[str, Val] = {}
-        self.slots = 0
+        self.valid: dict[Val, Any] = {}  # valid regions of tiles, as far as they were asked for
+        self.slots, self.names = 0, set[str]()
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""
@@ -45,13 +46,15 @@ class Tracer:
         for extent in argument.type.dims:
             if isinstance(extent, str) and extent not in self.dims:
                 self.dims[extent] = self.root.op(DIM, type=INDEX, name=extent)
+        self.names.add(argument.name)
         made = self.root.op(ARG, type=argument.type, name=argument.name, slot=self.slots, result=result)
         self.slots += 1
         return self.wrap(made)
 
-    def emit(self, op: Op, *inputs: Val | int, type: Type | None = None, **attrs: Any) -> Any:
+    def emit(self, op: Op, *inputs: Any, type: Type | None = None, **attrs: Any) -> Any:
         """Append an operation at the user's line; its type is derived unless stated."""
         loc = Loc.of_user()
+        inputs = tuple(getattr(v, "val", v) for v in inputs)
         with located(loc):
             types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
             found = op.rule(types, attrs, type if type is not None else EFFECT)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 from pto.core.dtypes import DType
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
-from pto.core.types import INDEX, TensorType, TileType
+from pto.core.types import INDEX, TensorType, TileType, Type
 from pto.ir.graph import Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang.trace import tracer
 
-Number = int | float
+Number = Real
+
+
+class Proxy:
+    """What an author's name is bound to while a kernel is traced: it stands for one value of the graph."""
+
+    __slots__ = ("val",)
+
+    def __init__(self, val: Val) -> None:
+        self.val = val
+
+    @property
+    def type(self) -> Type:
+        return self.val.type
 
 
 def wrap(value: Any) -> Any:
@@ -20,20 +34,25 @@ def wrap(value: Any) -> Any:
     if not isinstance(value, Val):
         return value
     if value.type == INDEX:
-        return Index(value.graph, value.key)
-    kind = Tensor if isinstance(value.type, TensorType) else Tile
-    return kind(value.graph, value.key)
+        return Index(value)
+    return Tensor(value) if isinstance(value.type, TensorType) else Tile(value)
 
 
-class Index(Val):
-    """An integer known at run time: an extent, a loop counter, an offset."""
+def unwrap(value: Any) -> Any:
+    """The value that a proxy stands for; anything else as it is."""
+    return value.val if isinstance(value, Proxy) else value
+
+
+class Index(Proxy):
+    """An integer known at run time: an extent, a loop counter, an offset. Conditions on it are 0 or 1."""
 
     __slots__ = ()
 
     def _op(self, name: str, other: Any, flip: bool = False) -> Any:
-        if not isinstance(other, Index | int) or isinstance(other, bool):
+        if not isinstance(other, Index | int):
             return NotImplemented
-        return wrap(tracer().graph.index(name, *((other, self) if flip else (self, other))))
+        a, b = self.val, unwrap(int(other) if isinstance(other, bool) else other)
+        return wrap(tracer().graph.index(name, *((b, a) if flip else (a, b))))
 
     def __add__(self, other: Any) -> Any:
         return self._op("add", other)
@@ -54,8 +73,54 @@ class Index(Val):
     def __floordiv__(self, other: Any) -> Any:
         return self._op("div", other)
 
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._op("div", other, flip=True)
+
     def __mod__(self, other: Any) -> Any:
         return self._op("mod", other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._op("mod", other, flip=True)
+
+    def __neg__(self) -> Any:
+        return 0 - self
+
+    def __lt__(self, other: Any) -> Any:
+        return self._op("lt", other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._op("lt", other, flip=True)
+
+    def __le__(self, other: Any) -> Any:
+        found = self._op("lt", other, flip=True)
+        return found if found is NotImplemented else 1 - found
+
+    def __ge__(self, other: Any) -> Any:
+        found = self._op("lt", other)
+        return found if found is NotImplemented else 1 - found
+
+    def __eq__(self, other: object) -> Any:
+        found = self._op("lt", other)
+        return found if found is NotImplemented else (1 - found) * (1 - self._op("lt", other, flip=True))
+
+    def __ne__(self, other: object) -> Any:
+        found = self == other
+        return found if found is NotImplemented else 1 - found
+
+    def __and__(self, other: Any) -> Any:
+        """Both conditions."""
+        return self * other
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Any:
+        """Either condition."""
+        return self._op("max", other)
+
+    __ror__ = __or__
+
+    def __hash__(self) -> int:
+        return hash(self.val)
 
     def _python(self, what: str) -> Any:
         raise CaptureError(
@@ -69,13 +134,8 @@ class Index(Val):
     def __index__(self) -> int:
         return int(self._python("Python"))
 
-    def __eq__(self, other: object) -> bool:
-        return Val.__eq__(self, other)
 
-    __hash__ = Val.__hash__
-
-
-class Array(Val):
+class Array(Proxy):
     """What tensors and tiles share: arithmetic, element by element."""
 
     __slots__ = ()
@@ -119,11 +179,6 @@ class Array(Val):
 
     def __setitem__(self, where: Any, value: Any) -> None:
         raise CaptureError("store through a local name of the kernel: `out[...] = value`", loc=Loc.of_user())
-
-    def __eq__(self, other: object) -> bool:
-        return Val.__eq__(self, other)
-
-    __hash__ = Val.__hash__
 
 
 class Tensor(Array):
@@ -185,13 +240,14 @@ def _span(tensor: Tensor, axis: int, part: Any) -> tuple[Any, Any, int]:
         raise UnsupportedError("a window has no step", hint="load the whole window")
     start = 0 if part.start is None else part.start
     stop = size if part.stop is None else part.stop
-    extent = wrap(graph.index("sub", stop, start))
+    extent = wrap(graph.index("sub", unwrap(stop), unwrap(start)))
     if not isinstance(extent, int):
         raise ShapeError("a tile's extent must be a constant",
                          hint="write the window as `i:i + n` where n is an option of @pt.tile_kernel")
     if extent < 1:
         raise ShapeError(f"a tile of extent {extent} is empty")
-    return start, wrap(graph.index("min", extent, graph.index("sub", size, start))), extent
+    left = graph.index("sub", unwrap(size), unwrap(start))
+    return start, wrap(graph.index("min", extent, left)), extent
 
 
 def setitem(target: Any, where: Any, value: Any) -> Any:
@@ -212,8 +268,8 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
                              f"{extent[0]} x {extent[1]}")
         if value.dtype != target.dtype:
             raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}")
-        for mine, its in zip((rows, cols), valid(value), strict=True):
-            agree_valid(mine, its, "the tensor that is stored to has another extent than the tile's")
+        for mine, its in zip((rows, cols), valid(value.val), strict=True):
+            agree_valid(unwrap(mine), its, "the tensor that is stored to has another extent than the tile's")
         return tracer().emit(TILE_OPS["store"], target, value, i, j, rows, cols)
 
 
@@ -240,6 +296,13 @@ def _agree(first: str, a: Array, second: str, b: Array, *, last: bool = True) ->
 
 def valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     """Valid rows and columns of a tile as far as its making tells."""
+    known = tracer().valid
+    if tile not in known:
+        known[tile] = _valid(tile)
+    return known[tile]
+
+
+def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     node, graph = tile.node, tile.graph
     inputs = [Val(graph, k) for k in node.inputs]
     if node.op is TILE_OPS["load"]:
@@ -261,6 +324,8 @@ def _edge(size: Val | int | None) -> tuple[int, Any, str] | None:
         return None
     graph = outside(size).graph
     capacity, rest = graph.constant(node.inputs[0]), outside(Val(graph, node.inputs[1]))
+    if capacity is not None and rest.node.op.name == "dim":
+        return capacity, 0, str(rest.node["name"])
     if capacity is None or rest.node.op.name != "sub":
         return None
     total, offset = (outside(Val(rest.graph, k)) for k in rest.node.inputs)
@@ -306,7 +371,7 @@ def binary(name: str, a: Array, b: Any) -> Any:
             raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
         _agree("the first operand", a, "the second", b, last=False)
         if isinstance(a, Tile):
-            for x, y in zip(valid(a), valid(b), strict=True):
+            for x, y in zip(valid(a.val), valid(b.val), strict=True):
                 agree_valid(x, y, "the operands are windows of tensors whose extents differ")
         return tracer().emit(_ops(a)[name], a, b)
 
@@ -315,7 +380,7 @@ def _with_number(name: str, a: Array, value: float) -> Any:
     op = _ops(a).get(f"{name}s")
     if op is not None:
         return tracer().emit(op, a, scalar=value)
-    if name == "div" and value and math.frexp(value)[0] in (0.5, -0.5):
+    if name == "div" and 2.0**-126 <= abs(value) <= 2.0**126 and math.frexp(value)[0] in (0.5, -0.5):
         return tracer().emit(_ops(a)["muls"], a, scalar=1.0 / value)
     raise UnsupportedError(f"{name} of a tensor and a number is not built", loc=Loc.of_user())
 
@@ -345,5 +410,5 @@ def matmul(a: Any, b: Any) -> Any:
             said = f"inner extents differ: {_shape(a)} times {_shape(b)}"
             tracer().symbols.equal(x[1], y[0], said, f"the second operand needs {tracer().symbols.show(x[1])} rows")
         else:
-            agree_valid(valid(a)[1], valid(b)[0], "inner extents differ")
+            agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
         return tracer().emit(_ops(a)["matmul"], a, b)

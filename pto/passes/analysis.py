@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pto.core.types import TensorType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node
 from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TILE_OPS
 
 STORE, LOAD = TILE_OPS["store"], TILE_OPS["load"]
@@ -98,5 +98,5 @@ def _slot_of_param(graph: Graph, key: int) -> int:
     for _, node in outer.items():
         if node.body is graph:
             return slot_of(outer, node.inputs[LOOP_BOUNDS + position - 1])
-    captured: Val = next(v for v, k in graph.captured.items() if k == key)  # the loop is under construction
-    return slot_of(captured.graph, captured.key)
+    sources = {k: v for v, k in graph.captured.items()} | graph.carries  # the loop is under construction
+    return slot_of(sources[key].graph, sources[key].key)

@@ -7,6 +7,7 @@ overwrite what is still needed.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain, count
 from typing import Any
 
@@ -40,7 +41,35 @@ def sharing(root: Graph) -> UnionFind:
             classes.union((id(graph), graph[node.inputs[0]].inputs[LOOP_BOUNDS + node["index"]]), here)
         elif node.op.instr is not None and node.op.instr.operands[0].role is Role.INOUT:
             classes.union((id(graph), node.inputs[0]), here)
+    in_place(root, classes)
     return classes
+
+
+def in_place(root: Graph, classes: UnionFind) -> None:
+    """Let an elementwise result take the place of an operand that nothing else needs.
+
+    Both must be alone so far, so that a value which a loop carries is never written early.
+    """
+    size = Counter(classes[member] for member in list(classes))
+    chained: set[Key] = set()
+    for graph, key, node in root.walk():
+        here = (id(graph), key)
+        if not _elementwise(node) or size[classes[here]] != 1 or key in graph.outputs:
+            continue
+        for source in dict.fromkeys(node.inputs):
+            there = (id(graph), source)
+            made = graph[source]
+            alone = there in chained or size[classes[there]] == 1
+            dies = len(graph.users(source)) == 1 and source not in graph.outputs
+            if alone and dies and made.type == node.type and made.op.instr is not None:
+                classes.union(there, here)
+                chained |= {here}
+                break
+
+
+def _elementwise(node: Node) -> bool:
+    row = node.op.instr
+    return row is not None and bool(row.tensor_op) and isinstance(node.type, TileType)
 
 
 class Bufferize:

@@ -14,7 +14,7 @@ from pto.passes.tensor_to_tile import Tiles
 # of 1024 keep a vector instruction's fixed cost under a hundredth.
 MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((8, 1024, 64), (4, 1024, 64), (8, 512, 64), (4, 256, 64), (1, 256, 64))
-LINE = ((1, 8192, 64), (1, 4096, 64), (1, 1024, 64))
+LINE = ((1, 4096, 64), (1, 1024, 64))
 
 
 def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterator[Tiles]:

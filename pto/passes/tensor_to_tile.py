@@ -9,6 +9,7 @@ Explicit tile loops are taken as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from pto.core.errors import Loc, UnsupportedError
@@ -41,17 +42,21 @@ class Place:
 
 
 def two(dims: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Extents as rows and columns."""
-    return (1, *dims) if len(dims) == 1 else (dims[0], dims[1])
+    """Extents as rows and columns; the rows of more than two axes are a tuple, to be multiplied."""
+    *rows, cols = dims or (1,)
+    return (tuple(rows) if len(rows) > 1 else rows[0] if rows else 1), cols
 
 
 class Expression:
     """A tensor expression of the old graph, tile by tile in the new one."""
 
-    def __init__(self, old: Graph, env: dict[int, Any], dims: dict[str, Val], tiles: Tiles) -> None:
-        self.old, self.env, self.dims, self.tiles = old, env, dims, tiles
+    def __init__(self, old: Graph, graph: Graph, env: dict[int, Any], dims: dict[str, Val], tiles: Tiles) -> None:
+        self.old, self.graph, self.env, self.dims, self.tiles = old, graph, env, dims, tiles
+        self.depths: dict[int, int] = {}
 
-    def size(self, extent: int | str) -> Val | int:
+    def size(self, extent: int | str | tuple[int | str, ...]) -> Val | int:
+        if isinstance(extent, tuple):
+            return reduce(lambda a, b: self.graph.index("mul", a, b), map(self.size, extent))
         return extent if isinstance(extent, int) else self.dims[extent]
 
     def window(self, graph: Graph, dims: tuple[Any, ...], at: Place) -> tuple[Any, ...]:
@@ -63,10 +68,12 @@ class Expression:
 
     def depth(self, key: int) -> int:
         """How many row reductions lie one after the other below a value."""
-        node = self.old[key]
-        if self.is_leaf(key):
-            return 0
-        return max([self.depth(i) for i in node.inputs], default=0) + (node.op.name in REDUCTIONS)
+        for k, node in self.old.items():  # in order: a long chain is no deep recursion
+            if k > key or k in self.depths:
+                continue
+            below = max([self.depths[i] for i in node.inputs], default=0)
+            self.depths[k] = 0 if self.is_leaf(k) else below + (node.op.name in REDUCTIONS)
+        return self.depths[key]
 
     def is_leaf(self, key: int) -> bool:
         return not self.old[key].op.name.startswith("tensor.") or self.old[key].op is ASSIGN
@@ -74,10 +81,12 @@ class Expression:
     def reductions(self, key: int, depth: int) -> list[int]:
         """The reductions of a depth, each once, in the order they were written."""
         found: set[int] = set()
+        seen: set[int] = set()
         stack = [key]
         while stack:
             k = stack.pop()
-            if not self.is_leaf(k):
+            if not self.is_leaf(k) and k not in seen:
+                seen.add(k)
                 if self.old[k].op.name in REDUCTIONS and self.depth(k) == depth:
                     found.add(k)
                 stack += self.old[k].inputs
@@ -208,9 +217,9 @@ class TensorToTile(Rewriter):
         new.outputs = tuple(new.use(self.output(old, key, new, env)) for key in old.outputs)
         return new
 
-    def expression(self, old: Graph, env: dict[int, Any]) -> Expression:
+    def expression(self, old: Graph, new: Graph, env: dict[int, Any]) -> Expression:
         dims = {node["name"]: env[key] for key, node in old.items() if node.op is DIM}
-        return Expression(old, env, dims, self.tiles)
+        return Expression(old, new, env, dims, self.tiles)
 
     def output(self, old: Graph, key: int, new: Graph, env: dict[int, Any]) -> Val:
         if env[key] is not None:
@@ -218,15 +227,18 @@ class TensorToTile(Rewriter):
             return found
         node = old[key]
         slot = sum(n.op is ARG for _, n in new.items())
-        room = new.op(ARG, type=node.type, name=f"result{slot}", slot=slot, result=True)
-        return self.expression(old, env).store(new, key, room, node.locs)
+        name, taken = f"result{slot}", {n["name"] for _, n in new.items() if n.op in (ARG, DIM)}
+        while name in taken:
+            name += "_"
+        room = new.op(ARG, type=node.type, name=name, slot=slot, result=True)
+        return self.expression(old, new, env).store(new, key, room, node.locs)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         if node.op is ASSIGN:
             target, value = node.inputs
             if env[value] is not None:
                 raise UnsupportedError("copying one tensor to another is not built", loc=node.locs[0])
-            return self.expression(old, env).store(new, value, env[target], node.locs)
+            return self.expression(old, new, env).store(new, value, env[target], node.locs)
         if node.op.name.startswith("tensor."):
             return None  # type: ignore[return-value]  # made where it is stored
         if any(env[i] is None for i in node.inputs):

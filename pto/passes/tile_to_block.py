@@ -23,6 +23,7 @@ from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.table import TABLE, cube, move
 from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel, slot_of
+from pto.passes.order import at_least_once
 
 Size = Val | int
 LOAD, STORE, FULL, MATMUL = (TILE_OPS[n] for n in ("load", "store", "full", "matmul"))
@@ -124,7 +125,7 @@ class ToBlock(Rewriter):
         inputs = [env[i] for i in node.inputs]
         if node.op is FOR:
             parallel = new.outer is None and is_parallel(node)
-            return self.grid(node, new, inputs) if parallel else self.serial(node, new, inputs)
+            return self.grid(node, new, inputs) if parallel else self.serial(old, node, new, inputs)
         if node.op is FULL:
             assert isinstance(node.type, TileType)
             return Fill(node.type, node["scalar"], node.locs)  # type: ignore[return-value]
@@ -156,9 +157,9 @@ class ToBlock(Rewriter):
         row = node.op.instr
         assert row is not None and isinstance(node.type, TileType)
         tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
-        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles], node)
+        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles], node.locs)
         full = [v for v in tiles if v.type.cols == tiles[0].type.cols]  # type: ignore[union-attr]
-        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in full], node)
+        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in full], node.locs)
         type = in_ub(node.type)
         region = self.size(tiles[0])
         region = (region[0] if rows is None else rows, region[1] if cols is None else cols)
@@ -170,12 +171,12 @@ class ToBlock(Rewriter):
         valid = (rows, 1 if row.tensor_op in REDUCES else cols)
         return self.make(new, op, *tiles, *region, type=type, valid=valid, locs=node.locs, **dict(node.attrs))
 
-    def agreed(self, sizes: list[Size | None], node: Node) -> Size | None:
+    def agreed(self, sizes: list[Size | None], locs: tuple[Loc, ...]) -> Size | None:
         """The one valid size that the operands have."""
         found = [s for s in sizes if s is not None]
         if any(s != found[0] for s in found):
             raise ShapeError("the operands' valid regions differ at the edge of their tensors",
-                             loc=node.locs[0] if node.locs else None,
+                             loc=locs[0] if locs else None,
                              hint="give the arguments a common extent in their annotations")
         return found[0] if found else None
 
@@ -187,7 +188,9 @@ class ToBlock(Rewriter):
         x, y = self.into(graph, a, Space.L1, locs), self.into(graph, b, Space.L1, locs)
         tx, ty = x.type, y.type
         assert isinstance(tx, TileType) and isinstance(ty, TileType)
-        (m, k), (_, n) = self.size(x), self.size(y)
+        (m, _), (_, n) = self.size(x), self.size(y)
+        inner = self.agreed([self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]], locs)
+        k = tx.cols if inner is None else inner
         cols = -(-ty.cols // PANEL_COLS) * PANEL_COLS
         piece = self.slice(tx, cols, locs)
         type = TileType(tx.dtype, tx.rows, cols, Space.L0C, Layout.PANEL)
@@ -242,7 +245,9 @@ class ToBlock(Rewriter):
         outer, inner = node, None
         assert outer.body is not None
         work = inner_work(outer.body)
-        if len(work) == 1 and work[0].op is FOR and is_parallel(work[0]):
+        fixed = {p for p in outer.body.params[1 + outer.carried:]}  # what the body sees of outside: not the counter
+        if len(work) == 1 and work[0].op is FOR and is_parallel(work[0]) and all(
+                outer.body[k].op is CONST or k in fixed for k in work[0].inputs[:LOOP_BOUNDS]):
             inner = work[0]
         env = self.enter(outer, [], inputs)
         bounds = [inputs[:LOOP_BOUNDS]]
@@ -251,8 +256,7 @@ class ToBlock(Rewriter):
                 if key in inner.inputs[:LOOP_BOUNDS] and key not in env:
                     env[key] = super().visit(outer.body, key, n, new, env)
             bounds.append([env[i] for i in inner.inputs[:LOOP_BOUNDS]])
-        counts = [new.index("div", new.index("add", new.index("sub", high, low), new.index("sub", step, 1)), step)
-                  for low, high, step in bounds]
+        counts = [self.trips(new, *bound) for bound in bounds]
         total = new.index("mul", *counts) if inner is not None else counts[0]
 
         def body(graph: Graph, t: Val, carried: list[Val]) -> list[Val]:
@@ -265,6 +269,13 @@ class ToBlock(Rewriter):
         made = new.loop((self.core, total, self.cores), carried, body, node.locs, grid=len(bounds))
         self.written |= {slot_of(v.graph, v.key) for v in carried}
         return made
+
+    def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
+        """How often a loop runs."""
+        span = new.index("add", new.index("sub", high, low), new.index("sub", step, 1))
+        count = new.index("div", span, step)
+        surely = low == 0 and (isinstance(high, int) or high.node.op is DIM)
+        return count if surely else new.index("max", count, 0)
 
     def iteration(self, outer: Node, inner: Node | None, graph: Graph, counters: list[Size], carried: list[Val],
                   env: dict[int, Any]) -> list[Val]:
@@ -285,7 +296,7 @@ class ToBlock(Rewriter):
         self.block(inner.body, graph, deep)
         return [deep[k] for k in inner.body.outputs]
 
-    def serial(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
+    def serial(self, old: Graph, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop that runs in order within a block."""
         body = node.body
         assert body is not None
@@ -293,14 +304,14 @@ class ToBlock(Rewriter):
         inits: list[Val] = []
         for position, init in enumerate(self.carried(node, inputs)):
             found = carries_sum(node, position)
-            if found and isinstance(init, Fill) and init.value == 0.0:
+            if found and isinstance(init, Fill) and init.value == 0.0 and at_least_once(old, node):
                 sums[found[0]] = body.params[1 + position], body[found[1]]
                 self.absorbed.setdefault(body, set()).add(found[1])
                 inits.append(self.accumulator(new, init, node.locs))
             elif isinstance(body[body.params[1 + position]].type, TensorType):
                 inits.append(init)
             else:
-                inits.append(self.into(new, init, Space.UB, node.locs))
+                inits.append(self.own(old, node.inputs[LOOP_BOUNDS + position], new, init, node.locs))
         last: list[tuple[Size | None, Size | None]] = []
 
         def copy(graph: Graph, counter: Val, carried: list[Val]) -> list[Val]:
@@ -310,6 +321,7 @@ class ToBlock(Rewriter):
                 self.valid[value] = self.valid.get(init, (None, None))
             env = self.enter(node, [counter, *carried], inputs)
             self.block(body, graph, env)
+            env.update(self.saved(body, graph, env))
             results = [self.next(body, p, k, graph, env[k]) for p, k in enumerate(body.outputs)]
             last.extend(self.valid.get(v, (None, None)) for v in results)
             return results
@@ -324,19 +336,36 @@ class ToBlock(Rewriter):
         type = TileType(init.type.dtype, init.type.rows, cols, Space.L0C, Layout.PANEL)
         return new.op(ALLOC, type=type, locs=init.locs)
 
+    def own(self, old: Graph, key: int, new: Graph, init: Any, locs: tuple[Loc, ...]) -> Val:
+        """A loop's initial value in UB, in a place of its own where anything else needs it: the loop overwrites it."""
+        tile = self.into(new, init, Space.UB, locs)
+        captured = old[key].op is PARAM and old.params.index(key) > len(old.outputs)
+        if isinstance(init, Fill) or not (captured or len(old.users(key)) > 1 or key in old.outputs):
+            return tile
+        return self.copy(new, tile, locs)
+
+    def copy(self, graph: Graph, tile: Val, locs: tuple[Loc, ...]) -> Val:
+        """A tile in a place of its own."""
+        assert isinstance(tile.type, TileType)
+        return self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=tile.type,
+                         valid=self.valid.get(tile, (None, None)), locs=locs)
+
+    def saved(self, body: Graph, graph: Graph, env: dict[int, Any]) -> dict[int, Val]:
+        """Copies of the carried values that a body yields in another position, before any is overwritten."""
+        moved = {k for p, k in enumerate(body.outputs) if body[k].op is PARAM and k != body.params[1 + p]}
+        return {k: self.copy(graph, env[k], ()) for k in sorted(moved) if isinstance(body[k].type, TileType)}
+
     def next(self, body: Graph, position: int, key: int, graph: Graph, value: Any) -> Val:
         """What a body yields: in UB, in a place of its own where the old value is still needed."""
         parameter = body.params[1 + position]
-        if isinstance(body[parameter].type, TensorType) or key in self.sums[body]:
+        if isinstance(body[parameter].type, TensorType) or key in self.sums[body] or key == parameter:
             assert isinstance(value, Val)
             return value
         locs = body[key].locs
         tile = self.into(graph, value, Space.UB, locs)
         overwrites = any(user > key for user, _ in body.users(parameter)) or parameter in body.outputs
         if overwrites or body.outputs.count(key) > 1 or body[key].op is PARAM:
-            assert isinstance(tile.type, TileType)
-            tile = self.make(graph, BLOCK_OPS["tmov"], tile, *self.size(tile), type=tile.type,
-                             valid=self.valid.get(tile, (None, None)), locs=locs)
+            tile = self.copy(graph, tile, locs)
         return tile
 
     def visible(self, graph: Graph, region: tuple[Size | None, Size | None],

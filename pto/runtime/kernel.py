@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from operator import is_not
 from types import FunctionType
 from typing import Any
 
@@ -50,9 +51,14 @@ class Kernel:
         Raises:
             PtoError: the arguments do not fit the kernel, or each other.
         """
-        arrays = [as_array(v, n, None) for n, v in self._bind(values, named)] if named else self._arrays(values)
+        given = self._bind(values, named) if named else values
+        arrays = self._arrays(given)
         extents = [n for array in arrays for n in array.shape]
-        return self._variant(arrays, extents).run(arrays, extents)
+        found = self._variant(arrays, extents)
+        result = found.run(arrays, extents)
+        if any(map(is_not, arrays, given)):
+            found.write_back(arrays, given)
+        return result
 
     def _arrays(self, values: Sequence[Any]) -> list[NDArray[Any]]:
         names = self.source.parameters
@@ -67,7 +73,7 @@ class Kernel:
         array = as_array(value, name, Loc.of_user())
         return array if contiguous(array) else np.ascontiguousarray(array)
 
-    def _bind(self, values: Sequence[Any], named: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    def _bind(self, values: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         names = self.source.parameters
         given = dict(zip(names, values, strict=False)) | dict(named)
         for name in named:
@@ -76,7 +82,7 @@ class Kernel:
         for name in names:
             if name not in given:
                 raise UsageError(f"{self.__name__} needs the argument {name}", loc=Loc.of_user())
-        return [(name, given[name]) for name in names]
+        return [given[name] for name in names]
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of an argument, as its annotation would."""
@@ -107,7 +113,7 @@ class Kernel:
         annotated = self.source.annotations.get(name)
         dtype = dtype_of(array)
         if annotated is None:
-            return Argument(name, TensorType(dtype, tuple(f"{name}{axis}" for axis in range(array.ndim))))
+            return Argument(name, TensorType(dtype, tuple(self._symbol(name, axis) for axis in range(array.ndim))))
         if annotated.dtype != dtype:
             raise DTypeError(f"{name} is {dtype.title}; {self.__name__} takes {annotated.dtype.title}",
                              hint=f"pass {name}.astype(numpy.{annotated.dtype.numpy})")
@@ -115,6 +121,14 @@ class Kernel:
             raise ShapeError(f"{name} has {array.ndim} axes; {self.__name__} takes {annotated.rank}: "
                              f"{' x '.join(map(str, annotated.dims))}")
         return Argument(name, annotated)
+
+    def _symbol(self, name: str, axis: int) -> str:
+        """What an extent is called: an argument's name and the axis, unless that names something else."""
+        taken = {*self.source.parameters, *(d for t in self.source.annotations.values() for d in t.dims)}
+        found = f"{name}{axis}"
+        while found in taken:
+            found += "_"
+        return found
 
     def _hints(self, arguments: Sequence[Argument], arrays: Sequence[NDArray[Any]]) -> dict[str, int]:
         """The extents of this call, by symbol; where annotations share a symbol, the extents must agree."""

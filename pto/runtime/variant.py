@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import ShapeError
+from pto.core.errors import ShapeError, UsageError
 from pto.isa.program import Program
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
@@ -79,6 +79,21 @@ class Variant:
         """The slot of each output of the Tile graph."""
         graph = self.compiled.graph("tile")
         return tuple(slot_of(graph, k) for k in graph.outputs)
+
+    def write_back(self, arrays: Sequence[NDArray[Any]], given: Sequence[Any]) -> None:
+        """What was stored to a copy of an argument goes to the argument too.
+
+        Raises:
+            UsageError: the argument is no array.
+        """
+        for decl, array, value in zip(self.program.tensors, arrays, given, strict=False):
+            if decl.written and array is not value:
+                if isinstance(value, np.ndarray):
+                    if not np.may_share_memory(array, value):
+                        value[...] = array
+                elif not hasattr(value, "__array_interface__") and not hasattr(value, "__dlpack__"):
+                    raise UsageError(f"{self.program.name} stores to {decl.name}, which is a {type(value).__name__}",
+                                     hint="pass an array to store to")
 
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""

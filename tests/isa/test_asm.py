@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from pto.isa.asm import assemble
 from pto.isa.disasm import disassemble
 from pto.isa.file import dumps
 from pto.isa.program import Reg, TileRef
+from tests.isa.gemm import GEMM
 from tests.isa.strategies import programs
 
 HEAD = """\
@@ -190,7 +192,8 @@ def test_the_static_check_can_be_left_out():
 
 @pytest.mark.parametrize("text", [
     ".program " + "a" * 70_000, "x" * (64 * 2**20 + 1), "mov r1, " + "9" * 60_000, ".span 0 \"\\ud800\" 1 1 1 \"\"",
-    ".span 0 \"\x1b[2J\" 1 1 1 \"\"", ".span 0 \"a\" -1 1 1 \"\"", ".span 0 \"a", ".tile %a tile<ub, 1x1xf32, fig> at 0 slots 1",
+    ".span 0 \"\x1b[2J\" 1 1 1 \"\"", ".span 0 \"a\" -1 1 1 \"\"", ".span 0 \"a",
+    ".tile %a tile<ub, 1x1xf32, fig> at 0 slots 1",
     ".param M 9 .. x", "[" * 5000, "a:" * 5000 + "1", "\0", "\ud800", ".tensor %a f32[" + "1, " * 9000 + "1] read",
 ])
 def test_hostile_texts_are_refused(text):
@@ -221,6 +224,27 @@ def test_the_limits_of_a_text(more, monkeypatch):
             else:
                 with pytest.raises(AssemblyError, match="a text of"):
                     assemble(text)
+
+
+def test_mutants_are_refused_or_valid():
+    random, accepted, messages = Random(5), 0, []
+    good = disassemble(GEMM).split("\n")
+    parts = (*'%[],!:;"\\ -rL\0\x1bé', "..", "9" * 20, "nan", "tile<")
+    for _ in range(1000):
+        lines = list(good)
+        number = random.randrange(len(lines))
+        at = random.randrange(len(lines[number]) + 1)
+        cut = lines[number][at + random.choice((0, 0, 1, 3)):]
+        lines[number] = random.choice((lines[number][:at] + random.choice(parts) + cut, random.choice(good)))
+        try:
+            program = assemble("\n".join(lines))
+        except (AssemblyError, ProgramError) as err:
+            messages.append(str(err))
+        else:
+            accepted += 1
+            assert assemble(disassemble(program)) == program
+    assert 0 < accepted < 700
+    assert all(text.replace("\n", "").isprintable() for text in messages)
 
 
 def test_no_mnemonic_is_in_the_grammar():
