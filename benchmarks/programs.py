@@ -31,7 +31,7 @@ def loop(register: str, start: str | int, stop: str | int, step: str | int, body
 def gemm(m: int, n: int, k: int, tile: tuple[int, int, int], types: tuple[str, str, str] = ("f32",) * 3) -> Program:
     """C = A B, rows of tiles dealt to the cores; loads of the next step wait only for the extracts of this one."""
     (tm, tn, tk), (left, right, result) = tile, types
-    a_bytes, b_bytes = tm * tk * SIZES[left], tk * tn * SIZES[right]
+    a_bytes = tm * tk * SIZES[left]
     step = (
         "wait_flag MTE1, MTE2, 0", f"tload %a1, %A, r5, r7, {tm}, {tk}", f"tload %b1, %B, r7, r6, {tk}, {tn}",
         *order("MTE2", "MTE1"), "wait_flag M, MTE1, 0", f"textract %a0, %a1, 0, 0, {tm}, {tk}",
