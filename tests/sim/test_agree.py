@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -177,8 +177,16 @@ class Case:
         self.add(move.TSTORE, tensor, product, 0, 0, r, c)
 
     def program(self) -> Program:
-        decls = {"tensors": tuple(self.tensors), "tiles": tuple(self.tiles), "views": tuple(v for v, _ in self.views)}
+        written = {number for inst in self.code for number in self.written(inst)}
+        tensors = tuple(replace(t, written=i in written) for i, t in enumerate(self.tensors))
+        decls = {"tensors": tensors, "tiles": tuple(self.tiles), "views": tuple(v for v, _ in self.views)}
         return Program("case", "V2", code=tuple(map(self.numbered, self.code)), **decls)
+
+    def written(self, inst: Inst) -> Iterator[int]:
+        """Tensors that an instruction stores to, by themselves or by a view: only loads from others can be loans."""
+        for operand, arg in zip(inst.spec.operands, inst.args, strict=True):
+            if operand.kind is Kind.TENSOR and Role.OUT in operand.role:
+                yield arg if arg >= 0 else self.views[-1 - arg][0].tensor
 
     def numbered(self, inst: Inst) -> Inst:
         """The instruction with views numbered behind all tensors."""
