@@ -296,7 +296,7 @@ def _agree(first: str, a: Array, second: str, b: Array, *, last: bool = True) ->
 
 def valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     """Valid rows and columns of a tile as far as its making tells."""
-    known = tracer().valid
+    known: dict[Val, tuple[Val | int | None, Val | int | None]] = tracer().valid
     if tile not in known:
         known[tile] = _valid(tile)
     return known[tile]

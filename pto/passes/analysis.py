@@ -43,7 +43,7 @@ def is_parallel(node: Node) -> bool:
 
 
 def _stored_by(graph: Graph, version: int, counter: int) -> bool:
-    """Does every store to a version (and to the versions that loops make of it) sit at the counter?"""
+    """Does every store to a version, and every load of it, sit at the counter (also in inner loops)?"""
     stores = [_store_uses(graph, key, node, version, counter) for key, node in graph.users(version)]
     return all(stores)
 
@@ -51,8 +51,10 @@ def _stored_by(graph: Graph, version: int, counter: int) -> bool:
 def _store_uses(graph: Graph, key: int, node: Node, version: int, counter: int) -> bool:
     if node.op is STORE:
         return counter in stored_at(node)
+    if node.op is LOAD:
+        return counter in node.inputs[1:3]  # what this iteration itself stores, or replaces
     if node.op is not FOR:
-        return False  # a load of what is stored: the order may matter
+        return False
     assert node.body is not None
     inner = dict(zip(node.inputs[LOOP_BOUNDS:], node.body.params[1:], strict=True))
     return version in inner and counter in inner and _stored_by(node.body, inner[version], inner[counter])

@@ -30,7 +30,7 @@ from pto.ir.ops import DIM, EXECUTION_OPS, FOR
 from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
-from pto.passes.accesses import Access, Accesses
+from pto.passes.accesses import Access, Accesses, slot_name
 from pto.passes.order import Schedule
 
 SET, WAIT = EXECUTION_OPS[sync.SET_FLAG.mnemonic], EXECUTION_OPS[sync.WAIT_FLAG.mnemonic]
@@ -71,6 +71,7 @@ class Conflicts:
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
         names = [b for b in accesses.root.buffers]
         self.overlap = {a.name: frozenset(b.name for b in names if self._meet(a, b)) for a in names}
+        self.overlap.update({n: frozenset({n}) for n in map(slot_name, accesses.shared)})
 
     def _meet(self, a: Buffer, b: Buffer) -> bool:
         """Do two buffers share bytes?"""

@@ -22,7 +22,7 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.table import TABLE, cube, move
-from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel, slot_of
+from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
@@ -65,7 +65,7 @@ class ToBlock(Rewriter):
         self.moved: dict[tuple[Graph, Val, Space], Val] = {}
         self.sums: dict[Graph, dict[int, Sum]] = {}
         self.absorbed: dict[Graph, set[int]] = {}
-        self.written: set[int] = set()
+        self.in_grid = False
 
     def run(self, old: Graph) -> Graph:
         new = Graph(name=old.name, level=self.level, symbols=old.symbols)
@@ -124,7 +124,7 @@ class ToBlock(Rewriter):
             return None  # type: ignore[return-value]  # part of an accumulation
         inputs = [env[i] for i in node.inputs]
         if node.op is FOR:
-            parallel = new.outer is None and is_parallel(node)
+            parallel = not self.in_grid and is_parallel(node)
             return self.grid(node, new, inputs) if parallel else self.serial(old, node, new, inputs)
         if node.op is FULL:
             assert isinstance(node.type, TileType)
@@ -141,16 +141,21 @@ class ToBlock(Rewriter):
         assert isinstance(node.type, TileType)
         cube = any(user.op is MATMUL for _, _, user in deep_users(old, key))
         type = replace(node.type, space=Space.L1) if cube else in_ub(node.type)
-        if slot_of(inputs[0].graph, inputs[0].key) in self.written and new.outer is not None:
-            raise UnsupportedError("this reads what an earlier loop of the kernel wrote, on whatever core",
-                                   loc=node.locs[0] if node.locs else None, hint="split the kernel in two")
         return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:]), locs=node.locs)
 
     def store(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         tensor, tile, *where = inputs
         from_cube = isinstance(tile, Val) and tile.type.space is Space.L0C  # type: ignore[union-attr]
         value = tile if from_cube else self.into(new, tile, Space.UB, node.locs)
-        return new.op(BLOCK_OPS["tstore"], tensor, value, *where, type=node.type, locs=node.locs)
+
+        def put(graph: Graph, version: Val) -> Val:
+            return graph.op(BLOCK_OPS["tstore"], version, value, *where, type=node.type, locs=node.locs)
+
+        if self.in_grid:
+            return put(new, tensor)
+        # Every core computes what lies outside of the grid; one of them stores it.
+        return new.loop((self.core, 1, self.cores), [tensor], lambda g, _, versions: [put(g, versions[0])], node.locs,
+                        grid=0)[0]
 
     def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """An elementwise operation or a reduction, in the vector unit."""
@@ -263,11 +268,13 @@ class ToBlock(Rewriter):
             at: list[Size] = [t] if inner is None else [graph.index("div", t, counts[1]),
                                                         graph.index("mod", t, counts[1])]
             counters = [graph.index("madd", x, step, low) for x, (low, _, step) in zip(at, bounds, strict=True)]
-            return self.iteration(outer, inner, graph, counters, carried, env)
+            self.in_grid = True
+            found = self.iteration(outer, inner, graph, counters, carried, env)
+            self.in_grid = False
+            return found
 
         carried = self.carried(node, inputs)
         made = new.loop((self.core, total, self.cores), carried, body, node.locs, grid=len(bounds))
-        self.written |= {slot_of(v.graph, v.key) for v in carried}
         return made
 
     def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
