@@ -68,7 +68,7 @@ the source spans it came from.
 .program NAME
 .target V2
 .param M 1 .. 8192                                  ; a symbol and its legal values
-.tensor %A f32[M, 64] read                          ; or write, readwrite, unused
+.tensor %A f32[M, 64] read                          ; or write, readwrite, unused, scratch
 .tile %a tile<l1, 64x64xf32> at 0x0 slots 2         ; memory, capacity, type; layouts other than row are named
 .tile %c tile<l0c, 64x64xf32, panel> at 0x0 slots 1
 .span 0 "gemm.py" 7 4 30 "    return pt.matmul(A, B)"   ; file, line, first column, end column, text

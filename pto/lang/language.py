@@ -91,7 +91,7 @@ def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
     name = f"result{found.slots}"
     while name in found.names:
         name += "_"
-    return found.argument(Argument(name, TensorType(dtype, dims)), result=True)
+    return found.argument(Argument(name, TensorType(dtype, dims)), result=1)
 
 
 def _extent(value: Any) -> int | str:

@@ -18,6 +18,7 @@ from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM
 from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import REGISTERS, Instr, Kind, Role
 from pto.isa.table import scalar
+from pto.passes.materialise import SCRATCH
 
 Value = int | Reg
 Line = tuple[Loc, ...]
@@ -166,9 +167,9 @@ def tensors(root: Graph) -> tuple[TensorDecl, ...]:
             for operand in node.op.instr.operands:
                 if operand.kind is Kind.TENSOR:
                     (written if operand.role is Role.OUT else read).add(node[operand.name])
-    found = sorted((n["slot"], n["name"], n.type) for _, n in root.items() if n.op is ARG)
-    return tuple(TensorDecl(name, t.dtype, t.dims, slot in written, slot in read)
-                 for slot, name, t in found if isinstance(t, TensorType))
+    found = sorted((n["slot"], n["name"], n.type, n["result"]) for _, n in root.items() if n.op is ARG)
+    return tuple(TensorDecl(name, t.dtype, t.dims, slot in written, slot in read, result == SCRATCH)
+                 for slot, name, t, result in found if isinstance(t, TensorType))
 
 
 def emit(root: Graph, target: Target) -> Program:

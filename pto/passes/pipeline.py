@@ -16,6 +16,7 @@ from pto.passes.bufferize import bufferize
 from pto.passes.choose_tiles import choices
 from pto.passes.emit import emit
 from pto.passes.insert_flags import OutOfFlags, insert_flags
+from pto.passes.materialise import materialise
 from pto.passes.tensor_to_tile import Tiles, tensor_to_tile
 from pto.passes.tile_to_block import tile_to_block
 
@@ -31,6 +32,7 @@ class Options:
 def passes(target: Target, tiles: Tiles, slots: int | None) -> tuple[Pass, ...]:
     """Every step, in order."""
     return (
+        Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
         Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),
              makes=frozenset({facts.BLOCK_LEVEL}), breaks=frozenset({facts.TILE_LEVEL})),

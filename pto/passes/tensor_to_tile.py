@@ -230,7 +230,7 @@ class TensorToTile(Rewriter):
         name, taken = f"result{slot}", {n["name"] for _, n in new.items() if n.op in (ARG, DIM)}
         while name in taken:
             name += "_"
-        room = new.op(ARG, type=node.type, name=name, slot=slot, result=True)
+        room = new.op(ARG, type=node.type, name=name, slot=slot, result=1)
         return self.expression(old, new, env).store(new, key, room, node.locs)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.errors import ShapeError, UsageError
-from pto.isa.program import Program
+from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
@@ -95,6 +95,18 @@ class Variant:
                     raise UsageError(f"{self.program.name} stores to {decl.name}, which is a {type(value).__name__}",
                                      hint="pass an array to store to")
 
+    @cached_property
+    def idle(self) -> dict[tuple[str, tuple[int, ...]], list[NDArray[Any]]]:
+        """Scratch tensors of earlier launches, to be used again."""
+        return {}
+
+    def scratch(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Room for an intermediate value."""
+        try:
+            return self.idle[decl.name, shape].pop()
+        except (KeyError, IndexError):
+            return np.empty(shape, decl.dtype.numpy)
+
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         values = [extents[i] for i in self.parameters]
@@ -105,9 +117,12 @@ class Variant:
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:
-            shape = [by_name[d] if isinstance(d, str) else d for d in decl.dims]
-            tensors.append(np.empty(shape, decl.dtype.numpy))
+            shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
+            tensors.append(self.scratch(decl, shape) if decl.scratch else np.empty(shape, decl.dtype.numpy))
         self.machine.run(tensors, values)
+        for decl, array in zip(self.program.tensors, tensors, strict=True):
+            if decl.scratch:
+                self.idle.setdefault((decl.name, array.shape), []).append(array)
         count = self.traced.returned
         results = [tensors[slot] for slot in self.outputs[:abs(count)]]
         return (results[0] if count == -1 else tuple(results)) if count else None

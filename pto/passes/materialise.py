@@ -1,0 +1,80 @@
+"""Tensor -> Tensor: which values get a tensor of their own in global memory, and which are computed where needed.
+
+An expression that is stored becomes one nest of loops (see tensor_to_tile). A value inside it is computed again,
+tile by tile, wherever it is used; that is right for cheap elementwise chains and wrong for
+
+- operands of a matrix product that hold a product or a row reduction (they would be computed for every tile);
+- products that are used more than once, as a softmax uses its scores;
+- values that an explicit tile loop reads.
+
+These are assigned to a scratch tensor, in an earlier nest of the same program.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto.ir.graph import Graph, Node
+from pto.ir.ops import ARG, TENSOR_OPS
+from pto.ir.rewrite import Made, Rewriter
+
+MATMUL, ASSIGN = TENSOR_OPS["matmul"], TENSOR_OPS["assign"]
+RESULT, SCRATCH = 1, 2
+REDUCES = {TENSOR_OPS[name] for name in ("rowsum", "rowmax")}
+
+
+def is_expression(node: Node) -> bool:
+    """Is it a whole-tensor value that has no memory of its own yet?"""
+    return node.op.name.startswith("tensor.") and node.op is not ASSIGN
+
+
+class Costs:
+    """Which values hold a product or a reduction that would be computed again."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.product: set[int] = set()
+        self.reduction: set[int] = set()
+        self.stored: set[int] = set()
+        for key, node in graph.items():
+            if is_expression(node):
+                self._note(graph, key, node)
+                if self._must(graph, key):
+                    self.stored.add(key)
+                    self.product.discard(key)
+                    self.reduction.discard(key)
+
+    def _note(self, graph: Graph, key: int, node: Node) -> None:
+        if node.op is MATMUL or self.product & set(node.inputs):
+            self.product.add(key)
+        if node.op in REDUCES or self.reduction & set(node.inputs):
+            self.reduction.add(key)
+
+    def _must(self, graph: Graph, key: int) -> bool:
+        users = [n for _, n in graph.users(key)]
+        outside = [n for n in users if not n.op.name.startswith("tensor.")]
+        operand = any(n.op is MATMUL for n in users)
+        costly = key in self.product or key in self.reduction
+        uses = len(users) + graph.outputs.count(key)
+        return bool(outside) or (operand and costly) or (key in self.product and uses > 1)
+
+
+class Materialise(Rewriter):
+    """Assigns what must be stored to scratch tensors, and what is returned to results."""
+
+    def __init__(self, old: Graph) -> None:
+        self.stored, self.outputs = Costs(old).stored, set(old.outputs)
+
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+        made = super().visit(old, key, node, new, env)
+        if new.outer is not None or key not in self.stored:
+            return made
+        slot = sum(n.op is ARG for _, n in new.items())
+        kind = RESULT if key in self.outputs else SCRATCH
+        name = f"{'result' if kind == RESULT else 'scratch'}{slot}"
+        room = new.op(ARG, type=node.type, name=name, slot=slot, result=kind)
+        return new.apply(ASSIGN, room, made, locs=node.locs)  # type: ignore[arg-type]
+
+
+def materialise(graph: Graph) -> Graph:
+    """Give a tensor of their own to the values that need one."""
+    return Materialise(graph).run(graph)
