@@ -133,7 +133,7 @@ def range(low: Any, high: Any = None, step: Any = 1) -> Range:
 
 def static_range(*bounds: int) -> Any:
     """Python's range: the loop is unrolled when the kernel is traced."""
-    return builtins.range(*bounds)
+    return tuple(builtins.range(*bounds))  # no range, which a loop that subscripts with it would keep rolled
 
 
 def python_range(*bounds: Any) -> Any:
