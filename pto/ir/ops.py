@@ -103,15 +103,28 @@ def dtype_of(value: Type) -> Any:
 
 
 def elementwise(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """Equal extents; the last axis of the second operand may be 1."""
+    """Extents broadcast as in NumPy: equal, or 1 in one operand; missing leading axes are 1."""
     first, *rest = types
+    dims = extents(first)
     for other in rest:
         if dtype_of(other) != dtype_of(first):
             raise DTypeError(f"element types differ: {dtype_of(first)} and {dtype_of(other)}")
-        a, b = extents(first), extents(other)
-        if len(a) != len(b) or a[:-1] != b[:-1] or b[-1] not in (a[-1], 1):
-            raise ShapeError(f"extents differ: {_times(a)} and {_times(b)}")
-    return first
+        dims = broadcast(dims, extents(other))
+    return like(first, dims)
+
+
+def broadcast(a: tuple[int | str, ...], b: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The common extents of two operands.
+
+    Raises:
+        ShapeError: they have none.
+    """
+    rank = max(len(a), len(b))
+    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    found = tuple(n if m == 1 else m if n in (1, m) else None for m, n in pairs)
+    if None in found:
+        raise ShapeError(f"extents do not broadcast: {_times(a)} and {_times(b)}")
+    return found  # type: ignore[return-value]
 
 
 def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:

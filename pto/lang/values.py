@@ -277,21 +277,20 @@ def _ops(value: Array) -> dict[str, Any]:
     return TENSOR_OPS if isinstance(value, Tensor) else TILE_OPS
 
 
-def _agree(first: str, a: Array, second: str, b: Array, *, last: bool = True) -> None:
-    """Make the extents of two tensors equal; with `last` False the last axis of b may be 1."""
+def _agree(first: str, a: Array, second: str, b: Array, *, broadcast: bool = False) -> None:
+    """Make the extents of two tensors equal; with `broadcast` an extent may be 1 in one of them, or be missing."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         return
     symbols = tracer().symbols
     x, y = a.type.dims, b.type.dims  # type: ignore[union-attr]
     said = f"extents differ: {first} is {_shape(a)}, {second} is {_shape(b)}"
-    if len(x) != len(y):
+    if len(x) != len(y) and not broadcast:
         raise ShapeError(said, hint="give both as many axes")
-    for axis, (m, n) in enumerate(zip(x, y, strict=True)):
-        if not last and axis == len(x) - 1 and symbols.is_one(n) and not symbols.is_one(m):
-            symbols.pin(n)
+    for m, n in zip(reversed(x), reversed(y), strict=False):
+        if broadcast and symbols.is_one(n) != symbols.is_one(m):
+            symbols.pin(n if symbols.is_one(n) else m)
         else:
-            symbols.equal(m, n, said, "the second operand may have 1 as its last extent, and otherwise must "
-                                      "have the extents of the first")
+            symbols.equal(m, n, said, "extents must be equal, or 1 in one of the operands" if broadcast else "")
 
 
 def valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
@@ -313,9 +312,12 @@ def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
         return valid(Val(body, body.outputs[node["index"]]))
     if node.op.instr is None:
         return None, None
-    found = [(valid(v), v.type.cols == tile.type.cols) for v in inputs]  # type: ignore[union-attr]
-    return (next((rows for (rows, _), _ in found if rows is not None), None),
-            next((cols for (_, cols), full in found if full and cols is not None), None))
+    kind = tile.type
+    assert isinstance(kind, TileType)
+    tiles = [v for v in inputs if isinstance(v.type, TileType)]
+    rows = [valid(v)[0] for v in tiles if v.type.rows == kind.rows]  # type: ignore[union-attr]
+    cols = [valid(v)[1] for v in tiles if v.type.cols == kind.cols]  # type: ignore[union-attr]
+    return next((n for n in rows if n is not None), None), next((n for n in cols if n is not None), None)
 
 
 def _edge(size: Val | int | None) -> tuple[int, Any, str] | None:
@@ -369,7 +371,7 @@ def binary(name: str, a: Array, b: Any) -> Any:
                              hint="load a window of the tensor: `x[i:i + n, j:j + m]`")
         if a.dtype != b.dtype:
             raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
-        _agree("the first operand", a, "the second", b, last=False)
+        _agree("the first operand", a, "the second", b, broadcast=True)
         if isinstance(a, Tile):
             for x, y in zip(valid(a.val), valid(b.val), strict=True):
                 agree_valid(x, y, "the operands are windows of tensors whose extents differ")

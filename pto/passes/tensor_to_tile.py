@@ -103,8 +103,9 @@ class Expression:
     def make(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
         node = self.old[key]
         assert isinstance(node.type, TensorType)
-        if two(node.type.dims)[1] == 1 and at.cols != 1:
-            at = Place(at.i, 0, at.rows, 1)
+        rows, cols = two(node.type.dims)
+        at = Place(0 if rows == 1 else at.i, 0 if cols == 1 else at.j, 1 if rows == 1 else at.rows,
+                   1 if cols == 1 else at.cols)
         if self.is_leaf(key):
             tile = TileType(node.type.dtype, at.rows, at.cols)
             return graph.op(TILE_OPS["load"], self.env[key], *self.window(graph, node.type.dims, at), type=tile,

@@ -21,13 +21,17 @@ from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileTyp
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter, alive
+from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, move
 from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
 LOAD, STORE, FULL, MATMUL = (TILE_OPS[n] for n in ("load", "store", "full", "matmul"))
-BY_COLUMN = {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if "expand" in row.mnemonic and row.tensor_op}
+BY_COLUMN, BY_ROW = (
+    {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
+    for name in ("trowexpand", "tcolexpand")
+)
 REDUCES = {"rowsum", "rowmax"}
 
 
@@ -52,6 +56,12 @@ class Sum:
 def in_ub(tile: TileType) -> TileType:
     """The type a tile has in the vector unit's memory: columns lie contiguous."""
     return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
+
+
+def shape(tile: Val) -> tuple[int, int]:
+    """Capacity of a tile."""
+    assert isinstance(tile.type, TileType)
+    return tile.type.rows, tile.type.cols
 
 
 class ToBlock(Rewriter):
@@ -162,19 +172,37 @@ class ToBlock(Rewriter):
         row = node.op.instr
         assert row is not None and isinstance(node.type, TileType)
         tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
-        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles], node.locs)
-        full = [v for v in tiles if v.type.cols == tiles[0].type.cols]  # type: ignore[union-attr]
-        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in full], node.locs)
-        type = in_ub(node.type)
-        region = self.size(tiles[0])
-        region = (region[0] if rows is None else rows, region[1] if cols is None else cols)
+        if row.tensor_op in REDUCES:
+            rows, cols = self.valid.get(tiles[0], (None, None))
+            return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
+                             valid=(rows, 1), locs=node.locs, **dict(node.attrs))
+        return self.elementwise(node, new, row, tiles)
+
+    def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val]) -> Val:
+        """One instruction where both operands are whole, or one that expands the second; else expand first."""
+        type = in_ub(node.type)  # type: ignore[arg-type]
+        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows], node.locs)
+        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols], node.locs)
+        region = type.rows if rows is None else rows, type.cols if cols is None else cols
+        whole = [shape(v) == (type.rows, type.cols) for v in tiles]
+        if Trait.COMMUTATIVE in row.traits and whole == [False, True]:
+            tiles, whole = tiles[::-1], whole[::-1]
         op = BLOCK_OPS[row.mnemonic]
-        if len(full) < len(tiles):
-            op = BY_COLUMN.get(row.tensor_op)  # type: ignore[assignment]
-            if op is None:
-                raise UnsupportedError(f"{node.op.name} of a tile and a column is not built", loc=node.locs[0])
-        valid = (rows, 1 if row.tensor_op in REDUCES else cols)
-        return self.make(new, op, *tiles, *region, type=type, valid=valid, locs=node.locs, **dict(node.attrs))
+        tables = {(type.rows, 1): BY_COLUMN, (1, type.cols): BY_ROW}
+        fused = tables.get(shape(tiles[-1]), {}).get(row.tensor_op)
+        if whole == [True, False] and fused is not None:
+            op = fused
+        else:
+            tiles = [v if w else self.expand(new, v, type, region, node) for v, w in zip(tiles, whole, strict=True)]
+        return self.make(new, op, *tiles, *region, type=type, valid=(rows, cols), locs=node.locs, **dict(node.attrs))
+
+    def expand(self, graph: Graph, tile: Val, type: TileType, region: tuple[Size, Size], node: Node) -> Val:
+        """A column, a row or one element as a whole tile."""
+        if shape(tile)[0] == 1 and type.rows != 1:
+            wide = self.expand(graph, tile, replace(type, rows=1), (1, region[1]), node) if (
+                shape(tile)[1] != type.cols) else tile
+            return self.make(graph, BLOCK_OPS["tcolexpand"], wide, *region, type=type, valid=region, locs=node.locs)
+        return self.make(graph, BLOCK_OPS["trowexpand"], tile, *region, type=type, valid=region, locs=node.locs)
 
     def agreed(self, sizes: list[Size | None], locs: tuple[Loc, ...]) -> Size | None:
         """The one valid size that the operands have."""

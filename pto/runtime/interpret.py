@@ -113,16 +113,19 @@ class Interpreter:
         """Operands cropped to their common region; a column is used for all columns."""
         assert op.instr is not None
         shaped = isinstance(node.type, TensorType)
-        arrays = [as_matrix(x) for x in inputs] if shaped else inputs
-        rows, cols = min(len(x) for x in arrays), arrays[0].shape[1]
-        cols = min([x.shape[1] for x in arrays if x.shape[1] > 1 or cols == 1], default=cols)
-        arrays = [x[:rows, :cols] for x in arrays]
+        if shaped:
+            common = np.broadcast_shapes(*(x.shape for x in inputs))
+            arrays = [as_matrix(np.broadcast_to(x, common)) for x in inputs]
+        else:
+            arrays = inputs
+        rows, cols = (min((x.shape[axis] for x in arrays if x.shape[axis] > 1), default=1) for axis in (0, 1))
+        arrays = [np.broadcast_to(x[:rows, :cols], (rows, cols)) for x in arrays]
         names = [o.name for o in op.instr.operands if o.kind is Kind.TILE and Role.OUT not in o.role]
         reduces = op.instr.operands[0].cols == 1
         o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
                      shape=(rows, 1 if reduces else cols), dtype=arrays[0].dtype)
         result = MEANING[op.instr.mnemonic](o)
-        return result.reshape((*inputs[0].shape[:-1], result.shape[1])) if shaped else result
+        return result.reshape((*common[:-1], result.shape[1])) if shaped else result
 
     # Block
 
