@@ -133,14 +133,16 @@ def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
 
 
 def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """(m x k) times (k x n) gives (m x n)."""
+    """(m x k) times (k x n) gives (m x n); leading axes broadcast. With `transposed` the second is (n x k)."""
     a, b = types
     if dtype_of(a) != dtype_of(b):
         raise DTypeError(f"element types differ: {dtype_of(a)} and {dtype_of(b)}")
-    (m, k), (k2, n) = extents(a), extents(b)
+    (*left, m, k), (*right, k2, n) = extents(a), extents(b)
+    if attrs.get("transposed"):
+        k2, n = n, k2
     if k != k2:
         raise ShapeError(f"inner extents differ: {m} x {k} times {k2} x {n}")
-    return like(a, (m, n))
+    return like(a, (*broadcast(tuple(left), tuple(right)), m, n))
 
 
 def _times(dims: tuple[int | str, ...]) -> str:
@@ -205,16 +207,20 @@ def _lifted(level: str) -> dict[str, Op]:
 TENSOR_OPS = {
     **_lifted("tensor"),
     "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
+    "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
+               "the elements of a tensor from an offset on, in other extents and strides"),
     "assign": Op("tensor.assign", ("tensor", "value"), (), assigned, "the next version of tensor, equal to value"),
 }
 
 _WINDOW = ("i", "j", "rows", "cols")
+# Nothing, or five integers: the tensor as a matrix from element `offset` on, with rows, columns and their strides.
+VIEW = "view*"
 TILE_OPS = {
     **_lifted("tile"),
-    "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
+    "matmul": Op("tile.matmul", ("a", "b"), ("transposed",), matmul, "a times b, or a times b transposed"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
-    "load": Op("tile.load", ("tensor", *_WINDOW), (), declared, move.TLOAD.doc),
-    "store": Op("tile.store", ("tensor", "tile", *_WINDOW), (), same_as_first, move.TSTORE.doc),
+    "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
+    "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),
 }
 
 
@@ -237,6 +243,7 @@ def _placed(row: Instr) -> TypeRule:
 def _block(row: Instr) -> Op:
     operands = [o for o in row.operands if o.role is not Role.OUT or o.kind is Kind.TENSOR]
     inputs = tuple(o.name for o in operands if o.kind is not Kind.SCALAR)
+    inputs += (VIEW,) * any(o.kind is Kind.TENSOR for o in operands)
     return Op(row.mnemonic, inputs, tuple(o.name for o in operands if o.kind is Kind.SCALAR), _placed(row),
               row.doc, row)
 
