@@ -210,7 +210,7 @@ class Tensor(Array):
         return self.shape[axis]
 
     @property
-    def T(self) -> Tensor:  # noqa: N802  # as in NumPy
+    def T(self) -> Tensor:  # as in NumPy
         """The last two axes swapped."""
         return self.transpose(-2, -1)
 

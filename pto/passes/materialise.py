@@ -18,14 +18,14 @@ from pto.ir.graph import Graph, Node
 from pto.ir.ops import ARG, TENSOR_OPS
 from pto.ir.rewrite import Made, Rewriter
 
-MATMUL, ASSIGN = TENSOR_OPS["matmul"], TENSOR_OPS["assign"]
+MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
 RESULT, SCRATCH = 1, 2
 REDUCES = {TENSOR_OPS[name] for name in ("rowsum", "rowmax")}
 
 
 def is_expression(node: Node) -> bool:
     """Is it a whole-tensor value that has no memory of its own yet?"""
-    return node.op.name.startswith("tensor.") and node.op is not ASSIGN
+    return node.op.name.startswith("tensor.") and node.op not in (ASSIGN, VIEW)
 
 
 class Costs:
@@ -51,7 +51,7 @@ class Costs:
 
     def _must(self, graph: Graph, key: int) -> bool:
         users = [n for _, n in graph.users(key)]
-        outside = [n for n in users if not n.op.name.startswith("tensor.")]
+        outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
         operand = any(n.op is MATMUL for n in users)
         costly = key in self.product or key in self.reduction
         uses = len(users) + graph.outputs.count(key)

@@ -15,9 +15,10 @@ from pto.passes.base import Pass, Stage, run_pipeline
 from pto.passes.bufferize import bufferize
 from pto.passes.choose_tiles import choices
 from pto.passes.emit import emit
+from pto.passes.expression import Tiles
 from pto.passes.insert_flags import OutOfFlags, insert_flags
 from pto.passes.materialise import materialise
-from pto.passes.tensor_to_tile import Tiles, tensor_to_tile
+from pto.passes.tensor_to_tile import tensor_to_tile
 from pto.passes.tile_to_block import tile_to_block
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
+from pto.core.errors import CapacityError, Loc, ShapeError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
