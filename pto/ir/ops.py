@@ -155,7 +155,8 @@ CONST = Op("const", (), ("value",), declared, "an integer")
 DIM = Op("dim", (), ("name",), declared, "an extent known at launch")
 ARG = Op("arg", (), ("name", "slot", "result"), declared, "an argument, or room for a result")
 PARAM = Op("param", (), (), declared, "a parameter of a loop's body")
-FOR = Op("for", ("low", "high", "step", "values*"), ("grid", "parity"), effect, "a loop; its body is a graph")
+FOR = Op("for", ("low", "high", "step", "values*"), ("grid", "parity", "parallel"), effect,
+         "a loop; its body is a graph")
 GET = Op("get", ("loop",), ("index",), declared, "a value that a loop carried to its end")
 STRUCTURE = (CONST, DIM, ARG, PARAM, FOR, GET)
 

@@ -390,11 +390,16 @@ def _agree(first: str, a: Array, second: str, b: Array, *, broadcast: bool = Fal
     """Make the extents of two tensors equal; with `broadcast` an extent may be 1 in one of them, or be missing."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         return
-    symbols = tracer().symbols
-    x, y = a.type.dims, b.type.dims  # type: ignore[union-attr]
+    x, y = a.dims, b.dims
     said = f"extents differ: {first} is {_shape(a)}, {second} is {_shape(b)}"
     if len(x) != len(y) and not broadcast:
         raise ShapeError(said, hint="give both as many axes")
+    _unify(x, y, said, broadcast)
+
+
+def _unify(x: Sequence[int | str], y: Sequence[int | str], said: str, broadcast: bool) -> None:
+    """Make extents equal, aligned at the right; with `broadcast` one of two may be 1."""
+    symbols = tracer().symbols
     for m, n in zip(reversed(x), reversed(y), strict=False):
         if broadcast and symbols.is_one(n) != symbols.is_one(m):
             symbols.pin(n if symbols.is_one(n) else m)
@@ -522,6 +527,7 @@ def matmul(a: Any, b: Any) -> Any:
                                  hint="x.unsqueeze(0) is a matrix of one row")
             said = f"inner extents differ: {_shape(a)} times {_shape(b)}"
             tracer().symbols.equal(x[-1], y[-2], said, f"the second operand needs {tracer().symbols.show(x[-1])} rows")
+            _unify(x[:-2], y[:-2], f"leading extents differ: {_shape(a)} times {_shape(b)}", True)
         else:
             agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
         return tracer().emit(_ops(a)["matmul"], a, b)

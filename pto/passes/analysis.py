@@ -32,9 +32,12 @@ def stored_at(node: Node) -> tuple[int, ...]:
 def is_parallel(node: Node) -> bool:
     """May the iterations of a loop run in any order, on any core?
 
-    Every carried value is a tensor, and the counter itself is a row or column offset of every store to it.
+    A pass that made the loop says so; else every carried value is a tensor, and the counter itself is a row or column
+    offset of every store to it.
     """
     body = node.body
+    if dict(node.attrs).get("parallel"):
+        return True
     if body is None or not node.carried:
         return False
     counter, *rest = body.params

@@ -232,7 +232,8 @@ class Expression:
             if len(dims) < 2:  # one row: no loop over rows
                 return self.row(inner, key, Place(0, 0, tall, 1, batch), versions, locs)
             return inner.loop((0, rows, tall), versions,
-                              lambda g, i, vs: self.row(g, key, Place(i, 0, tall, 1, batch), vs, locs), locs)
+                              lambda g, i, vs: self.row(g, key, Place(i, 0, tall, 1, batch), vs, locs), locs,
+                              parallel=1)
 
         return self.each(graph, leading, (), [target], nest, locs)[0]
 
@@ -242,7 +243,7 @@ class Expression:
         if not dims:
             return body(graph, batch, versions)
         return graph.loop((0, self.size(dims[0]), 1), versions,
-                          lambda g, c, vs: self.each(g, dims[1:], (*batch, c), vs, body, locs), locs)
+                          lambda g, c, vs: self.each(g, dims[1:], (*batch, c), vs, body, locs), locs, parallel=1)
 
     def row(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...]) -> list[Val]:
         """One row of tiles: the reductions over it, then the values that are stored."""
@@ -258,7 +259,7 @@ class Expression:
             value = self.value(deep, key, here, done, {})
             return [deep.apply(TILE_OPS["store"], inner[0], value, *self.window(deep, dims, here), locs=locs)]
 
-        return graph.loop((0, cols, wide), versions, last, locs)
+        return graph.loop((0, cols, wide), versions, last, locs, parallel=1)
 
     def stage(self, graph: Graph, keys: list[int], at: Place, done: dict[int, Val]) -> dict[int, Val]:
         """The row reductions of one depth, in one loop over column tiles for each width."""

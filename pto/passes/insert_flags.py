@@ -18,7 +18,7 @@ one, two and three iterations, it is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -192,9 +192,11 @@ class _Insert(Rewriter):
         which = graph.index("add", self.parity[id(flag.body)], number) if flag.slots > 1 else number
         graph.op(op, which, type=EFFECT, locs=node.locs, src=int(flag.src), dst=int(flag.dst))
 
-    def enter(self, node: Node, parameters: list[Val], inputs: list[Any]) -> dict[int, Any]:
+    def enter(self, node: Node, parameters: Sequence[Val | int], inputs: list[Any]) -> dict[int, Any]:
         if dict(node.attrs).get("parity"):
-            self.parity[id(node.body)] = parameters[-1]
+            parity = parameters[-1]
+            assert isinstance(parity, Val)
+            self.parity[id(node.body)] = parity
         return super().enter(node, parameters, inputs)
 
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pto.core.types import TensorType
 from pto.ir.graph import Graph, Node
 from pto.ir.ops import ARG, TENSOR_OPS
 from pto.ir.rewrite import Made, Rewriter
+from pto.passes.analysis import slot_of
 
 MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
 RESULT, SCRATCH = 1, 2
@@ -43,6 +45,19 @@ class Costs:
                     self.product.discard(key)
                     self.reduction.discard(key)
 
+    def _clobbers(self, graph: Graph, key: int, assignment: Node) -> bool:
+        """Does an expression read the tensor that it is stored to, elsewhere than at the element it writes?"""
+        slot = slot_of(graph, assignment.inputs[0])
+        leaves, stack, far = set(), [key], key in self.product or key in self.reduction
+        while stack:
+            k = stack.pop()
+            if is_expression(graph[k]) and (k == key or k not in self.stored):
+                stack += graph[k].inputs
+            elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) == slot:
+                leaves.add(k)
+                far |= graph[k].op is VIEW or graph[k].type != graph[key].type
+        return bool(leaves) and far
+
     def _note(self, graph: Graph, key: int, node: Node) -> None:
         if node.op is MATMUL or self.product & set(node.inputs):
             self.product.add(key)
@@ -51,6 +66,8 @@ class Costs:
 
     def _must(self, graph: Graph, key: int) -> bool:
         users = [n for _, n in graph.users(key)]
+        if any(n.op is ASSIGN and self._clobbers(graph, key, n) for n in users):
+            return True
         outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
         operand = any(n.op is MATMUL for n in users)
         costly = key in self.product or key in self.reduction

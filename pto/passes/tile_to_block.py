@@ -13,12 +13,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 from pto.core.errors import CapacityError, Loc, ShapeError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
@@ -56,6 +58,22 @@ class Sum:
 def in_ub(tile: TileType) -> TileType:
     """The type a tile has in the vector unit's memory: columns lie contiguous."""
     return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
+
+
+def parallel_nest(node: Node) -> list[Node]:
+    """A parallel loop and the parallel loops that are all its work, while their bounds depend on no counter."""
+    loops, outside = [node], set(node.body.params[1 + node.carried:]) if node.body else set()
+    while True:
+        body = loops[-1].body
+        assert body is not None
+        work = inner_work(body)
+        if len(work) != 1 or work[0].op is not FOR or not is_parallel(work[0]):
+            return loops
+        fixed = {k for k, n in body.items() if n.op is CONST} | outside
+        if not fixed.issuperset(work[0].inputs[:LOOP_BOUNDS]):
+            return loops
+        loops.append(work[0])
+        outside = {inner for outer, inner in captures(work[0]) if outer in fixed}
 
 
 def shape(tile: Val) -> tuple[int, int]:
@@ -173,7 +191,7 @@ class ToBlock(Rewriter):
         assert row is not None and isinstance(node.type, TileType)
         tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
         if row.tensor_op in REDUCES:
-            rows, cols = self.valid.get(tiles[0], (None, None))
+            rows, _ = self.valid.get(tiles[0], (None, None))
             return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
                              valid=(rows, 1), locs=node.locs, **dict(node.attrs))
         return self.elementwise(node, new, row, tiles)
@@ -275,35 +293,30 @@ class ToBlock(Rewriter):
 
     def grid(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A parallel nest becomes a loop over block numbers: t, t + cores, ... on core t."""
-        outer, inner = node, None
-        assert outer.body is not None
-        work = inner_work(outer.body)
-        fixed = {p for p in outer.body.params[1 + outer.carried:]}  # what the body sees of outside: not the counter
-        if len(work) == 1 and work[0].op is FOR and is_parallel(work[0]) and all(
-                outer.body[k].op is CONST or k in fixed for k in work[0].inputs[:LOOP_BOUNDS]):
-            inner = work[0]
-        env = self.enter(outer, [], inputs)
-        bounds = [inputs[:LOOP_BOUNDS]]
-        if inner is not None:
-            for key, n in outer.body.items():  # bounds of the inner loop: integers that see no counter
-                if key in inner.inputs[:LOOP_BOUNDS] and key not in env:
-                    env[key] = super().visit(outer.body, key, n, new, env)
-            bounds.append([env[i] for i in inner.inputs[:LOOP_BOUNDS]])
+        loops = parallel_nest(node)
+        bounds, env = [inputs[:LOOP_BOUNDS]], self.enter(node, [], inputs)
+        for outer, inner in pairwise(loops):
+            assert outer.body is not None
+            values = [env[i] if i in env else outer.body.constant(i) for i in inner.inputs]
+            bounds.append(values[:LOOP_BOUNDS])
+            env = {k: v for k, v in self.enter(inner, [], values).items() if v is not None}
         counts = [self.trips(new, *bound) for bound in bounds]
-        total = new.index("mul", *counts) if inner is not None else counts[0]
+        total = reduce(lambda a, b: new.index("mul", a, b), counts)
 
         def body(graph: Graph, t: Val, carried: list[Val]) -> list[Val]:
-            at: list[Size] = [t] if inner is None else [graph.index("div", t, counts[1]),
-                                                        graph.index("mod", t, counts[1])]
-            counters = [graph.index("madd", x, step, low) for x, (low, _, step) in zip(at, bounds, strict=True)]
+            at: list[Size] = []
+            rest: Size = t
+            for count in reversed(counts[1:]):
+                at.insert(0, graph.index("mod", rest, count))
+                rest = graph.index("div", rest, count)
+            counters = [graph.index("madd", x, step, low)
+                        for x, (low, _, step) in zip([rest, *at], bounds, strict=True)]
             self.in_grid = True
-            found = self.iteration(outer, inner, graph, counters, carried, env)
+            found = self.iteration(loops, counters, graph, self.enter(node, [counters[0], *carried], inputs))
             self.in_grid = False
             return found
 
-        carried = self.carried(node, inputs)
-        made = new.loop((self.core, total, self.cores), carried, body, node.locs, grid=len(bounds))
-        return made
+        return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, node.locs, grid=len(loops))
 
     def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
         """How often a loop runs."""
@@ -312,24 +325,22 @@ class ToBlock(Rewriter):
         surely = low == 0 and (isinstance(high, int) or high.node.op is DIM)
         return count if surely else new.index("max", count, 0)
 
-    def iteration(self, outer: Node, inner: Node | None, graph: Graph, counters: list[Size], carried: list[Val],
-                  env: dict[int, Any]) -> list[Val]:
-        """The body of one block, with the counters of the nest."""
-        body = outer.body
+    def iteration(self, loops: list[Node], counters: list[Size], graph: Graph, env: dict[int, Any]) -> list[Val]:
+        """The body of one block, with the counters of the nest; `env` is that of the outermost loop's body."""
+        body = loops[0].body
         assert body is not None
-        env = {**env, **dict(zip(body.params, [counters[0], *carried], strict=False))}
-        if inner is None:
+        if len(loops) == 1:
             self.block(body, graph, env)
             return [env[k] for k in body.outputs]
-        needed = alive(body)
+        needed, inner = alive(body), loops[1]
         for key, node in body.items():
             if key in needed and key not in env and node.op not in (PARAM, FOR, GET):
                 env[key] = self.visit(body, key, node, graph, env)
-        assert inner.body is not None
-        deep = self.enter(inner, [], [env[i] for i in inner.inputs])
-        deep.update(zip(inner.body.params, [counters[1], *carried], strict=False))
-        self.block(inner.body, graph, deep)
-        return [deep[k] for k in inner.body.outputs]
+        values = [env[i] for i in inner.inputs]
+        carried = values[LOOP_BOUNDS:LOOP_BOUNDS + inner.carried]
+        found = self.iteration(loops[1:], counters[1:], graph, self.enter(inner, [counters[1], *carried], values))
+        env.update({key: found[node["index"]] for key, node in body.items() if node.op is GET})
+        return [env[k] for k in body.outputs]
 
     def serial(self, old: Graph, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop that runs in order within a block."""

@@ -62,7 +62,8 @@ def run_program(program: Program, arrays: Mapping[str, NDArray[Any]], parameters
     bound = [_tensor(decl, arrays, values) for decl in program.tensors]
     machine = Machine(program, cores=cores, threads=threads, exact=exact)
     stats = machine.run(bound, [values[p.name] for p in program.parameters], fuel=fuel)
-    return {d.name: array for d, array in zip(program.tensors, bound, strict=True) if d.written and not d.scratch}, stats
+    results = {d.name: array for d, array in zip(program.tensors, bound, strict=True) if d.written and not d.scratch}
+    return results, stats
 
 
 def _tensor(decl: TensorDecl, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, int]) -> NDArray[Any]:

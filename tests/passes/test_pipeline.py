@@ -62,7 +62,7 @@ def test_programs_fit_each_target(target):
 def test_the_facts_that_a_pass_needs_are_checked():
     everything = passes(V2, Tiles(64, 64, 32), None)
     graph = bind(gemm, [np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)]) and gemm.graph("tensor")
-    for leave_out in range(len(everything) - 1):
+    for leave_out in [i for i, p in enumerate(everything[:-1]) if p.makes]:
         rest = [p for i, p in enumerate(everything) if i != leave_out]
         with pytest.raises(CompilerBug, match="needs"):
             run_pipeline(graph, rest)

@@ -16,7 +16,7 @@ from tests import reference as ref
 from tests.kernels import bind, on_fast, on_graph, on_slow
 from tests.reference import Bounded
 
-PLACED = ("trace", "tensor-to-tile", "tile-to-block", "insert-flags")
+PLACED = ("trace", "materialise", "tensor-to-tile", "tile-to-block", "insert-flags")
 NUMBERS = itertools.count()
 scalars = st.sampled_from(["0.5", "2.0", "-1.5", "0.1", "3"])
 
