@@ -39,6 +39,8 @@ def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], para
     where = place(file)
     if where.is_python:
         return _script(where, arguments)
+    if arguments:
+        raise UsageError(f"{arguments[0]} means nothing to a program", hint="see pto run --help")
     [program] = programs(where)
     given = {name: _load(path) for name, path in _pairs(arrays)}
     values = {name: _integer(name, text) for name, text in _pairs(parameters)}

@@ -37,6 +37,20 @@ def as_matrix(array: Array) -> Array:
     return array.reshape(prod(array.shape[:-1]), cols)
 
 
+def strided(array: Array, offset: int, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """Elements of a tensor in other extents and strides, sharing memory."""
+    flat = array.reshape(-1)[offset:]
+    return np.lib.stride_tricks.as_strided(flat, shape, [s * array.itemsize for s in strides])
+
+
+def seen(tensor: Array, view: Sequence[int]) -> Array:
+    """A tensor as the matrix that a load or store sees."""
+    if not view:
+        return as_matrix(tensor)
+    offset, rows, cols, down, across = view
+    return strided(tensor, offset, (rows, cols), (down, across))
+
+
 class Interpreter:
     """Runs Tensor, Tile and Block graphs; `tensors` are the arguments by slot, changed in place."""
 
@@ -88,21 +102,34 @@ class Interpreter:
         if op is TENSOR_OPS["assign"]:
             inputs[0][...] = inputs[1]
             return inputs[0]
+        if op is TENSOR_OPS["view"]:
+            tensor, offset, *strides = inputs
+            return strided(tensor, offset, self.shape(node.type), strides)
         if op is LOAD:
-            tensor, i, j, rows, cols = inputs
-            return as_matrix(tensor)[i:i + rows, j:j + cols].copy()
+            tensor, i, j, rows, cols, *view = inputs
+            return seen(tensor, view)[i:i + rows, j:j + cols].copy()
         if op is STORE:
-            tensor, tile, i, j, rows, cols = inputs
-            as_matrix(tensor)[i:i + rows, j:j + cols] = tile[:rows, :cols]
+            tensor, tile, i, j, rows, cols, *view = inputs
+            seen(tensor, view)[i:i + rows, j:j + cols] = tile[:rows, :cols]
             return tensor
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)
             return np.full((node.type.rows, node.type.cols), node["scalar"], node.type.dtype.numpy)
         if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
-            return self.product(*inputs)
+            a, b = inputs
+            return self.product(a, b.T if dict(node.attrs).get("transposed") else b)
         return self.elementwise(op, node, inputs)
 
+    def shape(self, type: Any) -> tuple[int, ...]:
+        """The extents of a tensor type."""
+        return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+
     def product(self, a: Array, b: Array) -> Array:
+        if max(a.ndim, b.ndim) > 2:
+            lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            left, right = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
+            found = [self.product(left[at], right[at]) for at in np.ndindex(lead)]
+            return np.reshape(found, (*lead, a.shape[-2], b.shape[-1]))
         k = min(a.shape[1], b.shape[0])
         shape = (a.shape[0], b.shape[1])
         o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, a.dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,

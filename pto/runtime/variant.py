@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,9 @@ from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
-from pto.passes.pipeline import Compiled
+from pto.passes.pipeline import Compiled, Options, compile_graph
+from pto.runtime import keep
+from pto.runtime.arguments import convert
 from pto.sim.machine import Machine
 
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
@@ -30,11 +33,29 @@ class Variant:
 
     arguments: tuple[Argument, ...]
     traced: Traced
-    compiled: Compiled
+    options: Options
+    program: Program
+    outputs: tuple[int, ...]  # the slot of each output
 
-    @property
-    def program(self) -> Program:
-        return self.compiled.program
+    @classmethod
+    def make(cls, arguments: tuple[Argument, ...], traced: Traced, options: Options, *, fresh: bool = False) -> Variant:
+        """Compile, or find what an earlier process compiled."""
+        name = "" if fresh or os.environ.get("PTO_DISABLE_CACHE") else keep.key(traced.graph, options)
+        if name and (kept := keep.fetch(name)):
+            return cls(arguments, traced, options, *kept)
+        compiled = compile_graph(traced.graph, options)
+        tile = compiled.graph("tile")
+        outputs = tuple(slot_of(tile, k) for k in tile.outputs)
+        if name:
+            keep.put(name, compiled.program, outputs)
+        made = cls(arguments, traced, options, compiled.program, outputs)
+        made.__dict__["compiled"] = compiled
+        return made
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        """The graph after each pass; made anew where the program came from the cache."""
+        return compile_graph(self.traced.graph, self.options)
 
     @cached_property
     def symbols(self) -> tuple[int | str, ...]:
@@ -74,12 +95,6 @@ class Variant:
         """Where each parameter of the program is among the extents."""
         return tuple(self.first[p.name] for p in self.program.parameters)
 
-    @cached_property
-    def outputs(self) -> tuple[int, ...]:
-        """The slot of each output of the Tile graph."""
-        graph = self.compiled.graph("tile")
-        return tuple(slot_of(graph, k) for k in graph.outputs)
-
     def write_back(self, arrays: Sequence[NDArray[Any]], given: Sequence[Any]) -> None:
         """What was stored to a copy of an argument goes to the argument too.
 
@@ -88,12 +103,12 @@ class Variant:
         """
         for decl, array, value in zip(self.program.tensors, arrays, given, strict=False):
             if decl.written and array is not value:
-                if isinstance(value, np.ndarray):
-                    if not np.may_share_memory(array, value):
-                        value[...] = array
-                elif not hasattr(value, "__array_interface__") and not hasattr(value, "__dlpack__"):
+                view = convert(value, decl.name)
+                if not np.may_share_memory(view, convert(value, decl.name)):  # made anew each time
                     raise UsageError(f"{self.program.name} stores to {decl.name}, which is a {type(value).__name__}",
                                      hint="pass an array to store to")
+                if not np.may_share_memory(array, view):
+                    view[...] = array
 
     @cached_property
     def idle(self) -> dict[tuple[str, tuple[int, ...]], list[NDArray[Any]]]:

@@ -75,7 +75,7 @@ PROGRAM_DEFECTS = {
     "buffers on each other": ("vadd", lambda p: moved(p, 0, 1)),
     "buffers of the vector unit on each other": ("normalise", lambda p: moved(p, 1, 0)),
     "always the first slot": ("gemm_loop", lambda p: edited(p, "tload", other_slot("dst"))),
-    "one block left out": ("gemm_loop", lambda p: edited(p, "madd", lambda a: {"c": 48})),
+    "always the first column of blocks": ("gemm_loop", lambda p: edited(p, "mod", put(b=1))),
     "wait for another flag": ("gemm_loop", lambda p: edited(p, "wait_flag", put(id=7), 0)),
     "set for another pipe": ("gemm_loop", lambda p: edited(p, "set_flag", put(dst=6), -1)),
 }
