@@ -133,13 +133,11 @@ def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
 
 
 def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """(m x k) times (k x n) gives (m x n); leading axes broadcast. With `transposed` the second is (n x k)."""
+    """(m x k) times (k x n) gives (m x n); leading axes broadcast."""
     a, b = types
     if dtype_of(a) != dtype_of(b):
         raise DTypeError(f"element types differ: {dtype_of(a)} and {dtype_of(b)}")
     (*left, m, k), (*right, k2, n) = extents(a), extents(b)
-    if attrs.get("transposed"):
-        k2, n = n, k2
     if k != k2:
         raise ShapeError(f"inner extents differ: {m} x {k} times {k2} x {n}")
     return like(a, (*broadcast(tuple(left), tuple(right)), m, n))
@@ -218,7 +216,7 @@ _WINDOW = ("i", "j", "rows", "cols")
 VIEW = "view*"
 TILE_OPS = {
     **_lifted("tile"),
-    "matmul": Op("tile.matmul", ("a", "b"), ("transposed",), matmul, "a times b, or a times b transposed"),
+    "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
     "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),
@@ -252,7 +250,7 @@ def _block(row: Instr) -> Op:
 def _execution(row: Instr) -> Op:
     inputs = tuple(o.name for o in row.operands if o.kind in (Kind.TILE, Kind.INDEX))
     attrs = ["tiles"] if any(o.kind is Kind.TILE for o in row.operands) else []
-    attrs += [o.name for o in row.operands if o.kind in (Kind.TENSOR, Kind.SCALAR, Kind.PIPE)]
+    attrs += [o.name for o in row.operands if o.kind in (Kind.TENSOR, Kind.SCALAR, Kind.PIPE, Kind.SLOT)]
     return Op(row.mnemonic, inputs, tuple(attrs), effect, row.doc, row)
 
 

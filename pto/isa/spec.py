@@ -29,7 +29,8 @@ class Kind(Enum):
     """What an operand is."""
 
     TILE = "tile"  # a declared tile, with a byte offset into its slots
-    TENSOR = "tensor"  # an argument slot in global memory
+    TENSOR = "tensor"  # a window of an argument in global memory, or of a view of one
+    SLOT = "slot"  # a tensor or a view itself, not its elements
     INDEX = "index"  # an integer: immediate or register
     SCALAR = "scalar"  # a number (float64 bits): immediate or register
     DEST = "dest"  # the register that is written

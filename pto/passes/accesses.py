@@ -57,6 +57,15 @@ class Accesses:
         return {slot: t for slot, t in found.items() if isinstance(t, TensorType)}
 
     @cached_property
+    def views(self) -> dict[int, int]:
+        """The argument slot of each view."""
+        return {n["view"]: n["src"] for _, _, n in self.root.walk() if "view" in n.op.attrs}
+
+    def slot(self, number: int) -> int:
+        """The argument slot that a tensor operand's number means."""
+        return self.views.get(number, number)
+
+    @cached_property
     def shared(self) -> frozenset[int]:
         """Argument slots that the program both reads and writes: their order matters between pipes, too."""
         found: dict[Role, set[int]] = {Role.IN: set(), Role.OUT: set()}
@@ -64,7 +73,7 @@ class Accesses:
             if node.op.instr is not None and "tiles" in node.op.attrs:
                 for operand in node.op.instr.operands:
                     if operand.kind is Kind.TENSOR:
-                        found[operand.role].add(node[operand.name])
+                        found[operand.role].add(self.slot(node[operand.name]))
         return frozenset(found[Role.IN] & found[Role.OUT])
 
     @cached_property
@@ -85,7 +94,7 @@ class Accesses:
         row, names = node.op.instr, node["tiles"]
         assert row is not None
         roles = [o.role for o in row.operands if o.kind is Kind.TILE]
-        slots = [(o.role, node[o.name]) for o in row.operands if o.kind is Kind.TENSOR]
+        slots = [(o.role, self.slot(node[o.name])) for o in row.operands if o.kind is Kind.TENSOR]
         touched = [*zip(roles, names, strict=True), *((r, slot_name(s)) for r, s in slots if s in self.shared)]
         reads = frozenset(n for r, n in touched if Role.IN in r)
         writes = frozenset(n for r, n in touched if Role.OUT in r)
@@ -99,7 +108,8 @@ class Accesses:
         types: list[TileType | TensorType] = []
         for position in row.memory:
             operand = row.operands[position]
-            found = self.buffers[next(names)].type if operand.kind is Kind.TILE else self.tensors[node[operand.name]]
+            found = self.buffers[next(names)].type if operand.kind is Kind.TILE else (
+                self.tensors[self.slot(node[operand.name])])
             assert isinstance(found, TileType | TensorType)
             types.append(found)
         return row.route(tuple(types)).pipe

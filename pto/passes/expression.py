@@ -198,25 +198,12 @@ class Expression:
         def step(body: Graph, kk: Val, carried: list[Val]) -> list[Val]:
             memo: dict[Any, Val] = {}
             x = self.value(body, a, replace(at, j=kk, cols=k), {}, memo)
-            y, attrs = self.right(body, b, replace(at, i=kk, rows=k), memo)
-            product = body.apply(TILE_OPS["matmul"], x, y, locs=node.locs, **attrs)
+            y = self.value(body, b, replace(at, i=kk, rows=k), {}, memo)
+            product = body.apply(TILE_OPS["matmul"], x, y, locs=node.locs)
             return [body.apply(TILE_OPS["add"], carried[0], product, locs=node.locs)]
 
         zero = graph.op(TILE_OPS["full"], type=TileType(inner.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
         return graph.loop((0, self.size(inner.dims[-1]), k), [zero], step, node.locs)[0]
-
-    def right(self, graph: Graph, key: int, at: Place, memo: dict[Any, Val]) -> tuple[Val, dict[str, Any]]:
-        """The right operand of a product; one whose columns are contiguous is loaded as it lies, transposed."""
-        source, dims = self.env[key], self.extents(key)
-        if not isinstance(source, Strided) or source.strides[-2] != 1 or source.strides[-1] == 1:
-            return self.value(graph, key, at, {}, memo), {}
-        *lead, rows, cols = dims
-        *more, down, across = source.strides
-        turned = replace(source, strides=(*more, across, down))
-        swapped = replace(at, i=at.j, j=at.i, rows=at.cols, cols=at.rows)
-        tile = TileType(self.old[key].type.dtype, swapped.rows, swapped.cols)  # type: ignore[union-attr]
-        loaded = self.strided(graph, turned, (*lead, cols, rows), swapped, tile, self.locs(key))
-        return loaded, {"transposed": 1}
 
     # nests
 

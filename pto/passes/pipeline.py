@@ -69,7 +69,8 @@ def remaining(graph: Graph, steps: tuple[Pass, ...]) -> tuple[tuple[Pass, ...], 
     Raises:
         GraphTextError: the graph is not well formed.
     """
-    given = frozenset(f for f in (*LEVEL_FACTS, facts.ALLOCATED) if graph.level != "tensor" and not f.faults(graph))
+    known = (*LEVEL_FACTS, facts.ALLOCATED) if graph.level == "execution" else LEVEL_FACTS
+    given = frozenset(f for f in known if graph.level != "tensor" and not f.faults(graph))
     first = {"tensor": 0, "tile": 2, "block": 3, "execution": 4}[graph.level]
     if graph.level == "execution" and facts.ALLOCATED in given:
         first = 6 if has_flags(graph) else 5

@@ -169,7 +169,7 @@ class ToBlock(Rewriter):
         assert isinstance(node.type, TileType)
         cube = any(user.op is MATMUL for _, _, user in deep_users(old, key))
         type = replace(node.type, space=Space.L1) if cube else in_ub(node.type)
-        return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:]), locs=node.locs)
+        return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:5]), locs=node.locs)
 
     def store(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         tensor, tile, *where = inputs

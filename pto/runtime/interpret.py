@@ -25,6 +25,7 @@ from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
 from pto.isa.program import Arg, Inst, Program, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, scalar
+from pto.passes.emit import view_declarations
 from pto.sim.slow import SlowMachine
 
 Array = NDArray[Any]
@@ -116,8 +117,7 @@ class Interpreter:
             assert isinstance(node.type, TileType)
             return np.full((node.type.rows, node.type.cols), node["scalar"], node.type.dtype.numpy)
         if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
-            a, b = inputs
-            return self.product(a, b.T if dict(node.attrs).get("transposed") else b)
+            return self.product(*inputs)
         return self.elementwise(op, node, inputs)
 
     def shape(self, type: Any) -> tuple[int, ...]:
@@ -164,7 +164,11 @@ class Interpreter:
             made = operand.role is Role.OUT and operand.kind is Kind.TILE
             if operand.kind is not Kind.SCALAR:
                 given[operand.name] = None if made else next(values)
+        view = list(values)
         out = row.operands[row.memory[0]]
+        for operand in row.operands:
+            if operand.kind is Kind.TENSOR and view:
+                given[operand.name] = seen(given[operand.name], view)
         if given[out.name] is None:
             assert isinstance(node.type, TileType)
             given[out.name] = blank(node.type)
@@ -223,7 +227,8 @@ class Flatten:
         args = sorted((n["slot"], n["name"], n.type) for _, n in self.root.items() if n.op is ARG)
         tensors = tuple(TensorDecl(name, t.dtype, tuple(self.extents[d] if isinstance(d, str) else d for d in t.dims),
                                    True, True) for _, name, t in args if isinstance(t, TensorType))
-        return Program(self.root.name, self.target.name, (), tensors, tiles, (*self.code, Inst(scalar.HALT)))
+        return Program(self.root.name, self.target.name, (), tensors, tiles, (*self.code, Inst(scalar.HALT)),
+                       views=view_declarations(self.root))
 
     def block(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
         for key, node in graph.items():

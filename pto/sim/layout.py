@@ -11,22 +11,25 @@ from pto.isa.spec import OPERAND_WORDS, REGISTERS, TILE_FIELDS, Pipe
 
 WORD = 8
 
-# A context: state of one core. Tensor descriptors (base, rows, columns, row stride in bytes) come last.
+# A context: state of one core. Descriptors of tensors, then of views, come last: base, rows (-1: a view that
+# is not set), columns, bytes from one row and from one column to the next.
 PC, FUEL, STATUS, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, SCALARS, TILES = range(8)
 ARENA, SPARE, EXACT = 8, 9, 10
 SCRATCH_AT = 16
 FLAGS_AT = 24  # one word of flag bits for each ordered pair of pipes
 REGISTERS_AT = FLAGS_AT + len(Pipe) ** 2
 TENSORS_AT = REGISTERS_AT + REGISTERS
-TENSOR_BASE, TENSOR_ROWS, TENSOR_COLS, TENSOR_STRIDE, TENSOR_WORDS = range(5)
+TENSOR_BASE, TENSOR_ROWS, TENSOR_COLS, TENSOR_STRIDE, TENSOR_STEP, TENSOR_WORDS = range(6)
 
 # A linked instruction.
 OPCODE, MASK, OPERANDS_AT = 0, 1, 2
 HANDLER_AT = OPERANDS_AT + OPERAND_WORDS
 WEIGHT_AT = HANDLER_AT + 1
 STATIC_AT = 12
-# Static words of a memory operand; a tensor has one, the byte offset of its descriptor in the context.
+# Static words of a memory operand; a tensor has two: the byte offset of its descriptor in the context, and
+# whether it is a view.
 SLOT_BASE, SLOT_BYTES, SLOT_PITCH, SLOT_ROWS, SLOT_COLS, SLOT_WORDS = range(6)
+SURFACE_AT, SURFACE_IS_VIEW = range(2)
 RECORD_WORDS = STATIC_AT + TILE_FIELDS * SLOT_WORDS
 
 FLAGS = 8

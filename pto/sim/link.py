@@ -16,6 +16,7 @@ from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
 from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role
 from pto.isa.table import BY_OPCODE
+from pto.isa.table.scalar import TVIEW
 from pto.sim.layout import (
     FLAGS,
     HANDLER_AT,
@@ -91,6 +92,9 @@ def link(program: Program) -> Linked:
     target = BY_NAME[program.target]
     for tile in program.tiles:
         _check_tile(tile, target)
+    for view in program.views:
+        if not 0 <= view.tensor < len(program.tensors):
+            raise ProgramError(f"view {view.name}: there is no tensor {view.tensor}")
     if len(program.parameters) > REGISTERS - 2:
         raise ProgramError(f"{len(program.parameters)} parameters exceed the registers")
     linker = _Linker(program, Arena.of(target))
@@ -133,6 +137,8 @@ class _Linker:
         if len(inst.args) != len(spec.operands):
             raise self.error(f"{spec.mnemonic} takes {len(spec.operands)} operands, has {len(inst.args)}")
         words = [self.operand(inst, i) for i in range(len(inst.args))]
+        if spec is TVIEW:
+            return self.view(words, row)
         if spec.is_scalar:
             self.scalar(spec, words, row)
             return None
@@ -164,8 +170,8 @@ class _Linker:
     def _legal(self, kind: Kind) -> range:
         """Immediates that an operand can be."""
         limits = {
-            Kind.TENSOR: len(self.program.tensors), Kind.LABEL: len(self.program.code), Kind.PIPE: len(Pipe),
-            Kind.DEST: 0,
+            Kind.TENSOR: len(self.program.surfaces), Kind.SLOT: len(self.program.surfaces),
+            Kind.LABEL: len(self.program.code), Kind.PIPE: len(Pipe), Kind.DEST: 0,
         }
         return range(limits[kind]) if kind in limits else INT64
 
@@ -180,6 +186,18 @@ class _Linker:
             row[MASK] |= register << i
         pair = others[0] * len(Pipe) + others[1] if Kind.PIPE in kinds else 0
         row[OPERANDS_AT + 3] = pair if Kind.PIPE in kinds else (others or [0])[0]
+
+    def view(self, words: list[tuple[int, bool]], row: Words) -> str:
+        """A tview is the one instruction of the scalar unit that a handler performs."""
+        (view, _), (tensor, _), *_ = words
+        if not self.program.view_of(view, tensor):
+            raise self.error(f"operand view names no view of tensor {tensor}")
+        row[OPCODE], row[WEIGHT_AT] = Code.TILE, TILE_WEIGHT
+        for i, (value, register) in enumerate(words):
+            row[OPERANDS_AT + i] = value
+            row[MASK] |= register << i
+        row[STATIC_AT], row[STATIC_AT + SLOT_WORDS] = descriptor(view), descriptor(tensor)
+        return handler_name(TVIEW, ())
 
     def tile(self, inst: Inst, words: list[tuple[int, bool]], row: Words) -> str:
         """Operand words, and for each tile and tensor what is known of it already."""
@@ -211,9 +229,10 @@ class _Linker:
         arg, operand = inst.args[position], inst.spec.operands[position]
         if not isinstance(arg, TileRef):
             assert isinstance(arg, int)
-            if Role.OUT in operand.role and not self.program.tensors[arg].written:
-                raise self.error(f"tensor {self.program.tensors[arg].name} is not declared as written")
-            yield WORD * (TENSORS_AT + TENSOR_WORDS * arg)
+            decl = self.program.tensors[self.program.slot(arg)]
+            if Role.OUT in operand.role and not decl.written:
+                raise self.error(f"tensor {decl.name} is not declared as written")
+            yield from (descriptor(arg), arg >= len(self.program.tensors))
             return
         tile = self.program.tiles[arg.tile]
         kind, size = tile.type, tile.type.dtype.size
@@ -226,6 +245,11 @@ class _Linker:
             yield from (kind.rows * size, kind.cols, kind.rows)
         else:
             yield from (kind.cols * size, kind.rows, kind.cols)
+
+
+def descriptor(number: int) -> int:
+    """Where the context describes a tensor or view."""
+    return WORD * (TENSORS_AT + TENSOR_WORDS * number)
 
 
 def _weight(name: str, tiles: tuple[TileType, ...]) -> int:

@@ -25,6 +25,7 @@ from pto.sim.layout import (
     SCALARS,
     SPARE,
     STATUS,
+    TENSOR_ROWS,
     TENSOR_WORDS,
     TENSORS_AT,
     TILES,
@@ -97,7 +98,8 @@ class Machine:
         self._engine = ENTRY(address[ENGINE])
         self._template = self._blank()
         self._frames: list[_Frame] = []
-        self._views = [_View(decl, program) for decl in program.tensors]
+        flat = {view.tensor for view in program.views}
+        self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
     def run(
         self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None
@@ -138,7 +140,9 @@ class Machine:
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
-        template = np.zeros((self.cores, TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)), np.int64)
+        template = np.zeros((self.cores, TENSORS_AT + TENSOR_WORDS * len(self.program.surfaces)), np.int64)
+        first = TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)
+        template[:, first + TENSOR_ROWS::TENSOR_WORDS] = -1
         template[:, EXACT] = self.exact
         template[:, REGISTERS_AT] = np.arange(self.cores)
         template[:, REGISTERS_AT + 1] = self.cores
@@ -165,22 +169,22 @@ class Machine:
         if values:
             contexts[:, start:start + len(values)] = values
         if words:
-            contexts[:, TENSORS_AT:] = words
+            contexts[:, TENSORS_AT:TENSORS_AT + len(words)] = words
 
 
 class _View:
-    """How an array becomes the rows and columns of a declared tensor."""
+    """How an array becomes the rows and columns of a declared tensor; `flat`, of one that has views."""
 
-    def __init__(self, decl: TensorDecl, program: Program) -> None:
+    def __init__(self, decl: TensorDecl, program: Program, flat: bool) -> None:
         names = [row.name for row in program.parameters]
         for dim in decl.dims:
             if dim not in names if isinstance(dim, str) else dim < 0:
                 raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
-        self.decl, self.dtype = decl, np.dtype(decl.dtype.numpy)
+        self.decl, self.dtype, self.flat = decl, np.dtype(decl.dtype.numpy), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
 
-    def words(self, array: Array, values: list[int]) -> tuple[int, int, int, int]:
-        """Address, rows, columns and row stride in bytes of an array that fits the declaration."""
+    def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
+        """The descriptor of an array that fits the declaration."""
         decl = self.decl
         if not isinstance(array, np.ndarray):
             raise UsageError(f"tensor {decl.name} is a {type(array).__name__}, not an array")
@@ -192,21 +196,24 @@ class _View:
             raise ShapeError(f"tensor {decl.name} has shape {shape}, not {want}")
         if decl.written and not array.flags.writeable:
             raise UsageError(f"tensor {decl.name} is read-only, and the program writes to it")
-        return array.ctypes.data, *self._extents(array)
+        return array.ctypes.data, *self._extents(array), self.dtype.itemsize
 
     def _extents(self, array: Array) -> tuple[int, int, int]:
         shape, strides, size = array.shape, array.strides, self.dtype.itemsize
+        if self.flat and not array.flags.c_contiguous:
+            raise self._refused(strides, "has views, and")
         if len(shape) == 2 and (strides[1] == size or shape[1] <= 1):
             return shape[0], shape[1], strides[0]
         if len(shape) == 1 and (strides[0] == size or shape[0] <= 1):
             return 1, shape[0], size
         if not array.flags.c_contiguous:
-            raise UsageError(
-                f"tensor {self.decl.name} has strides {strides}; its elements must be contiguous",
-                hint="pass numpy.ascontiguousarray(x)",
-            )
+            raise self._refused(strides)
         last = shape[-1] if shape else 1
         return prod(shape[:-1]), last, last * size
+
+    def _refused(self, strides: tuple[int, ...], why: str = "has") -> UsageError:
+        message = f"tensor {self.decl.name} {why} strides {strides}; its elements must be contiguous"
+        return UsageError(message, hint="pass numpy.ascontiguousarray(x)")
 
 
 class _Launch:
@@ -281,6 +288,8 @@ def trapped(program: Program, core: int, context: Context) -> PtoError:
         source, destination = (resolved(arg, context) for arg in program.code[pc].args[:2])
         detail = flag_name(source, destination, value)
         return trap_error(program, kind, pc, core, operand, value, detail)
+    if kind in (TrapKind.VIEW_NOT_SET, TrapKind.OVERLAP):
+        return trap_error(program, kind, pc, core, operand)
     if kind is TrapKind.BAD_REGION:
         value = first_bad_extent(program, pc, operand, context)
     return trap_error(program, kind, pc, core, operand, value)

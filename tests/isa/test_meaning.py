@@ -51,7 +51,7 @@ def test_every_tile_row_has_one_meaning() -> None:
 
 def test_every_scalar_row_has_a_meaning_or_is_the_machines_own() -> None:
     scalars = {row.mnemonic for row in TABLE if row.is_scalar}
-    assert scalars == {*scalar.MEANING, *scalar.BRANCHES, "halt", "set_flag", "wait_flag"}
+    assert scalars == {*scalar.MEANING, *scalar.BRANCHES, "halt", "set_flag", "wait_flag", "tview"}
 
 
 @given(finite, finite, finite)

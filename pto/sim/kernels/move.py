@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from pto.core.types import Layout
 from pto.isa.table import move
-from pto.sim.kernels.checks import detour, panels, part, pitch, stride, tile, window
-from pto.sim.kernels.copying import copy_row, copy_rows
+from pto.sim.kernels.checks import detour, panels, part, pitch, step, stride, tile, window, window_out
+from pto.sim.kernels.copying import copy_row, copy_rows, rearrange
 from pto.sim.kernels.registry import handler
-from pto.sim.vec import inline, load8, load_part, move1, store8, word
+from pto.sim.vec import called, inline, load8, load_part, store8, word
 
 ROW, COL, PANEL = Layout.ROW, Layout.COL, Layout.PANEL
-
-
-@inline
-def exchange(d: int, d_row: int, d_col: int, s: int, s_row: int, s_col: int, rows: int, cols: int) -> None:
-    """Copy a region element by element, between any two orders of elements."""
-    for j in range(cols):
-        to, at = d + j * d_col, s + j * s_col
-        for _ in range(rows):
-            move1(to, at)
-            to += d_row
-            at += s_row
 
 
 @inline
@@ -37,6 +26,16 @@ def unpack(d: int, d_pitch: int, s: int, panel: int, rows: int, cols: int) -> No
         copy_row(to, at, left)
 
 
+@called
+def scatter_panels(d: int, d_row: int, d_col: int, s: int, panel: int, rows: int, cols: int) -> None:
+    """Copy a region of panels to elements that lie apart."""
+    while cols > 0:
+        rearrange(d, d_row, d_col, s, 64, 4, rows, min(cols, 16))
+        d += 16 * d_col
+        s += panel
+        cols -= 16
+
+
 @handler(move.TLOAD, ROW)
 def tload(ctx: int, ops: int, st: int) -> None:
     """A window to rows."""
@@ -45,8 +44,12 @@ def tload(ctx: int, ops: int, st: int) -> None:
     if d == 0:
         return
     s = window(ctx, st, 1, 1, i, j, rows, cols)
-    if s != 0:
+    if s == 0:
+        return
+    if step(ctx, st, 1) == 4:
         copy_rows(d, pitch(st, 0), s, stride(ctx, st, 1), rows, cols)
+    else:
+        rearrange(d, pitch(st, 0), 4, s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
 
 
 @handler(move.TLOAD, COL)
@@ -58,43 +61,51 @@ def tload_column(ctx: int, ops: int, st: int) -> None:
         return
     s = window(ctx, st, 1, 1, i, j, rows, cols)
     if s != 0:
-        exchange(d, 4, pitch(st, 0), s, stride(ctx, st, 1), 4, rows, cols)
+        rearrange(d, 4, pitch(st, 0), s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
 
 
 @handler(move.TSTORE, ROW)
 def tstore(ctx: int, ops: int, st: int) -> None:
     """Rows to a window."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-    d = window(ctx, st, 0, 0, i, j, rows, cols)
+    d = window_out(ctx, st, 0, 0, i, j, rows, cols)
     if d == 0:
         return
     s = tile(ctx, ops, st, 1, 1, rows, cols)
-    if s != 0:
+    if s == 0:
+        return
+    if step(ctx, st, 0) == 4:
         copy_rows(d, stride(ctx, st, 0), s, pitch(st, 1), rows, cols)
+    else:
+        rearrange(d, stride(ctx, st, 0), step(ctx, st, 0), s, pitch(st, 1), 4, rows, cols)
 
 
 @handler(move.TSTORE, COL)
 def tstore_column(ctx: int, ops: int, st: int) -> None:
     """Columns to a window."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-    d = window(ctx, st, 0, 0, i, j, rows, cols)
+    d = window_out(ctx, st, 0, 0, i, j, rows, cols)
     if d == 0:
         return
     s = tile(ctx, ops, st, 1, 1, cols, rows)
     if s != 0:
-        exchange(d, stride(ctx, st, 0), 4, s, 4, pitch(st, 1), rows, cols)
+        rearrange(d, stride(ctx, st, 0), step(ctx, st, 0), s, 4, pitch(st, 1), rows, cols)
 
 
 @handler(move.TSTORE, PANEL)
 def tstore_panels(ctx: int, ops: int, st: int) -> None:
     """Panels to a window."""
     i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-    d = window(ctx, st, 0, 0, i, j, rows, cols)
+    d = window_out(ctx, st, 0, 0, i, j, rows, cols)
     if d == 0:
         return
     s = panels(ctx, ops, st, 1, 1, rows, cols)
-    if s != 0:
+    if s == 0:
+        return
+    if step(ctx, st, 0) == 4:
         unpack(d, stride(ctx, st, 0), s, pitch(st, 1), rows, cols)
+    else:
+        scatter_panels(d, stride(ctx, st, 0), step(ctx, st, 0), s, pitch(st, 1), rows, cols)
 
 
 @handler(move.TEXTRACT, ROW, ROW)
