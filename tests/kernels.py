@@ -1,4 +1,5 @@
 """Kernels that several tests share, with what they compute and how to look at each of their levels."""
+# ruff: noqa: F821 (names of options, extents in quotes, kernels in loops)
 
 from __future__ import annotations
 
@@ -28,12 +29,12 @@ def gemm(A, B):
 @pt.tile_kernel(tile_m=32, tile_n=48, tile_k=16)
 def gemm_loop(A, B):
     C = pt.empty((A.shape[0], B.shape[1]))
-    for i in pt.range(0, A.shape[0], tile_m):  # noqa: F821
-        for j in pt.range(0, B.shape[1], tile_n):  # noqa: F821
-            acc = pt.zeros((tile_m, tile_n))  # noqa: F821
-            for k in pt.range(0, A.shape[1], tile_k):  # noqa: F821
-                acc += pt.tile_matmul(A[i:i + tile_m, k:k + tile_k], B[k:k + tile_k, j:j + tile_n])  # noqa: F821
-            C[i:i + tile_m, j:j + tile_n] = acc  # noqa: F821
+    for i in pt.range(0, A.shape[0], tile_m):
+        for j in pt.range(0, B.shape[1], tile_n):
+            acc = pt.zeros((tile_m, tile_n))
+            for k in pt.range(0, A.shape[1], tile_k):
+                acc += pt.tile_matmul(A[i:i + tile_m, k:k + tile_k], B[k:k + tile_k, j:j + tile_n])
+            C[i:i + tile_m, j:j + tile_n] = acc
     return C
 
 
@@ -45,8 +46,8 @@ def vadd(X, Y):
 @pt.tile_kernel(tile_n=256)
 def vadd_loop(X, Y):
     out = pt.empty((X.shape[0],))
-    for i in pt.range(0, X.shape[0], tile_n):  # noqa: F821
-        out[i:i + tile_n] = X[i:i + tile_n] + Y[i:i + tile_n]  # noqa: F821
+    for i in pt.range(0, X.shape[0], tile_n):
+        out[i:i + tile_n] = X[i:i + tile_n] + Y[i:i + tile_n]
     return out
 
 

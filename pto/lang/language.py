@@ -191,8 +191,9 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
         for name, before, after in zip(names, carried, results, strict=True):
-            kind = getattr(after, "type", type(after).__name__)
-            if kind != before.type:
+            resolve = found.symbols.type  # the body may have found two extents to be one
+            kind = resolve(after.type) if isinstance(after, Proxy) else type(after).__name__
+            if kind != resolve(before.type):
                 raise ShapeError(f"{name} is {before.type} before the loop and {kind} after its body", loc=loc,
                                  hint="a value that a loop carries keeps its type")
         return list(map(unwrap, results))

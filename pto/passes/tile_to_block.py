@@ -90,6 +90,7 @@ class ToBlock(Rewriter):
     def __init__(self, target: Target) -> None:
         self.target = target
         self.valid: dict[Val, tuple[Size | None, Size | None]] = {}
+        self.width: dict[Val, int] = {}  # columns of an accumulator that are not there to complete a panel
         self.moved: dict[tuple[Graph, Val, Space], Val] = {}
         self.sums: dict[Graph, dict[int, Sum]] = {}
         self.absorbed: dict[Graph, set[int]] = {}
@@ -130,7 +131,8 @@ class ToBlock(Rewriter):
             assert isinstance(tile.type, TileType)
         if (graph, tile, space) not in self.moved:
             assert isinstance(tile.type, TileType)
-            type = replace(in_ub(tile.type), space=space)
+            width = self.width.get(tile, 1)  # a column has no place of its own outside of panels
+            type = replace(in_ub(replace(tile.type, cols=width) if width > 1 else tile.type), space=space)
             self.moved[graph, tile, space] = self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile),
                                                        type=type, valid=self.valid.get(tile, (None, None)), locs=locs)
         return self.moved[graph, tile, space]
@@ -192,6 +194,8 @@ class ToBlock(Rewriter):
         tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
         if row.tensor_op in REDUCES:
             rows, _ = self.valid.get(tiles[0], (None, None))
+            if shape(tiles[0])[1] == 1:  # one column is its own sum
+                return self.copy(new, tiles[0], node.locs)
             return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
                              valid=(rows, 1), locs=node.locs, **dict(node.attrs))
         return self.elementwise(node, new, row, tiles)
@@ -261,7 +265,7 @@ class ToBlock(Rewriter):
             c = step(graph, 0, c)
         else:
             c = graph.loop((0, k, piece), [c], lambda g, k0, vs: [step(g, k0, vs[0])], locs)[0]
-        self.valid[c] = (m, n)
+        self.valid[c], self.width[c] = (m, n), ty.cols
         return c
 
     def slice(self, left: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
@@ -373,6 +377,9 @@ class ToBlock(Rewriter):
             return results
 
         made = new.loop(inputs[:LOOP_BOUNDS], inits, copy, node.locs)
+        for value, old_init in zip(made, self.carried(node, inputs), strict=True):
+            if isinstance(old_init, Fill):
+                self.width[value] = old_init.type.cols
         for value, region in zip(made, last, strict=True):
             self.valid[value] = self.visible(new, region, node)
         return made

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pto.passes.analysis import slot_of
 from pto.passes.pipeline import Compiled, Options, compile_graph
 from pto.runtime import keep
 from pto.runtime.arguments import convert
+from pto.runtime.dump import dump
 from pto.sim.machine import Machine
 
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
@@ -40,10 +42,13 @@ class Variant:
     @classmethod
     def make(cls, arguments: tuple[Argument, ...], traced: Traced, options: Options, *, fresh: bool = False) -> Variant:
         """Compile, or find what an earlier process compiled."""
-        name = "" if fresh or os.environ.get("PTO_DISABLE_CACHE") else keep.key(traced.graph, options)
+        uncached = fresh or os.environ.get("PTO_DISABLE_CACHE") or os.environ.get("PTO_DUMP_DIR")
+        name = "" if uncached else keep.key(traced.graph, options)
         if name and (kept := keep.fetch(name)):
             return cls(arguments, traced, options, *kept)
         compiled = compile_graph(traced.graph, options)
+        if directory := os.environ.get("PTO_DUMP_DIR"):
+            dump(compiled, Path(directory))
         tile = compiled.graph("tile")
         outputs = tuple(slot_of(tile, k) for k in tile.outputs)
         if name:

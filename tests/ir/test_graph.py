@@ -20,7 +20,7 @@ def root() -> tuple[Graph, Val]:
 
 def test_keys_are_a_topological_order():
     graph, n = root()
-    graph.loop((0, n, 1), [], lambda g, i, _: [g.index("mul", g.index("add", i, n), 3)] and [])
+    graph.loop((0, n, 1), [], lambda g, i, _: list(range(0 * g.index("mul", g.index("add", i, n), 3).key)))
     for inner, key, node in graph.walk():
         assert all(i < key for i in node.inputs)
         assert [e[0] for e in sorted(inner.nx.in_edges(key, keys=True), key=lambda e: e[2])] == list(node.inputs)

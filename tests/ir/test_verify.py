@@ -54,7 +54,7 @@ def _val(graph: Graph, key: int):
 
 @pytest.mark.parametrize(("breaks", "message"), [
     (lambda g: g.op(TILE_OPS["exp"], type=TILE), "takes 1 operands"),
-    (lambda g: g.op(TILE_OPS["add"], load(g), load(g, TileType(F32, 8, 16)), type=TILE), "extents differ"),
+    (lambda g: g.op(TILE_OPS["add"], load(g), load(g, TileType(F32, 8, 16)), type=TILE), "8 x 16"),
     (lambda g: g.op(TILE_OPS["exp"], load(g), type=TileType(F32, 8, 8)), "its rule derives"),
     (lambda g: g.op(TILE_OPS["exp"], load(g), type=TILE, colour=1), "does not know"),
     (lambda g: load(g, TileType(F32, 16, 16, Space.UB)), "before the Block level"),

@@ -1,4 +1,5 @@
 """Mistakes in kernels, each with the arguments that show it. The golden files quote these lines."""
+# ruff: noqa: F821 (names of options, extents in quotes, kernels in loops)
 
 import numpy as np
 

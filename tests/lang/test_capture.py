@@ -1,4 +1,5 @@
 """Python's control flow in kernels: what is carried, what is a loop of the program, what is refused and where."""
+# ruff: noqa: F821, B023 (names of options, extents in quotes, kernels in loops)
 
 from __future__ import annotations
 
@@ -245,7 +246,7 @@ def test_while_and_if_on_python_values():
     @pt.tile_kernel(deep=3)
     def k(x):
         n = 0
-        while n < deep:  # noqa: F821
+        while n < deep:
             if n % 2:
                 x = x + 1.0
             elif n:
@@ -310,7 +311,7 @@ def test_kernels_made_in_a_loop_are_separate():
         @pt.tile_kernel
         def k(x, out):
             for i in pt.range(0, x.shape[0], 16):
-                out[i:i + 16, 0:16] = x[i:i + 16, 0:16] * scale  # noqa: B023
+                out[i:i + 16, 0:16] = x[i:i + 16, 0:16] * scale
         out = np.zeros_like(X)
         k(X, out)
         made.append(out)

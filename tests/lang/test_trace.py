@@ -1,4 +1,5 @@
 """What a trace gives: extents, results, names, spans; and programs that do not depend on extents."""
+# ruff: noqa: F821, UP037 (names of options, extents in quotes, kernels in loops)
 
 from __future__ import annotations
 

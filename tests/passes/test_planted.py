@@ -1,4 +1,4 @@
-"""Defects planted in programs and graphs: each is found, by a fact, the static checker, the race oracle or the result."""
+"""Defects planted in programs and passes: each is found, by a fact, the checker, the race oracle or the result."""
 
 from __future__ import annotations
 
@@ -161,8 +161,11 @@ def test_a_defect_of_a_pass_is_found_and_the_pass_named(name, monkeypatch):
         compile_graph(graph, Options(DEFAULT, {}))
 
 
-SCHEDULE = {"forward": lambda flags: [f for f in flags if f.back], "back": lambda flags: [f for f in flags if not f.back],
-            "all": lambda flags: []}
+SCHEDULE = {
+    "forward": lambda flags: [f for f in flags if f.back],
+    "back": lambda flags: [f for f in flags if not f.back],
+    "all": lambda flags: [],
+}
 
 
 @pytest.mark.parametrize("lost", SCHEDULE)

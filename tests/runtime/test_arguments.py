@@ -1,4 +1,5 @@
 """Arrays of the caller: which come in without a copy, which are refused, and what is stored to."""
+# ruff: noqa: F821 (names of options, extents in quotes, kernels in loops)
 
 from __future__ import annotations
 
@@ -24,9 +25,9 @@ def add(x, y):
 
 @pt.tile_kernel(tile_m=16, tile_n=16)
 def double_into(x, out):
-    for i in pt.range(0, x.shape[0], tile_m):  # noqa: F821
-        for j in pt.range(0, x.shape[1], tile_n):  # noqa: F821
-            out[i:i + tile_m, j:j + tile_n] = x[i:i + tile_m, j:j + tile_n] * 2.0  # noqa: F821
+    for i in pt.range(0, x.shape[0], tile_m):
+        for j in pt.range(0, x.shape[1], tile_n):
+            out[i:i + tile_m, j:j + tile_n] = x[i:i + tile_m, j:j + tile_n] * 2.0
 
 
 class Shares:
@@ -96,7 +97,7 @@ def test_a_float64_result_gets_what_is_stored_with_a_note():
 
 
 def test_the_note_of_a_copy_names_the_callers_line():
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="float64") as caught:
         add(np.zeros((3, 3)), np.zeros((3, 3), np.float32))
     assert caught[0].filename == __file__
 
@@ -105,9 +106,10 @@ def test_the_note_of_a_copy_names_the_callers_line():
     (lambda x: np.broadcast_to(x, x.shape), UsageError), (lambda x: x.tolist(), UsageError)])
 def test_what_cannot_be_stored_to_is_refused(make, error):
     x = some(20, 30)
-    with warnings.catch_warnings(), pytest.raises(error):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        double_into(x, make(x))
+        with pytest.raises(error):
+            double_into(x, make(x))
 
 
 @pytest.mark.parametrize("value", ["text", b"bytes", None, object(), {"a": 1}, [[1.0], [1.0, 2.0]]])

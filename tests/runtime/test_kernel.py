@@ -1,4 +1,5 @@
 """The decorated object: calls, variants, guards, options, threads, what it shows of itself."""
+# ruff: noqa: F821, UP037 (names of options, extents in quotes, kernels in loops)
 
 from __future__ import annotations
 
