@@ -35,10 +35,11 @@ from pto.sim.layout import (
 from pto.sim.names import handler_name, transposes
 
 PAGE = 4096
+SPARE_OF_UB = 2  # spare memory holds any tile of UB, widened to twice its size
 INT64 = range(-(2**63), 2**63)
 # Fuel: one unit is about two nanoseconds. A tile instruction weighs what its capacities allow at most.
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
-PRODUCTS_A_UNIT, ELEMENTS_A_UNIT = 128, 16
+PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
 SLOW = {"texp": 4, "trowsum": 2, "tload_col": 8, "tstore_col": 8}  # times a plain pass over the elements
 
 Words = NDArray[np.int64]
@@ -58,7 +59,7 @@ class Arena:
         for space, capacity in target.capacity:
             base[space] = at
             at += _pages(capacity) + PAGE
-        return cls(base, at, at + _pages(target.bytes_of(Space.UB)) + PAGE)
+        return cls(base, at, at + SPARE_OF_UB * _pages(target.bytes_of(Space.UB)) + PAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,9 @@ def descriptor(number: int) -> int:
 def _weight(name: str, tiles: tuple[TileType, ...]) -> int:
     """Fuel for the largest region that a handler can be given."""
     operation = name.split("_")[0]
-    if operation == "tmatmul":
+    if operation == "tgemv":
+        work = prod((tiles[0].cols, tiles[1].cols)) // STREAMED_A_UNIT
+    elif operation == "tmatmul":
         c, a, _ = tiles
         work = prod((c.rows, c.cols, a.cols)) // PRODUCTS_A_UNIT
     else:

@@ -176,10 +176,14 @@ def store1(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     store(b, address, value)
 
 
-@emits(VOID, INT, INT)
-def move1(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
-    """Copy 32 bits."""
-    store(b, to, load(b, address, I32))
+def mover(size: int) -> Any:
+    """A copy of so many bytes."""
+    def move(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
+        store(b, to, load(b, address, ir.IntType(8 * size)))
+    return emits(VOID, INT, INT)(move)
+
+
+move1 = mover(4)
 
 
 @emits(FLOAT, FLOAT)
@@ -321,7 +325,7 @@ def transpose8(b: ir.IRBuilder, to: ir.Value, to_pitch: ir.Value, at: ir.Value, 
 
 def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
     """Lanes combined in one fixed tree."""
-    count = LANES
+    count = x.type.count
     while count > 1:
         count //= 2
         undefined = ir.Constant(x.type, ir.Undefined)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pto.sim.vec import called, inline, load8, load_part, move1, store8, store_part, transpose8
+from typing import Any
+
+import numpy as np
+
+from pto.sim.vec import called, inline, load8, load_part, move1, mover, splat8, store8, store_part, transpose8
 
 LONG = 128
 BLOCK = 16  # columns and rows of f32 in a cache line
@@ -46,6 +50,26 @@ def copy_rows(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, cols: int) 
         copy_row(d, s, cols)
         d += d_pitch
         s += s_pitch
+
+
+@inline
+def clear(d: int, nbytes: int) -> None:
+    """Write zeros, a whole number of vectors."""
+    for at in range(d, d + nbytes, 32):
+        store8(at, splat8(np.float32(0.0)))
+
+
+def gatherer(size: int) -> Any:
+    """A copy of elements of so many bytes that lie apart, one after the other."""
+    move = mover(size)
+
+    @called
+    def run(to: int, at: int, apart: int, count: int) -> None:
+        for _ in range(count):
+            move(to, at)
+            to += size
+            at += apart
+    return run
 
 
 @inline

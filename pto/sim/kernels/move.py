@@ -5,8 +5,9 @@ from __future__ import annotations
 from pto.core.types import Layout
 from pto.isa.table import move
 from pto.sim.kernels.checks import detour, panels, part, pitch, step, stride, tile, window, window_out
-from pto.sim.kernels.copying import copy_row, copy_rows, rearrange
+from pto.sim.kernels.copying import clear, copy_row, copy_rows, rearrange, transpose
 from pto.sim.kernels.registry import handler
+from pto.sim.layout import SPARE
 from pto.sim.vec import called, inline, load8, load_part, store8, word
 
 ROW, COL, PANEL = Layout.ROW, Layout.COL, Layout.PANEL
@@ -24,6 +25,15 @@ def unpack(d: int, d_pitch: int, s: int, panel: int, rows: int, cols: int) -> No
             at += panel
             left -= 16
         copy_row(to, at, left)
+
+
+@inline
+def move_rows(ctx: int, d: int, d_pitch: int, s: int, s_pitch: int, rows: int, cols: int) -> None:
+    """Copy rows within a memory, by way of spare memory where they overlap in another shape."""
+    to = detour(ctx, d, d_pitch, 4 * cols, s, s_pitch, 4 * cols, rows)
+    copy_rows(to, d_pitch, s, s_pitch, rows, cols)
+    if to != d:
+        copy_rows(d, d_pitch, to, d_pitch, rows, cols)
 
 
 @called
@@ -144,6 +154,80 @@ def textract_panels(ctx: int, ops: int, st: int) -> None:
             store8(to + 32, load_part(at + 32, left - 8, 0.0))
 
 
+@handler(move.TEXTRACT_T, ROW, ROW)
+def textract_t(ctx: int, ops: int, st: int) -> None:
+    """Columns of L1 to rows of L0A."""
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = part(ctx, ops, st, 1, 1, i, j, cols, rows)
+    if s != 0:
+        transpose(d, pitch(st, 0), s, pitch(st, 1), rows, cols)
+
+
+@handler(move.TEXTRACT_T, PANEL, ROW)
+def textract_t_panels(ctx: int, ops: int, st: int) -> None:
+    """Columns of L1 to panels of L0B, filled up with zeros."""
+    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+    d = panels(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = part(ctx, ops, st, 1, 1, i, j, cols, rows)
+    if s == 0:
+        return
+    panel, s_pitch = pitch(st, 0), pitch(st, 1)
+    while cols > 0:
+        if cols < 16:
+            clear(d, 64 * rows)
+        transpose(d, 64, s, s_pitch, rows, min(cols, 16))
+        d += panel
+        s += 16 * s_pitch
+        cols -= 16
+
+
+@handler(move.TTRANS, ROW, ROW)
+def ttrans(ctx: int, ops: int, st: int) -> None:
+    """Columns to rows."""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = tile(ctx, ops, st, 1, 1, cols, rows)
+    if s == 0:
+        return
+    d_pitch, s_pitch = pitch(st, 0), pitch(st, 1)
+    apart = d + rows * d_pitch <= s or s + cols * s_pitch <= d
+    to = d if apart else word(ctx, SPARE)
+    transpose(to, d_pitch, s, s_pitch, rows, cols)
+    if to != d:
+        copy_rows(d, d_pitch, to, d_pitch, rows, cols)
+
+
+@handler(move.TTRANS, ROW, COL)
+def ttrans_of_columns(ctx: int, ops: int, st: int) -> None:
+    """Columns of a tile that lies in columns to rows."""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = tile(ctx, ops, st, 1, 1, rows, cols)
+    if s != 0:
+        move_rows(ctx, d, pitch(st, 0), s, pitch(st, 1), rows, cols)
+
+
+@handler(move.TTRANS, COL, ROW)
+def ttrans_to_columns(ctx: int, ops: int, st: int) -> None:
+    """Rows to columns of a tile that lies in columns."""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, cols, rows)
+    if d == 0:
+        return
+    s = tile(ctx, ops, st, 1, 1, cols, rows)
+    if s != 0:
+        move_rows(ctx, d, pitch(st, 0), s, pitch(st, 1), cols, rows)
+
+
 @handler(move.TMOV, ROW, ROW)
 def tmov(ctx: int, ops: int, st: int) -> None:
     """Rows to rows."""
@@ -152,13 +236,8 @@ def tmov(ctx: int, ops: int, st: int) -> None:
     if d == 0:
         return
     s = tile(ctx, ops, st, 1, 1, rows, cols)
-    if s == 0:
-        return
-    d_pitch, s_pitch = pitch(st, 0), pitch(st, 1)
-    to = detour(ctx, d, d_pitch, 4 * cols, s, s_pitch, 4 * cols, rows)
-    copy_rows(to, d_pitch, s, s_pitch, rows, cols)
-    if to != d:
-        copy_rows(d, d_pitch, to, d_pitch, rows, cols)
+    if s != 0:
+        move_rows(ctx, d, pitch(st, 0), s, pitch(st, 1), rows, cols)
 
 
 @handler(move.TMOV, ROW, PANEL)
