@@ -41,8 +41,23 @@ def is_parallel(node: Node) -> bool:
     if body is None or not node.carried:
         return False
     counter, *rest = body.params
-    carried = rest[:node.carried]
+    carried, captured = rest[:node.carried], rest[node.carried:]
+    if any(isinstance(body[p].type, TensorType) and _is_written(body, p) for p in captured):
+        return False  # scratch that every iteration uses
     return all(isinstance(body[p].type, TensorType) and _stored_by(body, p, counter) for p in carried)
+
+
+def _is_written(graph: Graph, version: int) -> bool:
+    """Is a tensor stored to, here or in a loop?"""
+    for _, node in graph.users(version):
+        if node.op is STORE and node.inputs[0] == version:
+            return True
+        if node.op is FOR and node.body is not None:
+            inner = [node.body.params[1 + p - LOOP_BOUNDS] for p, i in enumerate(node.inputs)
+                     if i == version and p >= LOOP_BOUNDS]
+            if any(_is_written(node.body, p) for p in inner):
+                return True
+    return False
 
 
 def _stored_by(graph: Graph, version: int, counter: int) -> bool:

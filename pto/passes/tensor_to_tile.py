@@ -28,13 +28,13 @@ class TensorToTile(Rewriter):
         for key, node in old.items():  # declarations first: results follow the arguments
             if node.op in (DIM, ARG):
                 env[key] = new.op(node.op, type=node.type, **dict(node.attrs))
+        self.dims = {node["name"]: env[key] for key, node in old.items() if node.op is DIM}
         self.block(old, new, env)
         new.outputs = tuple(new.use(self.output(old, key, new, env)) for key in old.outputs)
         return new
 
     def expression(self, old: Graph, new: Graph, env: dict[int, Any]) -> Expression:
-        dims = {node["name"]: env[key] for key, node in old.items() if node.op is DIM}
-        return Expression(old, new, env, dims, self.tiles)
+        return Expression(old, new, env, self.dims, self.tiles)
 
     def output(self, old: Graph, key: int, new: Graph, env: dict[int, Any]) -> Val:
         if env[key] is not None:

@@ -177,6 +177,8 @@ class ToBlock(Rewriter):
         tensor, tile, *where = inputs
         from_cube = isinstance(tile, Val) and tile.type.space is Space.L0C  # type: ignore[union-attr]
         value = tile if from_cube else self.into(new, tile, Space.UB, node.locs)
+        known = self.valid.get(value, (None, None))
+        where[2:4] = [self.inside(new, w, v, node.locs) for w, v in zip(where[2:4], known, strict=True)]
 
         def put(graph: Graph, version: Val) -> Val:
             return graph.op(BLOCK_OPS["tstore"], version, value, *where, type=node.type, locs=node.locs)
@@ -186,6 +188,15 @@ class ToBlock(Rewriter):
         # Every core computes what lies outside of the grid; one of them stores it.
         return new.loop((self.core, 1, self.cores), [tensor], lambda g, _, versions: [put(g, versions[0])], node.locs,
                         grid=0)[0]
+
+    def inside(self, graph: Graph, window: Size, valid: Size | None, locs: tuple[Loc, ...]) -> Size:
+        """How much of a window is stored: no more than is valid of the tile."""
+        if valid is None or valid == window:
+            return window
+        if isinstance(valid, int) and isinstance(window, int) and valid < window:
+            raise ShapeError(f"the tile has {valid} valid elements along an axis; {window} are stored",
+                             loc=locs[0] if locs else None, hint="store to a window of the tile's extents")
+        return graph.index("min", window, valid)
 
     def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """An elementwise operation or a reduction, in the vector unit."""

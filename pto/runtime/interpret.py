@@ -111,7 +111,8 @@ class Interpreter:
             return seen(tensor, view)[i:i + rows, j:j + cols].copy()
         if op is STORE:
             tensor, tile, i, j, rows, cols, *view = inputs
-            seen(tensor, view)[i:i + rows, j:j + cols] = tile[:rows, :cols]
+            part = tile[:rows, :cols]
+            seen(tensor, view)[i:i + len(part), j:j + part.shape[1]] = part
             return tensor
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)

@@ -119,7 +119,7 @@ def test_no_array_is_refused_at_the_callers_line(value):
     assert caught.value.loc.file == __file__
 
 
-@pytest.mark.parametrize("dtype", ["float16", "complex64", "bool", "uint64", "datetime64[s]", "S3"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "datetime64[s]", "S3"])
 def test_elements_that_the_machine_lacks_are_refused(dtype):
     with pytest.raises(PtoError) as caught:
         add(np.zeros((3, 3), dtype), some(3, 3))
