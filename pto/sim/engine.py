@@ -6,6 +6,7 @@ from pto.isa.spec import OPERAND_WORDS, Pipe
 from pto.isa.table import scalar, sync
 from pto.sim import layout
 from pto.sim.kernels.checks import trap
+from pto.sim.kernels.loans import borrowed
 from pto.sim.kernels.registry import FUNCTIONS
 from pto.sim.layout import FLAGS, FLAGS_AT, FUEL, MASK, OPCODE, OPERANDS_AT, PC, SCALARS, STATUS, TILES, WORD
 from pto.sim.names import ENGINE
@@ -30,7 +31,7 @@ MIN, MAX, LT, XOR, MADD = (
 )
 JMP, BLT, BGE, HALT = (row.opcode for row in (scalar.JMP, scalar.BLT, scalar.BGE, scalar.HALT))
 SET, WAIT = sync.SET_FLAG.opcode, sync.WAIT_FLAG.opcode
-TILE, END = int(layout.Code.TILE), int(layout.Code.END)
+TILE, BORROWER, END = int(layout.Code.TILE), int(layout.Code.BORROWER), int(layout.Code.END)
 PAUSED, HALTED = int(layout.Status.PAUSED), int(layout.Status.HALTED)
 BAD_FLAG, FLAG_LEFT_SET = int(TrapKind.BAD_FLAG), int(TrapKind.FLAG_LEFT_SET)
 FLAG_SET_TWICE, FLAG_NOT_SET = int(TrapKind.FLAG_SET_TWICE), int(TrapKind.FLAG_NOT_SET)
@@ -166,6 +167,13 @@ def engine(ctx: int, code: int, _: int) -> None:
         if op == TILE:
             tiles += 1
             call_handler(word(record, HANDLER_AT), ctx, resolved(ctx, record), record + STATIC)
+            if word(ctx, STATUS) != 0:
+                break
+            pc += 1
+        elif op == BORROWER:
+            tiles += 1
+            ops = resolved(ctx, record)
+            call_handler(word(record, HANDLER_AT), ctx, ops, borrowed(ctx, ops, record))
             if word(ctx, STATUS) != 0:
                 break
             pc += 1

@@ -23,6 +23,7 @@ from pto.sim.layout import (
     MASK,
     OPCODE,
     OPERANDS_AT,
+    PLAN_AT,
     RECORD_WORDS,
     SLOT_WORDS,
     STATIC_AT,
@@ -32,6 +33,7 @@ from pto.sim.layout import (
     WORD,
     Code,
 )
+from pto.sim.loans import Loans
 from pto.sim.names import handler_name, transposes
 
 PAGE = 4096
@@ -69,9 +71,13 @@ class Linked:
     code: Words
     handlers: tuple[str | None, ...]  # the function of each instruction that has one
     arena: Arena
+    plans: Words
+    loans: int  # tiles that can be on loan
 
     def bind(self, address: dict[str, int]) -> None:
-        """Write the functions' addresses into the code."""
+        """Write the addresses of functions and plans into the code."""
+        planned = self.code[:, PLAN_AT] != 0
+        self.code[planned, PLAN_AT] = self.plans.ctypes.data + (self.code[planned, PLAN_AT] - 1) * self.plans.strides[0]
         for row, name in zip(self.code, self.handlers, strict=False):
             if name is not None:
                 row[HANDLER_AT] = address[name]
@@ -102,7 +108,7 @@ def link(program: Program) -> Linked:
     code = np.zeros((len(program.code) + 1, RECORD_WORDS), np.int64)
     names = tuple(linker.instruction(pc, inst, code[pc]) for pc, inst in enumerate(program.code))
     code[-1, OPCODE] = Code.END
-    return Linked(code, names, linker.arena)
+    return Linked(code, names, linker.arena, linker.loans.table(), linker.loans.count)
 
 
 def _check_tile(tile: TileDecl, target: Target) -> None:
@@ -127,7 +133,7 @@ class _Linker:
     """Fills in the words of instructions, one at a time."""
 
     def __init__(self, program: Program, arena: Arena) -> None:
-        self.program, self.arena = program, arena
+        self.program, self.arena, self.loans = program, arena, Loans(program)
         self.pc = 0
 
     def instruction(self, pc: int, inst: Inst, row: Words) -> str | None:
@@ -213,8 +219,11 @@ class _Linker:
         if transposes(spec, layouts):
             rows, cols = spec.position("rows"), spec.position("cols")
             words[rows], words[cols] = words[cols], words[rows]
-        name = handler_name(spec, layouts)
-        row[OPCODE], row[WEIGHT_AT] = Code.TILE, _weight(name, tiles)
+        plan = self.loans.plan(inst)
+        lends = plan is not None and self.loans.lends(inst)
+        name = handler_name(spec, layouts, lends=lends)
+        row[OPCODE], row[WEIGHT_AT] = Code.TILE if plan is None or lends else Code.BORROWER, _weight(name, tiles)
+        row[PLAN_AT] = 0 if plan is None else 1 + plan
         for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
             row[OPERANDS_AT + i] = value
             row[MASK] |= register << i

@@ -20,6 +20,8 @@ from pto.sim.layout import (
     EXACT,
     FLAGS_AT,
     FUEL,
+    LENDING,
+    LOAN_WORDS,
     PC,
     REGISTERS_AT,
     SCALARS,
@@ -36,6 +38,7 @@ from pto.sim.layout import (
     Status,
 )
 from pto.sim.link import PAGE, Words, flag_name, flags_set, link
+from pto.sim.loans import apart
 from pto.sim.names import ENGINE
 from pto.sim.traps import TrapKind, trap_error
 
@@ -99,6 +102,7 @@ class Machine:
         self._template = self._blank()
         self._frames: list[_Frame] = []
         flat = {view.tensor for view in program.views}
+        self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
     def run(
@@ -140,9 +144,10 @@ class Machine:
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
-        template = np.zeros((self.cores, TENSORS_AT + TENSOR_WORDS * len(self.program.surfaces)), np.int64)
+        descriptors = TENSOR_WORDS * len(self.program.surfaces)
+        template = np.zeros((self.cores, TENSORS_AT + descriptors + LOAN_WORDS * self._linked.loans), np.int64)
         first = TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)
-        template[:, first + TENSOR_ROWS::TENSOR_WORDS] = -1
+        template[:, first + TENSOR_ROWS:TENSORS_AT + descriptors:TENSOR_WORDS] = -1
         template[:, EXACT] = self.exact
         template[:, REGISTERS_AT] = np.arange(self.cores)
         template[:, REGISTERS_AT + 1] = self.cores
@@ -170,6 +175,8 @@ class Machine:
             contexts[:, start:start + len(values)] = values
         if words:
             contexts[:, TENSORS_AT:TENSORS_AT + len(words)] = words
+        if self._linked.loans:
+            contexts[:, LENDING] = apart([span(words, i) for i in range(len(self._views))], self._written)
 
 
 class _View:
@@ -214,6 +221,13 @@ class _View:
     def _refused(self, strides: tuple[int, ...], why: str = "has") -> UsageError:
         message = f"tensor {self.decl.name} {why} strides {strides}; its elements must be contiguous"
         return UsageError(message, hint="pass numpy.ascontiguousarray(x)")
+
+
+def span(words: Sequence[int], tensor: int) -> tuple[int, int]:
+    """The first address of an array, and the one behind its last, from its descriptor."""
+    base, rows, cols, stride, size = words[TENSOR_WORDS * tensor:TENSOR_WORDS * (tensor + 1)]
+    last = (rows - 1) * stride
+    return (base + min(0, last), base + max(0, last) + cols * size) if rows and cols else (base, base)
 
 
 class _Launch:

@@ -9,6 +9,7 @@ import numpy as np
 from pto.sim.vec import called, inline, load8, load_part, move1, mover, splat8, store8, store_part, transpose8
 
 LONG = 128
+move_byte = mover(1)
 BLOCK = 16  # columns and rows of f32 in a cache line
 
 
@@ -50,6 +51,14 @@ def copy_rows(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, cols: int) 
         copy_row(d, s, cols)
         d += d_pitch
         s += s_pitch
+
+
+@inline
+def copy_bytes(d: int, s: int, nbytes: int) -> None:
+    """Copy any number of bytes."""
+    copy_row(d, s, nbytes // 4)
+    for at in range(nbytes - nbytes % 4, nbytes):
+        move_byte(d + at, s + at)
 
 
 @inline
@@ -109,3 +118,12 @@ def rearrange(d: int, d_row: int, d_col: int, s: int, s_row: int, s_col: int, ro
         transpose(d, d_row, s, s_col, rows, cols)
     else:
         exchange(d, d_row, d_col, s, s_row, s_col, rows, cols)
+
+
+@inline
+def copy_window(d: int, d_pitch: int, s: int, s_row: int, s_col: int, rows: int, cols: int) -> None:
+    """Copy a window to rows."""
+    if s_col == 4:
+        copy_rows(d, d_pitch, s, s_row, rows, cols)
+    else:
+        rearrange(d, d_pitch, 4, s, s_row, s_col, rows, cols)

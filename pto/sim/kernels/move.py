@@ -5,7 +5,7 @@ from __future__ import annotations
 from pto.core.types import Layout
 from pto.isa.table import move
 from pto.sim.kernels.checks import detour, panels, part, pitch, step, stride, tile, window, window_out
-from pto.sim.kernels.copying import clear, copy_row, copy_rows, rearrange, transpose
+from pto.sim.kernels.copying import clear, copy_row, copy_rows, copy_window, rearrange, transpose
 from pto.sim.kernels.registry import handler
 from pto.sim.layout import SPARE
 from pto.sim.vec import called, inline, load8, load_part, store8, word
@@ -54,12 +54,8 @@ def tload(ctx: int, ops: int, st: int) -> None:
     if d == 0:
         return
     s = window(ctx, st, 1, 1, i, j, rows, cols)
-    if s == 0:
-        return
-    if step(ctx, st, 1) == 4:
-        copy_rows(d, pitch(st, 0), s, stride(ctx, st, 1), rows, cols)
-    else:
-        rearrange(d, pitch(st, 0), 4, s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
+    if s != 0:
+        copy_window(d, pitch(st, 0), s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
 
 
 @handler(move.TLOAD, COL)
