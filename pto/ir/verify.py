@@ -52,7 +52,8 @@ def versions(graph: Graph, node: Node) -> Iterator[str]:
     """A tensor version that is stored to, or carried, has no other writer: buffers are in place."""
     for i in node.inputs:
         if isinstance(graph[i].type, TensorType) and graph[i].op is not CONST:
-            writers = [u for u, n in graph.users(i) if _carries(n, i) or (n.op.name in WRITERS and n.inputs[0] == i)]
+            users = dict(graph.users(i)).items()
+            writers = [u for u, n in users if _carries(n, i) or (n.op.name in WRITERS and n.inputs[0] == i)]
             if len(writers) > 1:
                 yield f"is one of {len(writers)} writers of the same version of a tensor"
 

@@ -32,6 +32,24 @@ def is_expression(node: Node) -> bool:
     return node.op.name.startswith("tensor.") and node.op not in (ASSIGN, VIEW)
 
 
+def written_slots(graph: Graph, node: Node) -> list[int]:
+    """The slots that a node stores to: an assignment, a store, or a loop that carries tensors it stores to."""
+    if node.op in (ASSIGN, STORE):
+        return [slot_of(graph, node.inputs[0])]
+    if node.body is None:
+        return []
+    return [slot for _, n in node.body.items() for slot in written_slots(node.body, n)]
+
+
+def last_uses(graph: Graph) -> dict[int, int]:
+    """Where each expression is evaluated at the latest: by a node that stores it or reads it as a tile."""
+    found: dict[int, int] = {}
+    for key in reversed(range(len(graph))):
+        users = [found[k] if is_expression(n) or n.op is VIEW else k for k, n in graph.users(key)]
+        found[key] = max([len(graph)] * (key in graph.outputs) + users, default=key)
+    return found
+
+
 class Costs:
     """Which values hold a product or a reduction that would be computed again."""
 
@@ -39,6 +57,8 @@ class Costs:
         self.product: set[int] = set()
         self.reduction: set[int] = set()
         self.stored: set[int] = set()
+        self.writes = [(k, slot) for k, n in graph.items() for slot in written_slots(graph, n)]
+        self.last = last_uses(graph)
         for key, node in graph.items():
             if is_expression(node):
                 self._note(graph, key, node)
@@ -59,6 +79,20 @@ class Costs:
                 far |= graph[k].op is VIEW or graph[k].type != graph[key].type
         return bool(leaves) and far
 
+    def _overtaken(self, graph: Graph, key: int) -> bool:
+        """Is a tensor that an expression reads stored to between where it stands and where it is used?"""
+        between = {slot for k, slot in self.writes if key < k < self.last[key]}
+        if not between:
+            return False
+        stack = [key]
+        while stack:
+            k = stack.pop()
+            if is_expression(graph[k]) and (k == key or k not in self.stored):
+                stack += graph[k].inputs
+            elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) in between:
+                return True
+        return False
+
     def _note(self, graph: Graph, key: int, node: Node) -> None:
         if node.op is MATMUL or self.product & set(node.inputs):
             self.product.add(key)
@@ -67,6 +101,8 @@ class Costs:
 
     def _must(self, graph: Graph, key: int) -> bool:
         users = [n for _, n in graph.users(key)]
+        if self._overtaken(graph, key):
+            return True
         if any(n.op is ASSIGN and self.clobbers(graph, key, slot_of(graph, n.inputs[0])) for n in users):
             return True
         outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]

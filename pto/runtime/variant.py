@@ -116,6 +116,23 @@ class Variant:
                     view[...] = array
 
     @cached_property
+    def written(self) -> tuple[int, ...]:
+        """Positions of the arguments that the program stores to."""
+        return tuple(i for i, _ in enumerate(self.arguments) if self.program.tensors[i].written)
+
+    def _apart(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Arguments that are stored to share no memory with others.
+
+        Raises:
+            UsageError: two of them do.
+        """
+        for i in self.written:
+            for j, other in enumerate(arrays):
+                if i != j and np.may_share_memory(arrays[i], other):
+                    a, b = self.arguments[i].name, self.arguments[j].name
+                    raise UsageError(f"{a} is stored to, and shares memory with {b}", hint=f"pass a copy of {b}")
+
+    @cached_property
     def idle(self) -> dict[tuple[str, tuple[int, ...]], list[NDArray[Any]]]:
         """Scratch tensors of earlier launches, to be used again."""
         return {}
@@ -139,6 +156,7 @@ class Variant:
         for decl in self.program.tensors[len(arrays):]:
             shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
             tensors.append(self.scratch(decl, shape) if decl.scratch else np.empty(shape, decl.dtype.numpy))
+        self._apart(arrays)
         self.machine.run(tensors, values)
         for decl, array in zip(self.program.tensors, tensors, strict=True):
             if decl.scratch:
