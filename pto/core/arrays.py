@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from typing import Any
 
+import ml_dtypes  # noqa: F401  # registers bfloat16 with NumPy
 import numpy as np
 
-from pto.core.dtypes import BF16, DType
+from pto.core.dtypes import DType
 
 
 @cache
 def numpy_dtype(dtype: DType) -> np.dtype[Any]:
     """NumPy's twin of an element type."""
-    if dtype is BF16:
-        import_module("ml_dtypes")  # registers it; imported only by who has arrays of it
     return np.dtype(dtype.numpy)

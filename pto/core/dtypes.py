@@ -50,7 +50,7 @@ class TensorType:
         return len(self.dims)
 
     def __str__(self) -> str:
-        return f"tensor<{'x'.join([*map(str, self.dims), self.dtype.name])}>"
+        return f"tensor<{' x '.join([*map(str, self.dims), self.dtype.name])}>"
 
 
 F32 = DType("f32", "float32", 32, "f", "float32", nan=0x7FC00000)

@@ -18,7 +18,8 @@ from pto.isa.program import Parameter, TensorDecl, TileDecl, ViewDecl
 from pto.isa.source import Line, Node, nodes, suggestion, tokens
 from pto.isa.words import COLUMN_LIMIT, FILE_LIMIT, LINE_LIMIT, TEXT_LIMIT, printable
 
-USES = {"read": (False, True), "write": (True, False), "readwrite": (True, True), "unused": (False, False)}
+USES = {"read": (False, True), "write": (True, False), "readwrite": (True, True), "unused": (False, False),
+        "scratch": (True, True)}
 SPACES, LAYOUTS = {s.value: s for s in Space}, {x.value: x for x in Layout}
 
 _TILE = re.compile(r"tile<\s*(\w+)\s*,\s*(\d{1,9})x(\d{1,9})x(\w+)\s*(?:,\s*(\w+)\s*)?>", re.ASCII)
@@ -84,7 +85,8 @@ def _tensor(draft: Draft, line: Line, node: Node) -> None:
     [extents] = nodes(node)
     dims = tuple(_extent(line, token) for token in tokens(extents))
     written, read = _choice(line, "use", USES, str(use), use)
-    decl = TensorDecl(ref[1:], _choice(line, "element type", DTYPES, str(dtype), dtype), dims, written, read)
+    decl = TensorDecl(ref[1:], _choice(line, "element type", DTYPES, str(dtype), dtype), dims, written, read,
+                      str(use) == "scratch")
     if draft.views:
         line.fail("tensors are declared before views", ref)
     draft.numbers["tensor"][decl.name] = len(draft.tensors)

@@ -66,7 +66,7 @@ def _declarations(program: Program) -> Iterator[str]:
 
 def _tensor(tensor: TensorDecl) -> str:
     dims = ", ".join(map(printable, map(str, tensor.dims)))
-    use = USES[tensor.written, tensor.read]
+    use = "scratch" if tensor.scratch else USES[tensor.written, tensor.read]
     return f".tensor %{printable(tensor.name)} {tensor.dtype}[{dims}] {use}"
 
 

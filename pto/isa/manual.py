@@ -69,7 +69,7 @@ the source spans it came from.
 .program NAME
 .target V2
 .param M 1 .. 8192                                  ; a symbol and its legal values
-.tensor %A f32[M, 64] read                          ; or write, readwrite, unused
+.tensor %A f32[M, 64] read                          ; or write, readwrite, unused, scratch
 .view %V of %A f32                                  ; set by `tview`; all tensors are declared before it
 .tile %a tile<l1, 64x64xf32> at 0x0 slots 2         ; memory, capacity, type; layouts other than row are named
 .tile %c tile<l0c, 64x64xf32, panel> at 0x0 slots 1

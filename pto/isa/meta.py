@@ -25,7 +25,8 @@ def meta_bytes(program: Program) -> bytes:
         "target": program.target,
         "parameters": [{"name": p.name, "low": p.low, "high": p.high} for p in program.parameters],
         "tensors": [
-            {"name": t.name, "dtype": t.dtype.name, "dims": list(t.dims), "written": t.written, "read": t.read}
+            {"name": t.name, "dtype": t.dtype.name, "dims": list(t.dims), "written": t.written, "read": t.read,
+             "scratch": t.scratch}
             for t in program.tensors
         ],
         "views": [{"name": v.name, "tensor": v.tensor} for v in program.views],
@@ -163,10 +164,11 @@ def _parameter(value: object, where: str) -> Parameter:
 
 
 def _tensor(value: object, where: str) -> TensorDecl:
-    name, dtype, dims, written, read = _fields(value, where, ("name", "dtype", "dims", "written", "read"))
+    wanted = ("name", "dtype", "dims", "written", "read", "scratch")
+    name, dtype, dims, written, read, scratch = _fields(value, where, wanted)
     return TensorDecl(
         _text(name, f"{where}.name", TEXT_LIMIT), _dtype(dtype, f"{where}.dtype"), _each(dims, f"{where}.dims", _dim),
-        _flag(written, f"{where}.written"), _flag(read, f"{where}.read"),
+        _flag(written, f"{where}.written"), _flag(read, f"{where}.read"), _flag(scratch, f"{where}.scratch"),
     )
 
 

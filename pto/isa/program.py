@@ -66,6 +66,7 @@ class TensorDecl:
     dims: tuple[int | str, ...]
     written: bool = False  # the program stores to it
     read: bool = True  # the program loads from it
+    scratch: bool = False  # room for the program's own intermediate values: no argument, and no result
 
     @property
     def type(self) -> TensorType:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from pto.sim.cache import ObjectCache
+from pto.core.cache import FileCache
 
 _ROOT = Path(__file__).resolve().parent.parent
 # Whatever is compiled, or decides how.
@@ -80,9 +80,9 @@ def build_key(host: Host) -> str:
 
 
 @functools.cache
-def _tools() -> tuple[Host, Loader, ObjectCache]:
+def _tools() -> tuple[Host, Loader, FileCache]:
     host = Host.here()
-    return host, Loader(host), ObjectCache(build_key(host))
+    return host, Loader(host), FileCache(build_key(host))
 
 
 def addresses(names: Iterable[str]) -> dict[str, int]:
