@@ -50,7 +50,8 @@ TMOV = Instr(
     "dst = src",
     dtypes=ANY,
     routes=(
-        Route((UB, L0C), Pipe.FIX), Route((L1, UB), Pipe.MTE3),
+        Route((UB, L0C), Pipe.FIX), Route((COLUMN, L0C), Pipe.FIX),
+        Route((L1, UB), Pipe.MTE3), Route((L1, COLUMN), Pipe.MTE3),
         Route((UB, UB), Pipe.V), Route((COLUMN, COLUMN), Pipe.V),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pto.core.types import Layout
 from pto.isa.table import move
 from pto.sim.kernels.checks import detour, panels, part, pitch, step, stride, tile, window, window_out
-from pto.sim.kernels.copying import clear, copy_row, copy_rows, copy_window, rearrange, transpose
+from pto.sim.kernels.copying import clear, copy_row, copy_rows, copy_window, exchange, rearrange, transpose
 from pto.sim.kernels.registry import handler
 from pto.sim.layout import SPARE
 from pto.sim.vec import called, inline, load8, load_part, store8, word
@@ -246,3 +246,32 @@ def tmov_panels(ctx: int, ops: int, st: int) -> None:
     s = panels(ctx, ops, st, 1, 1, rows, cols)
     if s != 0:
         unpack(d, pitch(st, 0), s, pitch(st, 1), rows, cols)
+
+
+@handler(move.TMOV, ROW, COL)
+def tmov_from_column(ctx: int, ops: int, st: int) -> None:
+    """Columns to rows."""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    s = tile(ctx, ops, st, 1, 1, cols, rows)
+    if s != 0:
+        exchange(d, pitch(st, 0), 4, s, 4, pitch(st, 1), rows, cols)
+
+
+@handler(move.TMOV, COL, PANEL)
+def tmov_panel_to_column(ctx: int, ops: int, st: int) -> None:
+    """Panels to columns."""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, cols, rows)
+    if d == 0:
+        return
+    s = panels(ctx, ops, st, 1, 1, rows, cols)
+    if s != 0:
+        left = cols
+        while left > 0:
+            exchange(d, 4, pitch(st, 0), s, 64, 4, rows, min(left, 16))
+            d += 16 * pitch(st, 0)
+            s += pitch(st, 1)
+            left -= 16
