@@ -13,6 +13,7 @@ from pto.isa.codec import INT_MAX, INT_MIN, TILES, inst_faults
 from pto.isa.flow import flow_faults
 from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role
+from pto.isa.table import sync
 from pto.isa.words import is_name, shown
 
 PARAMETER_LIMIT = REGISTERS - FIRST_PARAMETER
@@ -177,7 +178,7 @@ def _fields(program: Program, inst: Inst) -> Iterator[str]:
 def _meaning(program: Program, target: Target, pc: int, inst: Inst) -> Iterator[Fault]:
     """The rules of one instruction whose operands exist."""
     if inst.spec.is_scalar:
-        yield from (Fault(text, pc) for text in _flag(target, inst))
+        yield from (Fault(text, pc) for rule in (_flag, _event) for text in rule(target, inst))
         return
     try:
         inst.spec.route(program.memory_types(inst))
@@ -198,7 +199,7 @@ def _meaning(program: Program, target: Target, pc: int, inst: Inst) -> Iterator[
 def _flag(target: Target, inst: Inst) -> Iterator[str]:
     """Flags order two pipes; the scalar unit waits for nobody."""
     ends = [a for o, a in zip(inst.spec.operands, inst.args, strict=True) if o.kind is Kind.PIPE]
-    if not ends:
+    if len(ends) != 2:
         return
     if ends[0] == ends[1]:
         yield f"{inst.spec.mnemonic}: source and destination pipe are the same"
@@ -207,6 +208,16 @@ def _flag(target: Target, inst: Inst) -> Iterator[str]:
     number = inst.args[inst.spec.position("id")]
     if isinstance(number, int) and not 0 <= number < target.flags:
         yield f"{inst.spec.mnemonic}: operand id: flag {number} is outside 0 to {target.flags - 1}"
+
+
+def _event(target: Target, inst: Inst) -> Iterator[str]:
+    """Events name a core and an id that the target has."""
+    if inst.spec not in (sync.EVENT_SET, sync.EVENT_WAIT):
+        return
+    for name, limit in (("core", target.cores), ("id", target.events)):
+        value = inst.args[inst.spec.position(name)]
+        if isinstance(value, int) and not 0 <= value < limit:
+            yield f"{inst.spec.mnemonic}: operand {name}: {value} is outside 0 to {limit - 1}"
 
 
 def _known(extent: str | int, values: dict[str, Arg]) -> int | None:

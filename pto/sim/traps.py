@@ -10,7 +10,9 @@ failure in this order is the one reported, the same on all machines:
    c. a tile's byte offset: `OUT_OF_BOUNDS` where negative, `MISALIGNED` where no multiple of the
       target's alignment, `OUT_OF_BOUNDS` where the region, from its offset to its last byte, would pass
       the end of the declaration (an empty region has no bytes, but its offset must lie within);
-2. a flag's id: `BAD_FLAG`; then its state.
+2. a flag's id: `BAD_FLAG`; then its state; an event's core and id: `BAD_EVENT`.
+
+Of several cores that fail the lowest is the one reported; a deadlock only where none has failed.
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ class TrapKind(IntEnum):
     DIVIDE_BY_ZERO = 8
     BAD_PC = 9
     DEADLOCK = 10
+    BAD_EVENT = 11
+    EVENT_LEFT_SET = 12
+    UNINITIALISED = 13
+    RACE = 14
 
 
 REASONS = {
@@ -48,6 +54,10 @@ REASONS = {
     TrapKind.DIVIDE_BY_ZERO: "division by zero",
     TrapKind.BAD_PC: "no instruction there",
     TrapKind.DEADLOCK: "deadlock",
+    TrapKind.BAD_EVENT: "no such core or event id",
+    TrapKind.EVENT_LEFT_SET: "event is still above 0 when all cores have halted",
+    TrapKind.UNINITIALISED: "read of an element that nothing has written",
+    TrapKind.RACE: "race",
 }
 
 
