@@ -14,6 +14,7 @@ _HOMES = {
                           "softmax", "static_range", "sum", "tile_matmul", "zeros"),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
+    "pto.ir.parse": ("parse",),
 }
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
 _DTYPES = {"f32": "F32", "float32": "F32"}

@@ -17,6 +17,7 @@ COMMANDS = {
     "compile": ("pto.cli.compile", "Compile a kernel to a .pto program file."),
     "disasm": ("pto.cli.disasm", "Show a program as assembly, with the Python line beside each instruction."),
     "graph": ("pto.cli.graph", "Show a kernel's graph at one of its four levels."),
+    "verify": ("pto.cli.verify", "Run every level of a kernel, and name the first pass that changed a value."),
     "asm": ("pto.cli.asm", "Assemble text to a .pto program file."),
     "check": ("pto.cli.check", "Check a program against the static rules of its target."),
     "isa": ("pto.cli.isa", "Show the instruction set, or one instruction."),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
+from pathlib import Path
 
 import click
 import numpy as np
@@ -23,13 +25,15 @@ from pto.runtime.launch import run_program
 @click.option("--cores", default=1, show_default=True, help="Virtual cores of a program run.")
 @click.option("--threads", default=1, show_default=True, help="Host threads of a program run.")
 @click.option("--exact", is_flag=True, help="Reductions as left folds, bit for bit as the manual says.")
+@click.option("--dump", type=click.Path(path_type=Path), help="Write every level of each kernel to this directory.")
 @click.option("--fuel", type=int, help="Stop a program after this much work.")
 def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], parameters: tuple[str, ...],
-            outputs: tuple[str, ...], cores: int, threads: int, exact: bool, fuel: int | None) -> None:
+            outputs: tuple[str, ...], cores: int, threads: int, exact: bool, dump: Path | None,
+            fuel: int | None) -> None:
     """Run a Python script of kernels, or a compiled program on arrays.
 
-    FILE.py runs as Python would run it, and gets the ARGUMENTS. FILE.pto (or assembly, FILE.ptoas) takes its
-    tensors from .npy files; what it writes is printed, or saved with --out.
+    FILE.py runs as Python would run it, and gets the ARGUMENTS. FILE.pto (or assembly, FILE.ptoas, or a graph of any
+    level, FILE.graph) takes its tensors from .npy files; what it writes is printed, or saved with --out.
 
     \b
     Examples:
@@ -37,8 +41,12 @@ def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], para
       pto run matmul.pto --arg A=a.npy --arg B=b.npy --out result2=c.npy
     """
     where = place(file)
+    if dump is not None:
+        os.environ["PTO_DUMP_DIR"] = str(dump)
     if where.is_python:
         return _script(where, arguments)
+    if arguments:
+        raise UsageError(f"{arguments[0]} means nothing to a program", hint="see pto run --help")
     [program] = programs(where)
     given = {name: _load(path) for name, path in _pairs(arrays)}
     values = {name: _integer(name, text) for name, text in _pairs(parameters)}

@@ -96,6 +96,8 @@ def programs(where: Place, specs: tuple[str, ...] = ()) -> list[Program]:
         return [typed(k, specs).program() for k in kernels(where).values()]
     if where.file.suffix == ".pto":
         return [load(where.file)]
+    if where.file.suffix == ".graph":
+        return [import_module("pto.runtime.graphs").program(read(where.file).decode("utf-8", "replace"), where.file)]
     assemble = import_module("pto.isa.asm").assemble  # a parser generator: only for text
     return [assemble(read(where.file).decode("utf-8", errors="replace"), str(where.file))]
 

@@ -13,8 +13,9 @@ class DType:
         name: short name in IR and assembly, e.g. ``f32``.
         title: public name, as in NumPy and PyTorch, e.g. ``float32``.
         bits: size of one element.
-        kind: ``f`` floating, ``i`` signed integer, ``u`` unsigned integer.
-        numpy: name of NumPy's twin.
+        kind: ``f`` floating, ``i`` signed integer, ``u`` unsigned integer, ``p`` predicate.
+        numpy: name of the twin among NumPy's types; `pto.core.arrays.numpy_dtype` gives it.
+        nan: the bits of the one NaN that operations produce; 0 where the type has none.
     """
 
     name: str
@@ -22,6 +23,7 @@ class DType:
     bits: int
     kind: str
     numpy: str
+    nan: int = 0
 
     @property
     def size(self) -> int:
@@ -48,10 +50,17 @@ class TensorType:
         return len(self.dims)
 
     def __str__(self) -> str:
-        return f"tensor<{'x'.join([*map(str, self.dims), self.dtype.name])}>"
+        return f"tensor<{' x '.join([*map(str, self.dims), self.dtype.name])}>"
 
 
-F32 = DType("f32", "float32", 32, "f", "float32")
+F32 = DType("f32", "float32", 32, "f", "float32", nan=0x7FC00000)
+F16 = DType("f16", "float16", 16, "f", "float16", nan=0x7E00)
+BF16 = DType("bf16", "bfloat16", 16, "f", "bfloat16", nan=0x7FC0)
+S32 = DType("s32", "int32", 32, "i", "int32")
+S16 = DType("s16", "int16", 16, "i", "int16")
+S8 = DType("s8", "int8", 8, "i", "int8")
+U8 = DType("u8", "uint8", 8, "u", "uint8")
+PRED = DType("pred", "bool", 8, "p", "bool")  # a byte: 0 is false, all else true; operations make 0 and 1
 
-DTYPES = {row.name: row for row in (F32,)}
+DTYPES = {row.name: row for row in (F32, F16, BF16, S32, S16, S8, U8, PRED)}
 BY_NUMPY = {row.numpy: row for row in DTYPES.values()}

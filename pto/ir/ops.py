@@ -103,15 +103,28 @@ def dtype_of(value: Type) -> Any:
 
 
 def elementwise(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """Equal extents; the last axis of the second operand may be 1."""
+    """Extents broadcast as in NumPy: equal, or 1 in one operand; missing leading axes are 1."""
     first, *rest = types
+    dims = extents(first)
     for other in rest:
         if dtype_of(other) != dtype_of(first):
             raise DTypeError(f"element types differ: {dtype_of(first)} and {dtype_of(other)}")
-        a, b = extents(first), extents(other)
-        if len(a) != len(b) or a[:-1] != b[:-1] or b[-1] not in (a[-1], 1):
-            raise ShapeError(f"extents differ: {_times(a)} and {_times(b)}")
-    return first
+        dims = broadcast(dims, extents(other))
+    return like(first, dims)
+
+
+def broadcast(a: tuple[int | str, ...], b: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The common extents of two operands.
+
+    Raises:
+        ShapeError: they have none.
+    """
+    rank = max(len(a), len(b))
+    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    found = tuple(n if m == 1 else m if n in (1, m) else None for m, n in pairs)
+    if None in found:
+        raise ShapeError(f"extents do not broadcast: {_times(a)} and {_times(b)}")
+    return found  # type: ignore[return-value]
 
 
 def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
@@ -120,14 +133,14 @@ def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
 
 
 def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """(m x k) times (k x n) gives (m x n)."""
+    """(m x k) times (k x n) gives (m x n); leading axes broadcast."""
     a, b = types
     if dtype_of(a) != dtype_of(b):
         raise DTypeError(f"element types differ: {dtype_of(a)} and {dtype_of(b)}")
-    (m, k), (k2, n) = extents(a), extents(b)
+    (*left, m, k), (*right, k2, n) = extents(a), extents(b)
     if k != k2:
         raise ShapeError(f"inner extents differ: {m} x {k} times {k2} x {n}")
-    return like(a, (m, n))
+    return like(a, (*broadcast(tuple(left), tuple(right)), m, n))
 
 
 def _times(dims: tuple[int | str, ...]) -> str:
@@ -140,7 +153,8 @@ CONST = Op("const", (), ("value",), declared, "an integer")
 DIM = Op("dim", (), ("name",), declared, "an extent known at launch")
 ARG = Op("arg", (), ("name", "slot", "result"), declared, "an argument, or room for a result")
 PARAM = Op("param", (), (), declared, "a parameter of a loop's body")
-FOR = Op("for", ("low", "high", "step", "values*"), ("grid", "parity"), effect, "a loop; its body is a graph")
+FOR = Op("for", ("low", "high", "step", "values*"), ("grid", "parity", "parallel"), effect,
+         "a loop; its body is a graph")
 GET = Op("get", ("loop",), ("index",), declared, "a value that a loop carried to its end")
 STRUCTURE = (CONST, DIM, ARG, PARAM, FOR, GET)
 
@@ -192,16 +206,20 @@ def _lifted(level: str) -> dict[str, Op]:
 TENSOR_OPS = {
     **_lifted("tensor"),
     "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
+    "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
+               "the elements of a tensor from an offset on, in other extents and strides"),
     "assign": Op("tensor.assign", ("tensor", "value"), (), assigned, "the next version of tensor, equal to value"),
 }
 
 _WINDOW = ("i", "j", "rows", "cols")
+# Nothing, or five integers: the tensor as a matrix from element `offset` on, with rows, columns and their strides.
+VIEW = "view*"
 TILE_OPS = {
     **_lifted("tile"),
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
-    "load": Op("tile.load", ("tensor", *_WINDOW), (), declared, move.TLOAD.doc),
-    "store": Op("tile.store", ("tensor", "tile", *_WINDOW), (), same_as_first, move.TSTORE.doc),
+    "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
+    "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),
 }
 
 
@@ -224,6 +242,7 @@ def _placed(row: Instr) -> TypeRule:
 def _block(row: Instr) -> Op:
     operands = [o for o in row.operands if o.role is not Role.OUT or o.kind is Kind.TENSOR]
     inputs = tuple(o.name for o in operands if o.kind is not Kind.SCALAR)
+    inputs += (VIEW,) * any(o.kind is Kind.TENSOR for o in operands)
     return Op(row.mnemonic, inputs, tuple(o.name for o in operands if o.kind is Kind.SCALAR), _placed(row),
               row.doc, row)
 
@@ -231,7 +250,7 @@ def _block(row: Instr) -> Op:
 def _execution(row: Instr) -> Op:
     inputs = tuple(o.name for o in row.operands if o.kind in (Kind.TILE, Kind.INDEX))
     attrs = ["tiles"] if any(o.kind is Kind.TILE for o in row.operands) else []
-    attrs += [o.name for o in row.operands if o.kind in (Kind.TENSOR, Kind.SCALAR, Kind.PIPE)]
+    attrs += [o.name for o in row.operands if o.kind in (Kind.TENSOR, Kind.SCALAR, Kind.PIPE, Kind.SLOT)]
     return Op(row.mnemonic, inputs, tuple(attrs), effect, row.doc, row)
 
 

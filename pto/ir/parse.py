@@ -32,8 +32,8 @@ def _grammar() -> Lark:
 def _type(token: Token) -> Type:
     text = str(token)
     if text.startswith("tensor<"):
-        *dims, dtype = text[7:-1].split("x")
-        if dtype in DTYPES:
+        *dims, dtype = text[7:-1].split(" x ")  # with spaces: a symbol may have an x in its name
+        if dtype in DTYPES and all(d.isdigit() or d.isidentifier() for d in dims):
             return TensorType(DTYPES[dtype], tuple(int(d) if d.isdigit() else d for d in dims))
     elif (found := _TILE.fullmatch(text)) and found[4] in DTYPES:
         space, rows, cols, dtype, layout = found.groups()
@@ -88,7 +88,7 @@ class Reader:
         slot = sum(node.op is ARG for _, node in graph.items())
         given = dict(self.attribute(a) for a in attrs)
         env[str(name)] = graph.op(ARG, type=_type(_token(type_)), name=str(name)[1:], slot=slot,
-                                  result=bool(given.get("result", 0)))
+                                  result=int(given.get("result", 0)))
 
     def buffer(self, graph: Graph, tree: Tree[Token], env: dict[str, Val]) -> None:
         name, type_, *attrs = tree.children

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pto.core.types import EFFECT, INDEX, Type
@@ -93,7 +94,7 @@ class Rewriter:
         """The initial values of a loop."""
         return inputs[LOOP_BOUNDS:LOOP_BOUNDS + node.carried]
 
-    def enter(self, node: Node, parameters: list[Val], inputs: list[Any]) -> dict[int, Any]:
+    def enter(self, node: Node, parameters: Sequence[Val | int], inputs: list[Any]) -> dict[int, Any]:
         """What a body's parameters are in the new graph."""
         body = node.body
         assert body is not None

@@ -32,7 +32,8 @@ class Printer:
             if node.op is DIM:
                 head.append(f"%{node['name']}: index{ranges.get(node['name'], '')}")
             elif node.op is ARG:
-                head.append(f"%{node['name']}: {node.type}{' result=1' if node['result'] else ''}")
+                room = f" result={node['result']}" if node["result"] else ""
+                head.append(f"%{node['name']}: {node.type}{room}")
         self.lines.append(f"{root.level} {root.name}({', '.join(head)}) {{")
         for b in root.buffers:
             self.lines.append(f"{INDENT}buffer @{b.name} : {b.type} slots={b.slots} at={b.address}")

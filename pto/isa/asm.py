@@ -109,6 +109,7 @@ def _program(read: _Text, start: Loc) -> Program:
     return canonical(Program(
         draft.name, draft.target, tuple(draft.parameters.values()), tuple(draft.tensors.values()),
         tuple(draft.tiles.values()), code, tuple(draft.spans), tuple(row.spans for row in read.code),
+        tuple(draft.views.values()),
     ))
 
 
@@ -209,10 +210,11 @@ def _pipe(draft: Draft, line: Line, words: list[Token]) -> Arg | None:
 
 _WANTED = {
     Kind.TILE: "a tile such as %a or %a[r5]", Kind.TENSOR: "a tensor such as %A",
+    Kind.SLOT: "a tensor such as %A",
     Kind.INDEX: "an integer or a register", Kind.SCALAR: "a number or a register", Kind.DEST: "a register",
     Kind.LABEL: "a label", Kind.PIPE: "a pipe",
 }
 _READ: dict[Kind, Callable[[Draft, Line, list[Token]], Arg | _Jump | None]] = {
-    Kind.TILE: _tile, Kind.TENSOR: _tensor, Kind.INDEX: _index, Kind.SCALAR: _scalar, Kind.DEST: _register,
-    Kind.LABEL: _label, Kind.PIPE: _pipe,
+    Kind.TILE: _tile, Kind.TENSOR: _tensor, Kind.SLOT: _tensor, Kind.INDEX: _index, Kind.SCALAR: _scalar,
+    Kind.DEST: _register, Kind.LABEL: _label, Kind.PIPE: _pipe,
 }

@@ -11,12 +11,14 @@ from pto.core.target import BY_NAME, Target
 from pto.core.types import PANEL_COLS, Layout, TileType
 from pto.isa.codec import INT_MAX, INT_MIN, TILES, inst_faults
 from pto.isa.flow import flow_faults
-from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
+from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
 from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role
 from pto.isa.table import sync
+from pto.isa.table.scalar import TVIEW
 from pto.isa.words import is_name, shown
 
 PARAMETER_LIMIT = REGISTERS - FIRST_PARAMETER
+SURFACES = (Kind.TENSOR, Kind.SLOT)
 TENSOR_LIMIT, RANK_LIMIT, ELEMENT_LIMIT = 1024, 8, 2**40
 
 
@@ -65,8 +67,8 @@ def require_legal(program: Program) -> None:
 
 def _names(program: Program, target: Target) -> Iterator[str]:
     """Names are words, and one thing of a kind has each."""
-    groups: dict[str, tuple[Parameter | TensorDecl | TileDecl, ...]] = {
-        "parameter": program.parameters, "tensor": program.tensors, "tile": program.tiles,
+    groups: dict[str, tuple[Parameter | TensorDecl | ViewDecl | TileDecl, ...]] = {
+        "parameter": program.parameters, "tensor": program.surfaces, "tile": program.tiles,
     }
     if not is_name(program.name):
         yield f"program {shown(program.name)}: not a name"
@@ -105,6 +107,15 @@ def _tensors(program: Program, target: Target) -> Iterator[str]:
                 elements *= dim
         if elements > ELEMENT_LIMIT:
             yield f"tensor {row.name}: more than {ELEMENT_LIMIT} elements"
+
+
+def _views(program: Program, target: Target) -> Iterator[str]:
+    """A view is of a declared tensor."""
+    if len(program.views) > TENSOR_LIMIT:
+        yield f"{len(program.views)} views, a program has at most {TENSOR_LIMIT}"
+    for row in program.views:
+        if not 0 <= row.tensor < len(program.tensors):
+            yield f"view {row.name}: tensor {row.tensor} is not declared, there are {len(program.tensors)}"
 
 
 def _tiles(program: Program, target: Target) -> Iterator[str]:
@@ -158,7 +169,7 @@ def _spans(program: Program, target: Target) -> Iterator[str]:
 
 
 Declaration = Callable[[Program, Target], Iterator[str]]
-_DECLARATIONS: tuple[Declaration, ...] = (_names, _parameters, _tensors, _tiles, _spans)
+_DECLARATIONS: tuple[Declaration, ...] = (_names, _parameters, _tensors, _views, _tiles, _spans)
 
 
 def _fields(program: Program, inst: Inst) -> Iterator[str]:
@@ -171,14 +182,15 @@ def _fields(program: Program, inst: Inst) -> Iterator[str]:
         where = f"{inst.spec.mnemonic}: operand {operand.name}"
         if isinstance(arg, TileRef) and arg.tile >= len(program.tiles):
             yield f"{where}: tile {arg.tile} is not declared, there are {len(program.tiles)}"
-        elif operand.kind is Kind.TENSOR and isinstance(arg, int) and arg >= len(program.tensors):
-            yield f"{where}: tensor {arg} is not declared, there are {len(program.tensors)}"
+        elif operand.kind in SURFACES and isinstance(arg, int) and arg >= len(program.surfaces):
+            yield f"{where}: tensor {arg} is not declared, there are {len(program.surfaces)}"
 
 
 def _meaning(program: Program, target: Target, pc: int, inst: Inst) -> Iterator[Fault]:
     """The rules of one instruction whose operands exist."""
     if inst.spec.is_scalar:
-        yield from (Fault(text, pc) for rule in (_flag, _event) for text in rule(target, inst))
+        rules = (_view(program, inst),) if inst.spec == TVIEW else (_flag(target, inst), _event(target, inst))
+        yield from (Fault(text, pc) for rule in rules for text in rule)
         return
     try:
         inst.spec.route(program.memory_types(inst))
@@ -218,6 +230,18 @@ def _event(target: Target, inst: Inst) -> Iterator[str]:
         value = inst.args[inst.spec.position(name)]
         if isinstance(value, int) and not 0 <= value < limit:
             yield f"{inst.spec.mnemonic}: operand {name}: {value} is outside 0 to {limit - 1}"
+
+
+def _view(program: Program, inst: Inst) -> Iterator[str]:
+    """A view is set to elements of its tensor; what is known before the run is not negative."""
+    view, tensor, *numbers = inst.args
+    assert isinstance(view, int) and isinstance(tensor, int)
+    if not program.view_of(view, tensor):
+        view_name, tensor_name = (program.surfaces[n].name for n in (view, tensor))
+        yield f"{inst.spec.mnemonic}: operand view: {view_name} is not declared as a view of {tensor_name}"
+    for operand, number in zip(inst.spec.operands[2:], numbers, strict=True):
+        if isinstance(number, int) and number < 0:
+            yield f"{inst.spec.mnemonic}: operand {operand.name}: {number} is negative"
 
 
 def _known(extent: str | int, values: dict[str, Arg]) -> int | None:
@@ -277,7 +301,7 @@ def _use(program: Program, operand: Operand, arg: Arg) -> str:
     """A tensor is read and written only where its declaration says so."""
     if not isinstance(arg, int):
         return ""
-    decl = program.tensors[arg]
+    decl = program.tensors[program.slot(arg)]
     if Role.OUT in operand.role and not decl.written:
         return f"tensor {decl.name} is not declared as written"
     if Role.IN in operand.role and not decl.read:

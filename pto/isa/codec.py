@@ -165,8 +165,8 @@ def _below(what: str, limit: int) -> Callable[[Arg], str]:
 
 _FAULTS: dict[Kind, Callable[[Arg], str]] = {
     Kind.TILE: _tile, Kind.INDEX: _index, Kind.SCALAR: _scalar, Kind.DEST: _register,
-    Kind.TENSOR: _below("tensor", 2**31), Kind.LABEL: _below("instruction", 2**31),
-    Kind.PIPE: _below("pipe", len(Pipe)),
+    Kind.TENSOR: _below("tensor", 2**31), Kind.SLOT: _below("tensor", 2**31),
+    Kind.LABEL: _below("instruction", 2**31), Kind.PIPE: _below("pipe", len(Pipe)),
 }
 _MAY_BE_REGISTER = (Kind.TILE, Kind.INDEX, Kind.SCALAR)
 

@@ -14,11 +14,12 @@ from pto.core.dtypes import DTYPES
 from pto.core.errors import Loc
 from pto.core.target import BY_NAME
 from pto.core.types import Layout, Space, TileType
-from pto.isa.program import Parameter, TensorDecl, TileDecl
+from pto.isa.program import Parameter, TensorDecl, TileDecl, ViewDecl
 from pto.isa.source import Line, Node, nodes, suggestion, tokens
 from pto.isa.words import COLUMN_LIMIT, FILE_LIMIT, LINE_LIMIT, TEXT_LIMIT, printable
 
-USES = {"read": (False, True), "write": (True, False), "readwrite": (True, True), "unused": (False, False)}
+USES = {"read": (False, True), "write": (True, False), "readwrite": (True, True), "unused": (False, False),
+        "scratch": (True, True)}
 SPACES, LAYOUTS = {s.value: s for s in Space}, {x.value: x for x in Layout}
 
 _TILE = re.compile(r"tile<\s*(\w+)\s*,\s*(\d{1,9})x(\d{1,9})x(\w+)\s*(?:,\s*(\w+)\s*)?>", re.ASCII)
@@ -34,6 +35,7 @@ class Draft:
     target: str = ""
     parameters: dict[str, Parameter] = field(default_factory=dict)
     tensors: dict[str, TensorDecl] = field(default_factory=dict)
+    views: dict[str, ViewDecl] = field(default_factory=dict)
     tiles: dict[str, TileDecl] = field(default_factory=dict)
     spans: list[Loc] = field(default_factory=list)
     numbers: dict[str, dict[str, int]] = field(default_factory=lambda: {"tensor": {}, "tile": {}})
@@ -45,7 +47,7 @@ def declare(draft: Draft, line: Line, node: Node) -> None:
 
 
 def find(draft: Draft, line: Line, kind: str, ref: Token) -> int:
-    """The number of a declared tensor or tile."""
+    """The number of a declared tile, or of a declared tensor or view."""
     known = draft.numbers[kind]
     number = known.get(ref[1:])
     if number is None:
@@ -83,9 +85,26 @@ def _tensor(draft: Draft, line: Line, node: Node) -> None:
     [extents] = nodes(node)
     dims = tuple(_extent(line, token) for token in tokens(extents))
     written, read = _choice(line, "use", USES, str(use), use)
-    decl = TensorDecl(ref[1:], _choice(line, "element type", DTYPES, str(dtype), dtype), dims, written, read)
+    decl = TensorDecl(ref[1:], _choice(line, "element type", DTYPES, str(dtype), dtype), dims, written, read,
+                      str(use) == "scratch")
+    if draft.views:
+        line.fail("tensors are declared before views", ref)
     draft.numbers["tensor"][decl.name] = len(draft.tensors)
     _add(line, "tensor", draft.tensors, ref, ref[1:], decl)
+
+
+def _view(draft: Draft, line: Line, node: Node) -> None:
+    ref, of, dtype = tokens(node)
+    tensor = find(draft, line, "tensor", of)
+    if tensor >= len(draft.tensors):
+        line.fail(f"{of} is a view, not a tensor", of)
+    kind = tuple(draft.tensors.values())[tensor].dtype
+    if kind.name != dtype:
+        line.fail(f"{of} is of {kind}, not {dtype}", dtype)
+    if ref[1:] in draft.tensors:
+        line.fail(f"tensor {ref[1:]} is declared twice", ref)
+    draft.numbers["tensor"][ref[1:]] = len(draft.tensors) + len(draft.views)
+    _add(line, "view", draft.views, ref, ref[1:], ViewDecl(ref[1:], tensor))
 
 
 def _extent(line: Line, token: Token) -> int | str:
@@ -146,5 +165,6 @@ def _add(line: Line, kind: str, rows: dict[str, T], token: Token, name: str, row
 
 
 _DIRECTIVES: dict[str, Callable[[Draft, Line, Node], None]] = {
-    "program": _program, "target": _target, "param": _param, "tensor": _tensor, "tile": _tile, "span": _span,
+    "program": _program, "target": _target, "param": _param, "tensor": _tensor, "view": _view, "tile": _tile,
+    "span": _span,
 }

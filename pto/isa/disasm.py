@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from pto.core.errors import Loc
-from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, TensorDecl, TileDecl, TileRef
+from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, TensorDecl, TileDecl, TileRef, ViewDecl
 from pto.isa.spec import Kind, Operand, Pipe
 from pto.isa.words import canonical, printable
 
@@ -27,8 +27,8 @@ def operand_text(program: Program, operand: Operand, arg: Arg) -> str:
     if isinstance(arg, TileRef):
         suffix = f"[{arg.offset}]" if arg.offset != 0 else ""
         return f"%{_name(program.tiles, arg.tile)}{suffix}"
-    if isinstance(arg, int) and operand.kind is Kind.TENSOR:
-        return f"%{_name(program.tensors, arg)}"
+    if isinstance(arg, int) and operand.kind in (Kind.TENSOR, Kind.SLOT):
+        return f"%{_name(program.surfaces, arg)}"
     if isinstance(arg, int) and operand.kind is Kind.LABEL:
         return f"L{arg}" if 0 <= arg <= len(program.code) else str(arg)
     if isinstance(arg, int) and operand.kind is Kind.PIPE:
@@ -39,7 +39,7 @@ def operand_text(program: Program, operand: Operand, arg: Arg) -> str:
 def _head(program: Program) -> Iterator[str]:
     counts = {
         "instruction": len(program.code), "tile": len(program.tiles), "tensor": len(program.tensors),
-        "parameter": len(program.parameters),
+        **({"view": len(program.views)} if program.views else {}), "parameter": len(program.parameters),
     }
     words = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
     yield f"; {printable(program.name)}: {words}"
@@ -52,6 +52,10 @@ def _declarations(program: Program) -> Iterator[str]:
         line = f".param {printable(parameter.name)} {parameter.low} .. {parameter.high}"
         yield f"{line:<{COMMENT_COLUMN}} ; r{i}"
     yield from map(_tensor, program.tensors)
+    for view in program.views:
+        tensor = program.tensors[view.tensor] if 0 <= view.tensor < len(program.tensors) else None
+        of = f"{printable(tensor.name)} {tensor.dtype}" if tensor else f"?{view.tensor}"
+        yield f".view %{printable(view.name)} of %{of}"
     width = max((len(tile.name) for tile in program.tiles), default=0)
     for tile in program.tiles:
         name = printable(tile.name)
@@ -62,7 +66,7 @@ def _declarations(program: Program) -> Iterator[str]:
 
 def _tensor(tensor: TensorDecl) -> str:
     dims = ", ".join(map(printable, map(str, tensor.dims)))
-    use = USES[tensor.written, tensor.read]
+    use = "scratch" if tensor.scratch else USES[tensor.written, tensor.read]
     return f".tensor %{printable(tensor.name)} {tensor.dtype}[{dims}] {use}"
 
 
@@ -111,5 +115,5 @@ def _instruction(program: Program, inst: Inst) -> str:
     return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH}}{operands}".rstrip()
 
 
-def _name(rows: tuple[TensorDecl, ...] | tuple[TileDecl, ...], number: int) -> str:
+def _name(rows: Sequence[TensorDecl | ViewDecl | TileDecl], number: int) -> str:
     return printable(rows[number].name) if 0 <= number < len(rows) else f"?{number}"

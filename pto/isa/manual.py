@@ -15,7 +15,8 @@ from pto.isa.table import BY_MNEMONIC, GROUPS, TABLE
 WRITTEN = {
     Kind.TILE: ("`%name` or `%name[offset]`", "a declared tile; the offset in bytes (a register or an integer, not "
                 "negative, 0 where it is left out) selects a slot"),
-    Kind.TENSOR: ("`%name`", "a declared tensor: an argument in global memory"),
+    Kind.TENSOR: ("`%name`", "a declared tensor: an argument in global memory; or a view"),
+    Kind.SLOT: ("`%name`", "a declared view or tensor itself, not its elements"),
     Kind.INDEX: ("`r5`, `64`, `0x40`", "a 64-bit integer: a register or an immediate"),
     Kind.SCALAR: ("`r5`, `0.5`, `-inf`, `nan`", "a float64: an immediate, or the bits in a register"),
     Kind.DEST: ("`r5`", "the register that is written"),
@@ -68,7 +69,8 @@ the source spans it came from.
 .program NAME
 .target V2
 .param M 1 .. 8192                                  ; a symbol and its legal values
-.tensor %A f32[M, 64] read                          ; or write, readwrite, unused
+.tensor %A f32[M, 64] read                          ; or write, readwrite, unused, scratch
+.view %V of %A f32                                  ; set by `tview`; all tensors are declared before it
 .tile %a tile<l1, 64x64xf32> at 0x0 slots 2         ; memory, capacity, type; layouts other than row are named
 .tile %c tile<l0c, 64x64xf32, panel> at 0x0 slots 1
 .span 0 "gemm.py" 7 4 30 "    return pt.matmul(A, B)"   ; file, line, first column, end column, text
@@ -113,7 +115,7 @@ def entry(mnemonic: str) -> str:
 
 def syntax(row: Instr) -> str:
     """The assembly line of an instruction, with names for its operands."""
-    names = (f"%{o.name}" if o.is_memory else o.name for o in row.operands)
+    names = (f"%{o.name}" if o.is_memory or o.kind is Kind.SLOT else o.name for o in row.operands)
     return f"{row.mnemonic} {', '.join(names)}".rstrip()
 
 

@@ -10,7 +10,7 @@ from pto.core.dtypes import DTYPES, DType
 from pto.core.errors import Loc, PtoFormatError
 from pto.core.types import Layout, Space, TileType
 from pto.isa.codec import INT_MAX, INT_MIN
-from pto.isa.program import Parameter, Program, TensorDecl, TileDecl
+from pto.isa.program import Parameter, Program, TensorDecl, TileDecl, ViewDecl
 from pto.isa.words import COLUMN_LIMIT, FILE_LIMIT, LINE_LIMIT, TEXT_LIMIT, printable, shown
 
 DIGITS = 20  # of the longest 64-bit integer, with its sign
@@ -25,9 +25,11 @@ def meta_bytes(program: Program) -> bytes:
         "target": program.target,
         "parameters": [{"name": p.name, "low": p.low, "high": p.high} for p in program.parameters],
         "tensors": [
-            {"name": t.name, "dtype": t.dtype.name, "dims": list(t.dims), "written": t.written, "read": t.read}
+            {"name": t.name, "dtype": t.dtype.name, "dims": list(t.dims), "written": t.written, "read": t.read,
+             "scratch": t.scratch}
             for t in program.tensors
         ],
+        "views": [{"name": v.name, "tensor": v.tensor} for v in program.views],
         "tiles": [_tile_row(t) for t in program.tiles],
     })
 
@@ -46,13 +48,13 @@ def read_meta(data: bytes) -> Program:
     Raises:
         PtoFormatError: the bytes are anything else; the message names the field.
     """
-    name, target, parameters, tensors, tiles = _fields(
-        _parse(data), "the section", ("name", "target", "parameters", "tensors", "tiles")
+    name, target, parameters, tensors, views, tiles = _fields(
+        _parse(data), "the section", ("name", "target", "parameters", "tensors", "views", "tiles")
     )
     program = Program(
         _text(name, "name", TEXT_LIMIT), _text(target, "target", TEXT_LIMIT),
         _each(parameters, "parameters", _parameter), _each(tensors, "tensors", _tensor),
-        _each(tiles, "tiles", _tile),
+        _each(tiles, "tiles", _tile), views=_each(views, "views", _view),
     )
     return program if meta_bytes(program) == data else _refuse("the section", "is not in its one canonical form")
 
@@ -162,11 +164,17 @@ def _parameter(value: object, where: str) -> Parameter:
 
 
 def _tensor(value: object, where: str) -> TensorDecl:
-    name, dtype, dims, written, read = _fields(value, where, ("name", "dtype", "dims", "written", "read"))
+    wanted = ("name", "dtype", "dims", "written", "read", "scratch")
+    name, dtype, dims, written, read, scratch = _fields(value, where, wanted)
     return TensorDecl(
         _text(name, f"{where}.name", TEXT_LIMIT), _dtype(dtype, f"{where}.dtype"), _each(dims, f"{where}.dims", _dim),
-        _flag(written, f"{where}.written"), _flag(read, f"{where}.read"),
+        _flag(written, f"{where}.written"), _flag(read, f"{where}.read"), _flag(scratch, f"{where}.scratch"),
     )
+
+
+def _view(value: object, where: str) -> ViewDecl:
+    name, tensor = _fields(value, where, ("name", "tensor"))
+    return ViewDecl(_text(name, f"{where}.name", TEXT_LIMIT), _integer(tensor, f"{where}.tensor"))
 
 
 def _dim(value: object, where: str) -> int | str:

@@ -38,7 +38,7 @@ class Inst:
     """One instruction: its row and its operands in the row's order.
 
     A TILE is a `TileRef`; an INDEX an int or a `Reg`; a SCALAR a float or a `Reg`; a DEST a `Reg`;
-    a TENSOR, a LABEL (instruction index) and a PIPE are ints.
+    a TENSOR, a SLOT, a LABEL (instruction index) and a PIPE are ints.
     """
 
     spec: Instr
@@ -66,10 +66,19 @@ class TensorDecl:
     dims: tuple[int | str, ...]
     written: bool = False  # the program stores to it
     read: bool = True  # the program loads from it
+    scratch: bool = False  # room for the program's own intermediate values: no argument, and no result
 
     @property
     def type(self) -> TensorType:
         return TensorType(self.dtype, self.dims)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDecl:
+    """A matrix over the elements of tensor number `tensor`, which a tview sets at run time."""
+
+    name: str
+    tensor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class TileDecl:
 class Program:
     """A program for every core of a target. Equal programs have equal bytes.
 
+    A TENSOR or SLOT operand is the number of a tensor, or that of a view plus the number of tensors.
     `spans` lists source spans once; `lines` gives, for each instruction, the indices of its spans.
     """
 
@@ -101,6 +111,20 @@ class Program:
     code: tuple[Inst, ...] = ()
     spans: tuple[Loc, ...] = ()
     lines: tuple[tuple[int, ...], ...] = ()
+    views: tuple[ViewDecl, ...] = ()
+
+    @property
+    def surfaces(self) -> tuple[TensorDecl | ViewDecl, ...]:
+        """What TENSOR and SLOT operands number: the tensors, then the views."""
+        return self.tensors + self.views
+
+    def slot(self, number: int) -> int:
+        """The number of the tensor whose elements a tensor or view shows."""
+        return number if number < len(self.tensors) else self.views[number - len(self.tensors)].tensor
+
+    def view_of(self, view: int, tensor: int) -> bool:
+        """Whether these are the numbers of a view and of the tensor that it is of."""
+        return view >= len(self.tensors) and self.slot(view) == tensor
 
     def memory_types(self, inst: Inst) -> tuple[TileType | TensorType, ...]:
         """Types of the tile and tensor operands of an instruction, in operand order."""
@@ -111,7 +135,7 @@ class Program:
                 found.append(self.tiles[arg.tile].type)
             else:
                 assert isinstance(arg, int)
-                found.append(self.tensors[arg].type)
+                found.append(self.tensors[self.slot(arg)].type)
         return tuple(found)
 
     def pipe(self, inst: Inst) -> Pipe:

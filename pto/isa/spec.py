@@ -29,7 +29,8 @@ class Kind(Enum):
     """What an operand is."""
 
     TILE = "tile"  # a declared tile, with a byte offset into its slots
-    TENSOR = "tensor"  # an argument slot in global memory
+    TENSOR = "tensor"  # a window of an argument in global memory, or of a view of one
+    SLOT = "slot"  # a tensor or a view itself, not its elements
     INDEX = "index"  # an integer: immediate or register
     SCALAR = "scalar"  # a number (float64 bits): immediate or register
     DEST = "dest"  # the register that is written
@@ -81,10 +82,14 @@ Place = tuple[Space | None, Layout]  # None: global memory
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where each tile (and tensor) operand may be, in operand order, and the pipe that then works."""
+    """Where each tile (and tensor) operand may be, in operand order, and the pipe in whose queue it then is.
+
+    While the instruction runs, pipe `also` can do nothing else either; that costs time, and orders nothing.
+    """
 
     places: tuple[Place, ...]
     pipe: Pipe
+    also: Pipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +171,9 @@ def tile(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role:
     return Operand(name, Kind.TILE, role, rows, cols, at)
 
 
-def tensor(name: str, *, role: Role = Role.IN) -> Operand:
+def tensor(name: str, rows: str = "rows", cols: str = "cols", *, role: Role = Role.IN) -> Operand:
     """A window of an argument in global memory, at row `i` and column `j`."""
-    return Operand(name, Kind.TENSOR, role, "rows", "cols", ("i", "j"))
+    return Operand(name, Kind.TENSOR, role, rows, cols, ("i", "j"))
 
 
 def index(*names: str) -> tuple[Operand, ...]:

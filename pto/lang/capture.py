@@ -143,13 +143,15 @@ class _Loops:
 
     def __init__(self, file: str) -> None:
         self.file, self.count = file, 0
+        self.closed: set[str] = set()  # names of the kernel that functions defined in it read
 
     def block(self, body: Sequence[ast.stmt], live: set[str], bound: set[str]) -> list[ast.stmt]:
         out: list[ast.stmt] = []
         for position, statement in enumerate(body):
             after = live_before(body[position + 1:], live)
+            bound_after, closed = bound | stores(statement), _closed(statement)
             out += self.statement(statement, after, bound)
-            bound = bound | stores(statement)
+            bound, self.closed = bound_after, self.closed | closed
         return out
 
     def statement(self, node: ast.stmt, live: set[str], bound: set[str]) -> list[ast.stmt]:
@@ -171,11 +173,16 @@ class _Loops:
         again = live_before(node.body, set()) - {target}
         assigned = stores(*node.body) - {target}
         carried = sorted(assigned & bound & (live | again))
-        lost = sorted((assigned & live) - bound)
-        body = self.block(node.body, set(carried), bound | {target})
+        self.refuse_closed(node, carried)
+        after = (assigned | {target}) & live
+        lost = sorted(after - bound - {target}) + [target] * (target in after)
+        own = sorted(set(lost) | ((assigned & again) - bound))  # a loop of Python's assigns these where it stands
+        body = [*_outer(own), *([_assign(target, f"__pto_{target}__")] if target in own else []),
+                *self.block(node.body, set(carried) | set(own), bound | {target})]
         self.count += 1
         name = f"__pto_body{self.count}__"
-        args = ast.arguments([], [ast.arg(a) for a in (target, *carried)], None, [], [], None, [])
+        counter = f"__pto_{target}__" if target in own else target
+        args = ast.arguments([], [ast.arg(a) for a in (counter, *carried)], None, [], [], None, [])
         function = ast.FunctionDef(name, args, [*body, ast.Return(_tuple(carried, ast.Load))], [])
         subscripts = target in {n for s in ast.walk(node) if isinstance(s, ast.Subscript) for n in loads(s.slice)}
         facts = [_strings(carried), _strings(lost), ast.Constant(subscripts)]
@@ -184,7 +191,15 @@ class _Loops:
         use: ast.stmt = ast.Assign([_tuple(carried, ast.Store)], call) if carried else ast.Expr(call)
         for child in (function, call, use):
             ast.copy_location(child, node.iter)
-        return [function, use]
+        scope = [ast.copy_location(ast.If(ast.Constant(False), [_assign(n, n)], []), node) for n in own]
+        return [*scope, function, use]
+
+    def refuse_closed(self, node: ast.For, carried: Sequence[str]) -> None:
+        """A function of the kernel would see what a carried name was before the loop."""
+        for name in sorted(self.closed & set(carried)):
+            at = Loc(self.file, node.lineno, node.col_offset, node.iter.end_col_offset or 0)
+            raise CaptureError(f"{name} changes in this loop, and a function defined in the kernel reads it", loc=at,
+                               hint=f"give {name} to the function as an argument")
 
     def branch(self, node: ast.If, live: set[str], bound: set[str]) -> list[ast.stmt]:
         """Both forms of an `if`: on a condition of the program, and on one that Python knows."""
@@ -232,6 +247,25 @@ class _Loops:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
             node.func = ast.copy_location(ast.Name(RANGE, ast.Load()), node.func)
         return node
+
+
+def _closed(statement: ast.stmt) -> set[str]:
+    """Names that functions defined in a statement read of what is around them."""
+    found: set[str] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            body = node.body if isinstance(node.body, list) else [node.body]
+            inner = {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)} | stores(*body)
+            found |= loads(*body) - inner
+    return found
+
+
+def _outer(names_: Sequence[str]) -> list[ast.stmt]:
+    return [ast.Nonlocal(list(names_))] if names_ else []
+
+
+def _assign(name: str, value: str) -> ast.stmt:
+    return ast.Assign([ast.Name(name, ast.Store())], ast.Name(value, ast.Load()))
 
 
 def _with_test(statement: ast.stmt, test: str) -> ast.stmt:

@@ -91,7 +91,7 @@ def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
     name = f"result{found.slots}"
     while name in found.names:
         name += "_"
-    return found.argument(Argument(name, TensorType(dtype, dims)), result=True)
+    return found.argument(Argument(name, TensorType(dtype, dims)), result=1)
 
 
 def _extent(value: Any) -> int | str:
@@ -133,7 +133,7 @@ def range(low: Any, high: Any = None, step: Any = 1) -> Range:
 
 def static_range(*bounds: int) -> Any:
     """Python's range: the loop is unrolled when the kernel is traced."""
-    return builtins.range(*bounds)
+    return tuple(builtins.range(*bounds))  # no range, which a loop that subscripts with it would keep rolled
 
 
 def python_range(*bounds: Any) -> Any:
@@ -191,8 +191,9 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
         for name, before, after in zip(names, carried, results, strict=True):
-            kind = getattr(after, "type", type(after).__name__)
-            if kind != before.type:
+            resolve = found.symbols.type  # the body may have found two extents to be one
+            kind = resolve(after.type) if isinstance(after, Proxy) else type(after).__name__
+            if kind != resolve(before.type):
                 raise ShapeError(f"{name} is {before.type} before the loop and {kind} after its body", loc=loc,
                                  hint="a value that a loop carries keeps its type")
         return list(map(unwrap, results))

@@ -41,7 +41,7 @@ class Tracer:
         extent = self.symbols.resolve(extent)
         return extent if isinstance(extent, int) else self.wrap(self.dims[extent])
 
-    def argument(self, argument: Argument, *, result: bool = False) -> Any:
+    def argument(self, argument: Argument, *, result: int = 0) -> Any:
         """Declare the next slot."""
         for extent in argument.type.dims:
             if isinstance(extent, str) and extent not in self.dims:

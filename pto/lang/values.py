@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -182,25 +185,145 @@ class Array(Proxy):
 
 
 class Tensor(Array):
-    """A whole tensor. Slices of constant extent are tiles: ``A[i:i + 128, k:k + 32]``."""
+    """A whole tensor. Slices of constant extent are tiles: ``A[i:i + 128, k:k + 32]``; integers select."""
 
     __slots__ = ()
 
     @property
+    def dims(self) -> tuple[int | str, ...]:
+        """Extents as integers and names of symbols."""
+        assert isinstance(self.type, TensorType)
+        return self.type.dims
+
+    @property
     def shape(self) -> tuple[Any, ...]:
         """Extents: integers, or symbols known at launch."""
-        assert isinstance(self.type, TensorType)
-        return tuple(tracer().dim(d) for d in self.type.dims)
+        return tuple(tracer().dim(d) for d in self.dims)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.dims)
 
     def size(self, axis: int) -> Any:
         """One extent, as in PyTorch."""
         return self.shape[axis]
 
+    @property
+    def T(self) -> Tensor:  # as in NumPy
+        """The last two axes swapped."""
+        return self.transpose(-2, -1)
+
+    def transpose(self, a: int, b: int) -> Tensor:
+        """Two axes swapped, without a copy."""
+        axes = list(builtins.range(self.ndim))
+        axes[a], axes[b] = axes[b], axes[a]
+        return self.permute(*axes)
+
+    def permute(self, *axes: int) -> Tensor:
+        """The axes in another order, without a copy."""
+        if sorted(a % self.ndim for a in axes) != list(builtins.range(self.ndim)):
+            raise ShapeError(f"{axes} is no order of {self.ndim} axes", loc=Loc.of_user())
+        found = layout(self)
+        return found.made([self.dims[a] for a in axes], [found.strides[a] for a in axes], found.offset)
+
+    def unsqueeze(self, axis: int) -> Tensor:
+        """One more axis, of extent 1."""
+        found, at = layout(self), axis % (self.ndim + 1)
+        return found.made([*self.dims[:at], 1, *self.dims[at:]], [*found.strides[:at], 0, *found.strides[at:]],
+                          found.offset)
+
     def __getitem__(self, where: Any) -> Any:
         loc = Loc.of_user()
         with located(loc):
-            i, j, rows, cols, extent = window(self, where)
-            return tracer().emit(TILE_OPS["load"], self, i, j, rows, cols, type=TileType(self.dtype, *extent))
+            selected, rest = select(self, where)
+            if all(s == slice(None) for s in rest):
+                return selected.tensor()
+            where, extent = selected.window(rest)
+            return tracer().emit(TILE_OPS["load"], selected.base, *where, type=TileType(self.dtype, *extent))
+
+
+@dataclass(frozen=True)
+class Strided:
+    """Where the elements of a tensor lie in its argument: from an offset on, with a stride for each axis."""
+
+    base: Val
+    dtype: DType
+    dims: tuple[int | str, ...]
+    offset: Any
+    strides: tuple[Any, ...]
+    plain: Tensor | None = None  # the tensor itself, where it is the whole argument
+
+    def made(self, dims: Sequence[int | str], strides: Sequence[Any], offset: Any) -> Tensor:
+        """A tensor of other extents over the same elements."""
+        type = TensorType(self.dtype, tuple(dims))
+        found = tracer().emit(TENSOR_OPS["view"], self.base, offset, *strides, type=type)
+        assert isinstance(found, Tensor)
+        return found
+
+    def tensor(self) -> Tensor:
+        return self.plain or self.made(self.dims, self.strides, self.offset)
+
+    def window(self, slices: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, int]]:
+        """Operands of a load or store, and the tile's extents: the valid region is what lies inside."""
+        if len(self.dims) not in (1, 2) or len(slices) != len(self.dims):
+            raise ShapeError(f"a window has one or two axes, not {len(self.dims)}",
+                             hint="select the other axes with integers: X[b, i:i + m, j:j + n]")
+        sizes = [tracer().dim(d) for d in self.dims]
+        parts = [_span(size, part) for size, part in zip(sizes, slices, strict=True)]
+        strides = list(self.strides)
+        if len(parts) == 1:
+            parts, sizes, strides = [(0, 1, 1), *parts], [1, *sizes], [0, *strides]
+        (i, rows, r), (j, cols, c) = parts
+        view = () if self.plain is not None else (self.offset, *sizes, *strides)
+        return (i, j, rows, cols, *view), (r, c)
+
+
+def layout(tensor: Tensor) -> Strided:
+    """Where a tensor lies: a view knows; an argument is contiguous."""
+    node, graph = tensor.val.node, tensor.val.graph
+    if node.op is TENSOR_OPS["view"]:
+        base, offset, *steps = (wrap(Val(graph, k)) for k in node.inputs)
+        return Strided(unwrap(base), tensor.dtype, tensor.dims, _constant(offset), tuple(map(_constant, steps)))
+    strides: list[Any] = []
+    step: Any = 1
+    for extent in reversed(tensor.shape):
+        strides.insert(0, step)
+        step = step * extent
+    return Strided(tensor.val, tensor.dtype, tensor.dims, 0, tuple(strides), tensor)
+
+
+def _constant(value: Any) -> Any:
+    """A constant as a number."""
+    found = value.val.graph.constant(value.val.key) if isinstance(value, Index) else None
+    return value if found is None else found
+
+
+def select(tensor: Tensor, where: Any) -> tuple[Strided, list[Any]]:
+    """A subscript's integers applied; gives what is left and its slices, one for each axis."""
+    parts = list(where) if isinstance(where, tuple) else [where]
+    if Ellipsis in [p for p in parts if not isinstance(p, Proxy)]:
+        at = next(n for n, p in enumerate(parts) if p is Ellipsis)
+        parts[at:at + 1] = [slice(None)] * (tensor.ndim - len(parts) + 1)
+    if len(parts) > tensor.ndim:
+        raise ShapeError(f"{len(parts)} subscripts of a tensor with {tensor.ndim} axes")
+    parts += [slice(None)] * (tensor.ndim - len(parts))
+    found = layout(tensor)
+    if not any(isinstance(p, int | Index) for p in parts):
+        return found, parts
+    offset, kept = found.offset, []
+    for axis, part in enumerate(parts):
+        if isinstance(part, int | Index):
+            size = tracer().symbols.value(found.dims[axis])
+            if isinstance(part, int) and size is not None and not -size <= part < size:
+                raise ShapeError(f"index {part} is out of range for an axis of extent {size}")
+            position = part + tracer().dim(found.dims[axis]) if isinstance(part, int) and part < 0 else part
+            offset = offset + position * found.strides[axis]
+        else:
+            kept.append(axis)
+    left = Strided(found.base, found.dtype, tuple(found.dims[a] for a in kept), offset,
+                   tuple(found.strides[a] for a in kept))
+    return left, [parts[a] for a in kept]
 
 
 class Tile(Array):
@@ -215,27 +338,9 @@ class Tile(Array):
         return self.type.rows, self.type.cols
 
 
-def window(tensor: Tensor, where: Any) -> tuple[Any, Any, Any, Any, tuple[int, int]]:
-    """A subscript as (row, column, valid rows, valid columns, tile extents).
-
-    The valid region is the part of the tile that lies inside the tensor.
-    """
-    axes = where if isinstance(where, tuple) else (where,)
-    assert isinstance(tensor.type, TensorType)
-    if len(axes) != tensor.type.rank or tensor.type.rank not in (1, 2):
-        raise ShapeError(f"a window of a tensor with {tensor.type.rank} axes needs as many slices, has {len(axes)}",
-                         hint="windows are of tensors with one or two axes")
-    parts = [_span(tensor, axis, s) for axis, s in enumerate(axes)]
-    if len(parts) == 1:
-        parts.insert(0, (0, 1, 1))
-    (i, rows, r), (j, cols, c) = parts
-    return i, j, rows, cols, (r, c)
-
-
-def _span(tensor: Tensor, axis: int, part: Any) -> tuple[Any, Any, int]:
-    size, graph = tensor.shape[axis], tracer().graph
-    if not isinstance(part, slice):
-        part = slice(part, part + 1)
+def _span(size: Any, part: Any) -> tuple[Any, Any, int]:
+    """(start, valid extent, capacity) of one axis of a window."""
+    graph = tracer().graph
     if part.step not in (None, 1):
         raise UnsupportedError("a window has no step", hint="load the whole window")
     start = 0 if part.start is None else part.start
@@ -262,41 +367,49 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
             return tracer().emit(TENSOR_OPS["assign"], target, value)
         if not isinstance(value, Tile):
             raise CaptureError("only a tile can be stored to a window, and a tensor to the whole")
-        i, j, rows, cols, extent = window(target, where)
+        if target.val.node.op is TENSOR_OPS["view"]:
+            raise CaptureError("store through the argument itself, not through a view of it",
+                               hint="write out[b, i:i + m, j:j + n] = tile")
+        selected, rest = select(target, where)
+        operands, extent = selected.window(rest)
         if value.shape != extent:
             raise ShapeError(f"a tile of {value.shape[0]} x {value.shape[1]} cannot be stored to a window of "
                              f"{extent[0]} x {extent[1]}")
         if value.dtype != target.dtype:
             raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}")
-        for mine, its in zip((rows, cols), valid(value.val), strict=True):
+        for mine, its in zip(operands[2:4], valid(value.val), strict=True):
             agree_valid(unwrap(mine), its, "the tensor that is stored to has another extent than the tile's")
-        return tracer().emit(TILE_OPS["store"], target, value, i, j, rows, cols)
+        return tracer().emit(TILE_OPS["store"], target, value, *operands)
 
 
 def _ops(value: Array) -> dict[str, Any]:
     return TENSOR_OPS if isinstance(value, Tensor) else TILE_OPS
 
 
-def _agree(first: str, a: Array, second: str, b: Array, *, last: bool = True) -> None:
-    """Make the extents of two tensors equal; with `last` False the last axis of b may be 1."""
+def _agree(first: str, a: Array, second: str, b: Array, *, broadcast: bool = False) -> None:
+    """Make the extents of two tensors equal; with `broadcast` an extent may be 1 in one of them, or be missing."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         return
-    symbols = tracer().symbols
-    x, y = a.type.dims, b.type.dims  # type: ignore[union-attr]
+    x, y = a.dims, b.dims
     said = f"extents differ: {first} is {_shape(a)}, {second} is {_shape(b)}"
-    if len(x) != len(y):
+    if len(x) != len(y) and not broadcast:
         raise ShapeError(said, hint="give both as many axes")
-    for axis, (m, n) in enumerate(zip(x, y, strict=True)):
-        if not last and axis == len(x) - 1 and symbols.is_one(n) and not symbols.is_one(m):
-            symbols.pin(n)
+    _unify(x, y, said, broadcast)
+
+
+def _unify(x: Sequence[int | str], y: Sequence[int | str], said: str, broadcast: bool) -> None:
+    """Make extents equal, aligned at the right; with `broadcast` one of two may be 1."""
+    symbols = tracer().symbols
+    for m, n in zip(reversed(x), reversed(y), strict=False):
+        if broadcast and symbols.is_one(n) != symbols.is_one(m):
+            symbols.pin(n if symbols.is_one(n) else m)
         else:
-            symbols.equal(m, n, said, "the second operand may have 1 as its last extent, and otherwise must "
-                                      "have the extents of the first")
+            symbols.equal(m, n, said, "extents must be equal, or 1 in one of the operands" if broadcast else "")
 
 
 def valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     """Valid rows and columns of a tile as far as its making tells."""
-    known = tracer().valid
+    known: dict[Val, tuple[Val | int | None, Val | int | None]] = tracer().valid
     if tile not in known:
         known[tile] = _valid(tile)
     return known[tile]
@@ -313,9 +426,12 @@ def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
         return valid(Val(body, body.outputs[node["index"]]))
     if node.op.instr is None:
         return None, None
-    found = [(valid(v), v.type.cols == tile.type.cols) for v in inputs]  # type: ignore[union-attr]
-    return (next((rows for (rows, _), _ in found if rows is not None), None),
-            next((cols for (_, cols), full in found if full and cols is not None), None))
+    kind = tile.type
+    assert isinstance(kind, TileType)
+    tiles = [v for v in inputs if isinstance(v.type, TileType)]
+    rows = [valid(v)[0] for v in tiles if v.type.rows == kind.rows]  # type: ignore[union-attr]
+    cols = [valid(v)[1] for v in tiles if v.type.cols == kind.cols]  # type: ignore[union-attr]
+    return next((n for n in rows if n is not None), None), next((n for n in cols if n is not None), None)
 
 
 def _edge(size: Val | int | None) -> tuple[int, Any, str] | None:
@@ -369,7 +485,7 @@ def binary(name: str, a: Array, b: Any) -> Any:
                              hint="load a window of the tensor: `x[i:i + n, j:j + m]`")
         if a.dtype != b.dtype:
             raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
-        _agree("the first operand", a, "the second", b, last=False)
+        _agree("the first operand", a, "the second", b, broadcast=True)
         if isinstance(a, Tile):
             for x, y in zip(valid(a.val), valid(b.val), strict=True):
                 agree_valid(x, y, "the operands are windows of tensors whose extents differ")
@@ -404,11 +520,14 @@ def matmul(a: Any, b: Any) -> Any:
         if a.dtype != b.dtype:
             raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
         if isinstance(a, Tensor):
-            x, y = a.type.dims, b.type.dims  # type: ignore[union-attr]
-            if len(x) != 2 or len(y) != 2:
-                raise ShapeError(f"a matrix product takes two axes each, not {len(x)} and {len(y)}")
+            assert isinstance(b, Tensor)
+            x, y = a.dims, b.dims
+            if len(x) < 2 or len(y) < 2:
+                raise ShapeError(f"a matrix product takes two axes or more each, not {len(x)} and {len(y)}",
+                                 hint="x.unsqueeze(0) is a matrix of one row")
             said = f"inner extents differ: {_shape(a)} times {_shape(b)}"
-            tracer().symbols.equal(x[1], y[0], said, f"the second operand needs {tracer().symbols.show(x[1])} rows")
+            tracer().symbols.equal(x[-1], y[-2], said, f"the second operand needs {tracer().symbols.show(x[-1])} rows")
+            _unify(x[:-2], y[:-2], f"leading extents differ: {_shape(a)} times {_shape(b)}", True)
         else:
             agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
         return tracer().emit(_ops(a)["matmul"], a, b)

@@ -31,6 +31,11 @@ class Access:
         return self.reads | self.writes
 
 
+def slot_name(slot: int) -> str:
+    """What a slot of global memory is called beside buffers; no buffer has such a name."""
+    return f"${slot}"
+
+
 def common(a: Chain, b: Chain) -> Chain:
     """The bodies that two chains share."""
     return tuple(x for x, y in zip(a, b, strict=False) if x is y)
@@ -52,6 +57,26 @@ class Accesses:
         return {slot: t for slot, t in found.items() if isinstance(t, TensorType)}
 
     @cached_property
+    def views(self) -> dict[int, int]:
+        """The argument slot of each view."""
+        return {n["view"]: n["src"] for _, _, n in self.root.walk() if "view" in n.op.attrs}
+
+    def slot(self, number: int) -> int:
+        """The argument slot that a tensor operand's number means."""
+        return self.views.get(number, number)
+
+    @cached_property
+    def shared(self) -> frozenset[int]:
+        """Argument slots that the program both reads and writes: their order matters between pipes, too."""
+        found: dict[Role, set[int]] = {Role.IN: set(), Role.OUT: set()}
+        for _, _, node in self.root.walk():
+            if node.op.instr is not None and "tiles" in node.op.attrs:
+                for operand in node.op.instr.operands:
+                    if operand.kind is Kind.TENSOR:
+                        found[operand.role].add(self.slot(node[operand.name]))
+        return frozenset(found[Role.IN] & found[Role.OUT])
+
+    @cached_property
     def all(self) -> tuple[Access, ...]:
         return tuple(self._walk(self.root, (self.root,), iter(range(1 << 30))))
 
@@ -69,8 +94,10 @@ class Accesses:
         row, names = node.op.instr, node["tiles"]
         assert row is not None
         roles = [o.role for o in row.operands if o.kind is Kind.TILE]
-        reads = frozenset(n for n, r in zip(names, roles, strict=True) if Role.IN in r)
-        writes = frozenset(n for n, r in zip(names, roles, strict=True) if Role.OUT in r)
+        slots = [(o.role, self.slot(node[o.name])) for o in row.operands if o.kind is Kind.TENSOR]
+        touched = [*zip(roles, names, strict=True), *((r, slot_name(s)) for r, s in slots if s in self.shared)]
+        reads = frozenset(n for r, n in touched if Role.IN in r)
+        writes = frozenset(n for r, n in touched if Role.OUT in r)
         return Access(chain, key, clock, self.pipe(node), reads, writes, node)
 
     def pipe(self, node: Node) -> Pipe:
@@ -81,7 +108,8 @@ class Accesses:
         types: list[TileType | TensorType] = []
         for position in row.memory:
             operand = row.operands[position]
-            found = self.buffers[next(names)].type if operand.kind is Kind.TILE else self.tensors[node[operand.name]]
+            found = self.buffers[next(names)].type if operand.kind is Kind.TILE else (
+                self.tensors[self.slot(node[operand.name])])
             assert isinstance(found, TileType | TensorType)
             types.append(found)
         return row.route(tuple(types)).pipe
@@ -89,7 +117,7 @@ class Accesses:
     @cached_property
     def of(self) -> dict[str, list[Access]]:
         """Accesses of each buffer."""
-        found: dict[str, list[Access]] = {name: [] for name in self.buffers}
+        found: dict[str, list[Access]] = {name: [] for name in (*self.buffers, *map(slot_name, self.shared))}
         for access in self.all:
             for name in sorted(access.touched):
                 found[name].append(access)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pto.core.types import TensorType
+from pto.core.types import TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node
 from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TILE_OPS
 
@@ -32,30 +32,59 @@ def stored_at(node: Node) -> tuple[int, ...]:
 def is_parallel(node: Node) -> bool:
     """May the iterations of a loop run in any order, on any core?
 
-    Every carried value is a tensor, and the counter itself is a row or column offset of every store to it.
+    A pass that made the loop says so; else every carried value is a tensor, and the counter itself is a row or column
+    offset of every store to it.
     """
     body = node.body
+    if dict(node.attrs).get("parallel"):
+        return True
     if body is None or not node.carried:
         return False
     counter, *rest = body.params
-    carried = rest[:node.carried]
-    return all(isinstance(body[p].type, TensorType) and _stored_by(body, p, counter) for p in carried)
+    carried, captured = rest[:node.carried], rest[node.carried:]
+    if any(isinstance(body[p].type, TensorType) and _is_written(body, p) for p in captured):
+        return False  # scratch that every iteration uses
+    step = _constant_step(node)
+    return all(isinstance(body[p].type, TensorType) and _stored_by(body, p, counter, step) for p in carried)
 
 
-def _stored_by(graph: Graph, version: int, counter: int) -> bool:
-    """Does every store to a version (and to the versions that loops make of it) sit at the counter?"""
-    stores = [_store_uses(graph, key, node, version, counter) for key, node in graph.users(version)]
-    return all(stores)
+def _constant_step(loop: Node) -> int:
+    """The step of a loop, where its body's graph tells; else 0."""
+    outer = loop.body.outer if loop.body is not None else None
+    return (outer.constant(loop.inputs[2]) or 0) if outer is not None else 0
 
 
-def _store_uses(graph: Graph, key: int, node: Node, version: int, counter: int) -> bool:
-    if node.op is STORE:
-        return counter in stored_at(node)
+def _is_written(graph: Graph, version: int) -> bool:
+    """Is a tensor stored to, here or in a loop?"""
+    for _, node in graph.users(version):
+        if node.op is STORE and node.inputs[0] == version:
+            return True
+        if node.op is FOR and node.body is not None:
+            inner = [node.body.params[1 + p - LOOP_BOUNDS] for p, i in enumerate(node.inputs)
+                     if i == version and p >= LOOP_BOUNDS]
+            if any(_is_written(node.body, p) for p in inner):
+                return True
+    return False
+
+
+def _stored_by(graph: Graph, version: int, counter: int, step: int) -> bool:
+    """Does every store to a version, and every load of it, sit at the counter (also in inner loops), and reach no
+    further than the loop's step?
+    """
+    return all(_store_uses(graph, node, version, counter, step) for _, node in graph.users(version))
+
+
+def _store_uses(graph: Graph, node: Node, version: int, counter: int, step: int) -> bool:
+    if node.op in (STORE, LOAD):
+        tile = graph[node.inputs[1]].type if node.op is STORE else node.type
+        assert isinstance(tile, TileType)
+        where = stored_at(node) if node.op is STORE else node.inputs[1:3]
+        return any(at == counter and extent <= step for at, extent in zip(where, (tile.rows, tile.cols), strict=True))
     if node.op is not FOR:
-        return False  # a load of what is stored: the order may matter
+        return False
     assert node.body is not None
     inner = dict(zip(node.inputs[LOOP_BOUNDS:], node.body.params[1:], strict=True))
-    return version in inner and counter in inner and _stored_by(node.body, inner[version], inner[counter])
+    return version in inner and counter in inner and _stored_by(node.body, inner[version], inner[counter], step)
 
 
 def carries_sum(node: Node, position: int) -> tuple[int, int] | None:

@@ -40,13 +40,15 @@ class Stage:
     check_ms: float
 
 
-def run_pipeline(graph: Graph, passes: Sequence[Pass]) -> tuple[Stage, ...]:
+def run_pipeline(graph: Graph, passes: Sequence[Pass], given: frozenset[Fact] = frozenset()) -> tuple[Stage, ...]:
     """Apply the passes in order; after each, the graph and every fact that should still hold are checked.
+
+    `given` are facts that hold at the start.
 
     Raises:
         CompilerBug: a pass broke the graph or a fact; the message names the pass.
     """
-    holding: frozenset[Fact] = frozenset()
+    holding = given
     stages: list[Stage] = []
     for step in passes:
         if missing := step.needs - holding:
@@ -55,7 +57,7 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass]) -> tuple[Stage, ...]:
         graph = step.run(graph)
         middle = perf_counter()
         holding = (holding - step.breaks) | step.makes
-        found = faults(graph) + [f for fact in sorted(holding, key=lambda f: f.name) for f in fact.faults(graph)]
+        found = faults(graph) or [f for fact in sorted(holding, key=lambda f: f.name) for f in fact.faults(graph)]
         if found:
             raise CompilerBug("\n".join([f"{step.name} broke the graph:", *found]))
         stages.append(Stage(step.name, graph, (middle - start) * 1e3, (perf_counter() - middle) * 1e3))

@@ -17,6 +17,7 @@ from pto.core.types import INDEX, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, Val
 from pto.ir.ops import ALLOC, ARG, CONST, DIM, EXECUTION_OPS, FOR, GET, INDEX_OPS, PARAM
 from pto.isa.spec import Kind, Role
+from pto.isa.table import scalar
 from pto.passes.analysis import slot_of
 
 Key = tuple[int, int]  # identity of a graph, key of a node
@@ -78,6 +79,7 @@ class Bufferize:
     def __init__(self, old: Graph) -> None:
         self.old, self.classes = old, sharing(old)
         self.buffers: dict[Any, Buffer] = {}
+        self.views: dict[Any, int] = {}
 
     def run(self) -> Graph:
         new = Graph(name=self.old.name, level="execution", symbols=self.old.symbols)
@@ -152,6 +154,20 @@ class Bufferize:
         made = new.loop([env[i] for i in node.inputs[:LOOP_BOUNDS]], inits, copy, node.locs, **dict(node.attrs))
         return dict(zip(kept, made, strict=True))
 
+    def view(self, graph: Graph, slot: int, operands: list[Any]) -> int:
+        """The number of a tensor operand: its slot, or a view, set in the outermost graph that sees its operands."""
+        if not operands:
+            return slot
+        name = (slot, *(v if isinstance(v, int) else (id(v.graph), v.key) for v in operands))
+        if name not in self.views:
+            self.views[name] = sum(n.op is ARG for _, n in self.old.items()) + len(self.views)
+            root = graph
+            while root.outer is not None:
+                root = root.outer
+            home = max((v.graph for v in operands if isinstance(v, Val)), key=lambda g: g.depth, default=root)
+            home.op(EXECUTION_OPS[scalar.TVIEW.mnemonic], *operands, view=self.views[name], src=slot)
+        return self.views[name]
+
     def instruction(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> None:
         row = node.op.instr
         assert row is not None
@@ -172,6 +188,8 @@ class Bufferize:
             else:
                 assert row.operands[position].kind is Kind.INDEX
                 inputs.append(env[source])
+        for name in [o.name for o in row.operands if o.kind is Kind.TENSOR]:
+            attrs[name] = self.view(new, attrs[name], [env[k] for k in values])
         new.op(EXECUTION_OPS[row.mnemonic], *inputs, locs=node.locs, tiles=tuple(tiles), **attrs)
 
 

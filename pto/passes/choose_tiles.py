@@ -8,7 +8,7 @@ from pto.core.target import Target
 from pto.core.types import Space
 from pto.ir.graph import Graph
 from pto.ir.ops import TENSOR_OPS
-from pto.passes.tensor_to_tile import Tiles
+from pto.passes.expression import Tiles
 
 # Measured on the host: 256 x 256 accumulators with slices of 64 keep the micro-kernel near its peak, and rows
 # of 1024 keep a vector instruction's fixed cost under a hundredth.

@@ -15,9 +15,11 @@ from pto.core.target import Target
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, captures
 from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM
-from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
+from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
 from pto.isa.spec import REGISTERS, Instr, Kind, Role
 from pto.isa.table import scalar
+from pto.passes.accesses import Accesses
+from pto.passes.materialise import SCRATCH
 
 Value = int | Reg
 Line = tuple[Loc, ...]
@@ -157,18 +159,29 @@ def _renamed(inst: Inst, mapping: dict[int, int]) -> Inst:
     return Inst(inst.spec, tuple(map(new, inst.args)))
 
 
+def view_declarations(root: Graph) -> tuple[ViewDecl, ...]:
+    """The views that the program sets, by number."""
+    found = {n["view"]: n["src"] for _, _, n in root.walk() if "view" in n.op.attrs}
+    taken = {n["name"] for _, n in root.items() if n.op is ARG} | {b.name for b in root.buffers}
+    prefix = "view"
+    while any(name.startswith(prefix) for name in taken):
+        prefix += "_"
+    return tuple(ViewDecl(f"{prefix}{i}", found[number]) for i, number in enumerate(sorted(found)))
+
+
 def tensors(root: Graph) -> tuple[TensorDecl, ...]:
     """The argument slots, with what the program does to each."""
     read: set[int] = set()
     written: set[int] = set()
+    slot = Accesses(root).slot
     for _, _, node in root.walk():
         if node.op.instr is not None:
             for operand in node.op.instr.operands:
                 if operand.kind is Kind.TENSOR:
-                    (written if operand.role is Role.OUT else read).add(node[operand.name])
-    found = sorted((n["slot"], n["name"], n.type) for _, n in root.items() if n.op is ARG)
-    return tuple(TensorDecl(name, t.dtype, t.dims, slot in written, slot in read)
-                 for slot, name, t in found if isinstance(t, TensorType))
+                    (written if operand.role is Role.OUT else read).add(slot(node[operand.name]))
+    found = sorted((n["slot"], n["name"], n.type, n["result"]) for _, n in root.items() if n.op is ARG)
+    return tuple(TensorDecl(name, t.dtype, t.dims, slot in written, slot in read, result == SCRATCH)
+                 for slot, name, t, result in found if isinstance(t, TensorType))
 
 
 def emit(root: Graph, target: Target) -> Program:
@@ -186,7 +199,7 @@ def emit(root: Graph, target: Target) -> Program:
     return Program(
         name=root.name, target=target.name,
         parameters=tuple(Parameter(s.name, s.low, s.high) for s in root.symbols),
-        tensors=tensors(root), tiles=tuple(tiles), code=tuple(emitter.code),
+        tensors=tensors(root), views=view_declarations(root), tiles=tuple(tiles), code=tuple(emitter.code),
         spans=tuple(replace(loc, text=loc.source()) for loc in spans),
         lines=tuple(tuple(where[loc] for loc in line) for line in emitter.lines),
     )

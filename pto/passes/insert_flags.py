@@ -18,7 +18,7 @@ one, two and three iterations, it is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -30,7 +30,7 @@ from pto.ir.ops import DIM, EXECUTION_OPS, FOR
 from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
-from pto.passes.accesses import Access, Accesses
+from pto.passes.accesses import Access, Accesses, slot_name
 from pto.passes.order import Schedule
 
 SET, WAIT = EXECUTION_OPS[sync.SET_FLAG.mnemonic], EXECUTION_OPS[sync.WAIT_FLAG.mnemonic]
@@ -71,6 +71,7 @@ class Conflicts:
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
         names = [b for b in accesses.root.buffers]
         self.overlap = {a.name: frozenset(b.name for b in names if self._meet(a, b)) for a in names}
+        self.overlap.update({n: frozenset({n}) for n in map(slot_name, accesses.shared)})
 
     def _meet(self, a: Buffer, b: Buffer) -> bool:
         """Do two buffers share bytes?"""
@@ -191,9 +192,11 @@ class _Insert(Rewriter):
         which = graph.index("add", self.parity[id(flag.body)], number) if flag.slots > 1 else number
         graph.op(op, which, type=EFFECT, locs=node.locs, src=int(flag.src), dst=int(flag.dst))
 
-    def enter(self, node: Node, parameters: list[Val], inputs: list[Any]) -> dict[int, Any]:
+    def enter(self, node: Node, parameters: Sequence[Val | int], inputs: list[Any]) -> dict[int, Any]:
         if dict(node.attrs).get("parity"):
-            self.parity[id(node.body)] = parameters[-1]
+            parity = parameters[-1]
+            assert isinstance(parity, Val)
+            self.parity[id(node.body)] = parity
         return super().enter(node, parameters, inputs)
 
 

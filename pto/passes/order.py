@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from pto.ir.graph import Graph, Node
@@ -21,6 +22,10 @@ from pto.passes.accesses import Access, Accesses
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
+WIDTH = 20  # bits of a pipe's field in a clock, the top one kept free for comparisons
+ONE = [1 << WIDTH * p for p in range(PIPES)]
+FIELD = [one * ((1 << WIDTH - 1) - 1) for one in ONE]
+TOPS = sum(one << WIDTH - 1 for one in ONE)
 
 
 class Relation(Protocol):
@@ -119,46 +124,63 @@ class Schedule:
         return Step(int(access.pipe), reads=tuple(map(self._place, sorted(access.reads))),
                     writes=tuple(map(self._place, sorted(access.writes))))
 
-    def ordered(self, flags: Sequence[Relation]) -> bool:
-        """Is every conflict ordered with these flags alone?"""
-        live = {self.number[id(f)] for f in flags}
-        clocks = [[0] * PIPES for _ in range(PIPES)]
-        carried: dict[tuple[int, int], deque[list[int]]] = {}
-        last: dict[Any, tuple[dict[int, int], dict[int, int]]] = {}
+    @cached_property
+    def cells(self) -> dict[Any, int]:
+        """A number for each place that a step touches."""
+        places = dict.fromkeys(p for step in self.steps for p in (*step.reads, *step.writes))
+        return {place: n for n, place in enumerate(places)}
+
+    @cached_property
+    def program(self) -> list[tuple[Step, list[int], list[int], list[int], list[int]]]:
+        """Each step with the cells it reads and writes, and those that share bytes with them."""
+        near = {place: self._same_bytes(place) for place in self.cells}
+        found = []
         for step in self.steps:
-            clock = clocks[step.pipe]
+            read, wrote = ([self.cells[p] for p in places] for places in (step.reads, step.writes))
+            read_near, wrote_near = ([n for p in places for n in near[p]] for places in (step.reads, step.writes))
+            found.append((step, read, wrote, read_near, wrote_near))
+        return found
+
+    def _same_bytes(self, place: tuple[str, int]) -> list[int]:
+        """Cells that share bytes with a place: its own, and those of buffers over which it lies."""
+        others = [(n, s) for n in self.overlap[place[0]] if n != place[0] for s in (-1, 0, 1)]
+        return [self.cells[p] for p in (place, *others) if p in self.cells]
+
+    def ordered(self, flags: Sequence[Relation]) -> bool:
+        """Is every conflict ordered with these flags alone?
+
+        A clock is one integer with a field for each pipe; `(a | TOPS) - b & TOPS == TOPS` says that no field of b is
+        above that of a, for all pipes at once.
+        """
+        live = {self.number[id(f)] for f in flags}
+        clocks = [0] * PIPES
+        carried: dict[tuple[int, int], deque[int]] = {}
+        reads, writes = [0] * len(self.cells), [0] * len(self.cells)
+        for step, read, wrote, read_near, wrote_near in self.program:
+            pipe = step.pipe
             if step.flag < 0:
-                clock[step.pipe] += 1
-                if not self._touch(step, clock, last):
+                clock = clocks[pipe] = clocks[pipe] + ONE[pipe]
+                known = clock | TOPS
+                if any((known - writes[n]) & TOPS != TOPS for n in read_near):
                     return False
+                if any((known - writes[n]) & (known - reads[n]) & TOPS != TOPS for n in wrote_near):
+                    return False
+                for n in read:
+                    reads[n] = reads[n] & ~FIELD[pipe] | clock & FIELD[pipe]
+                for n in wrote:
+                    writes[n] = writes[n] & ~FIELD[pipe] | clock & FIELD[pipe]
             elif step.flag in live:
                 queue = carried.setdefault((step.flag, step.slot), deque())
                 if step.is_set:
-                    queue.append(list(clock))
+                    queue.append(clocks[pipe])
                 else:
-                    clocks[step.pipe] = [max(a, b) for a, b in zip(clock, queue.popleft(), strict=True)]
+                    clocks[pipe] = joined(clocks[pipe], queue.popleft())
         return True
 
-    def _touch(self, step: Step, clock: list[int], last: dict[Any, tuple[dict[int, int], dict[int, int]]]) -> bool:
-        """Check one access against the last ones of other pipes to the same bytes, and note it."""
-        for place in (*step.reads, *step.writes):
-            writing = place in step.writes
-            for other in self._same_bytes(place):
-                reads, writes = last.get(other, ({}, {}))
-                if any(t > clock[p] for p, t in writes.items()):
-                    return False
-                if writing and any(t > clock[p] for p, t in reads.items()):
-                    return False
-        for place in step.reads:
-            last.setdefault(place, ({}, {}))[0][step.pipe] = clock[step.pipe]
-        for place in step.writes:
-            last.setdefault(place, ({}, {}))[1][step.pipe] = clock[step.pipe]
-        return True
 
-    def _same_bytes(self, place: tuple[str, int]) -> list[tuple[str, int]]:
-        """Places that share bytes with this one: its own slot, and buffers over which it lies."""
-        others = [n for n in self.overlap[place[0]] if n != place[0]]
-        return [place, *((n, s) for n in others for s in (-1, 0, 1))]
+def joined(a: int, b: int) -> int:
+    """The larger of two clocks, pipe by pipe."""
+    return sum(max(a & field, b & field) for field in FIELD)
 
 
 def at_least_once(graph: Graph, node: Node) -> bool:

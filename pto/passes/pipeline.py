@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from pto.core.errors import CapacityError
+from pto.core.errors import CapacityError, GraphTextError
 from pto.core.target import DEFAULT, Target
 from pto.ir.graph import Graph
+from pto.ir.verify import faults
 from pto.isa.program import Program
+from pto.isa.table import sync
 from pto.passes import facts
 from pto.passes.allocate import allocate
-from pto.passes.base import Pass, Stage, run_pipeline
+from pto.passes.base import Fact, Pass, Stage, run_pipeline
 from pto.passes.bufferize import bufferize
 from pto.passes.choose_tiles import choices
 from pto.passes.emit import emit
+from pto.passes.expression import Tiles
 from pto.passes.insert_flags import OutOfFlags, insert_flags
-from pto.passes.tensor_to_tile import Tiles, tensor_to_tile
+from pto.passes.materialise import materialise
+from pto.passes.tensor_to_tile import tensor_to_tile
 from pto.passes.tile_to_block import tile_to_block
+
+LEVEL_FACTS = (facts.TILE_LEVEL, facts.BLOCK_LEVEL, facts.EXECUTION_LEVEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Options:
 def passes(target: Target, tiles: Tiles, slots: int | None) -> tuple[Pass, ...]:
     """Every step, in order."""
     return (
+        Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
         Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),
              makes=frozenset({facts.BLOCK_LEVEL}), breaks=frozenset({facts.TILE_LEVEL})),
@@ -56,8 +63,29 @@ class Compiled:
         return next(s.graph for s in reversed(self.stages) if s.graph.level == level)
 
 
+def remaining(graph: Graph, steps: tuple[Pass, ...]) -> tuple[tuple[Pass, ...], frozenset[Fact]]:
+    """The passes that a graph of any level still needs, and the facts that it already has.
+
+    Raises:
+        GraphTextError: the graph is not well formed.
+    """
+    known = (*LEVEL_FACTS, facts.ALLOCATED) if graph.level == "execution" else LEVEL_FACTS
+    given = frozenset(f for f in known if graph.level != "tensor" and not f.faults(graph))
+    first = {"tensor": 0, "tile": 2, "block": 3, "execution": 4}[graph.level]
+    if graph.level == "execution" and facts.ALLOCATED in given:
+        first = 6 if has_flags(graph) else 5
+    if found := faults(graph):
+        raise GraphTextError("the graph is not well formed: " + "; ".join(found[:3]))
+    return steps[first:], given
+
+
+def has_flags(graph: Graph) -> bool:
+    """Were flags inserted already?"""
+    return any(node.op.name == sync.SET_FLAG.mnemonic for _, _, node in graph.walk())
+
+
 def compile_graph(graph: Graph, options: Options) -> Compiled:
-    """Lower a Tensor graph to a program.
+    """Lower a graph of any level to a program.
 
     Tile extents that the author did not direct are tried from large to small; the slots of a memory are
     withdrawn where a pair of pipes would need more flags than there are.
@@ -69,7 +97,8 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
     for tiles in choices(graph, options.target, options.tiles):
         for slots in (None, 2, 1, 0):
             try:
-                stages = run_pipeline(graph, passes(options.target, tiles, slots))
+                steps, given = remaining(graph, passes(options.target, tiles, slots))
+                stages = run_pipeline(graph, steps, given)
             except OutOfFlags as err:
                 if slots == 0:
                     raise CapacityError(err.message, hint="split the kernel in two") from None
@@ -77,7 +106,7 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
                 problem = problem or err
                 break
             else:
-                first = Stage("trace", graph, 0.0, 0.0)
-                return Compiled((first, *stages), emit(stages[-1].graph, options.target))
+                found = (Stage("trace", graph, 0.0, 0.0), *stages)
+                return Compiled(found, emit(found[-1].graph, options.target))
     assert problem is not None
     raise problem

@@ -13,21 +13,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter, alive
+from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, move
-from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel, slot_of
+from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
 LOAD, STORE, FULL, MATMUL = (TILE_OPS[n] for n in ("load", "store", "full", "matmul"))
-BY_COLUMN = {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if "expand" in row.mnemonic and row.tensor_op}
+BY_COLUMN, BY_ROW = (
+    {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
+    for name in ("trowexpand", "tcolexpand")
+)
 REDUCES = {"rowsum", "rowmax"}
 
 
@@ -54,6 +60,28 @@ def in_ub(tile: TileType) -> TileType:
     return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
 
 
+def parallel_nest(node: Node) -> list[Node]:
+    """A parallel loop and the parallel loops that are all its work, while their bounds depend on no counter."""
+    loops, outside = [node], set(node.body.params[1 + node.carried:]) if node.body else set()
+    while True:
+        body = loops[-1].body
+        assert body is not None
+        work = inner_work(body)
+        if len(work) != 1 or work[0].op is not FOR or not is_parallel(work[0]):
+            return loops
+        fixed = {k for k, n in body.items() if n.op is CONST} | outside
+        if not fixed.issuperset(work[0].inputs[:LOOP_BOUNDS]):
+            return loops
+        loops.append(work[0])
+        outside = {inner for outer, inner in captures(work[0]) if outer in fixed}
+
+
+def shape(tile: Val) -> tuple[int, int]:
+    """Capacity of a tile."""
+    assert isinstance(tile.type, TileType)
+    return tile.type.rows, tile.type.cols
+
+
 class ToBlock(Rewriter):
     """Builds the Block graph."""
 
@@ -62,10 +90,11 @@ class ToBlock(Rewriter):
     def __init__(self, target: Target) -> None:
         self.target = target
         self.valid: dict[Val, tuple[Size | None, Size | None]] = {}
+        self.width: dict[Val, int] = {}  # columns of an accumulator that are not there to complete a panel
         self.moved: dict[tuple[Graph, Val, Space], Val] = {}
         self.sums: dict[Graph, dict[int, Sum]] = {}
         self.absorbed: dict[Graph, set[int]] = {}
-        self.written: set[int] = set()
+        self.in_grid = False
 
     def run(self, old: Graph) -> Graph:
         new = Graph(name=old.name, level=self.level, symbols=old.symbols)
@@ -102,7 +131,9 @@ class ToBlock(Rewriter):
             assert isinstance(tile.type, TileType)
         if (graph, tile, space) not in self.moved:
             assert isinstance(tile.type, TileType)
-            type = replace(in_ub(tile.type), space=space)
+            type = in_ub(replace(tile.type, cols=self.width.get(tile, tile.type.cols)))
+            if space is not Space.UB:
+                type = replace(type, space=space, layout=Layout.ROW)
             self.moved[graph, tile, space] = self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile),
                                                        type=type, valid=self.valid.get(tile, (None, None)), locs=locs)
         return self.moved[graph, tile, space]
@@ -124,7 +155,7 @@ class ToBlock(Rewriter):
             return None  # type: ignore[return-value]  # part of an accumulation
         inputs = [env[i] for i in node.inputs]
         if node.op is FOR:
-            parallel = new.outer is None and is_parallel(node)
+            parallel = not self.in_grid and is_parallel(node)
             return self.grid(node, new, inputs) if parallel else self.serial(old, node, new, inputs)
         if node.op is FULL:
             assert isinstance(node.type, TileType)
@@ -141,35 +172,81 @@ class ToBlock(Rewriter):
         assert isinstance(node.type, TileType)
         cube = any(user.op is MATMUL for _, _, user in deep_users(old, key))
         type = replace(node.type, space=Space.L1) if cube else in_ub(node.type)
-        if slot_of(inputs[0].graph, inputs[0].key) in self.written and new.outer is not None:
-            raise UnsupportedError("this reads what an earlier loop of the kernel wrote, on whatever core",
-                                   loc=node.locs[0] if node.locs else None, hint="split the kernel in two")
-        return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:]), locs=node.locs)
+        return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:5]), locs=node.locs)
 
     def store(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         tensor, tile, *where = inputs
         from_cube = isinstance(tile, Val) and tile.type.space is Space.L0C  # type: ignore[union-attr]
         value = tile if from_cube else self.into(new, tile, Space.UB, node.locs)
-        return new.op(BLOCK_OPS["tstore"], tensor, value, *where, type=node.type, locs=node.locs)
+        known = self.valid.get(value, (None, None))
+        where[2:4] = [self.inside(new, w, v, node.locs) for w, v in zip(where[2:4], known, strict=True)]
+
+        def put(graph: Graph, version: Val) -> Val:
+            return graph.op(BLOCK_OPS["tstore"], version, value, *where, type=node.type, locs=node.locs)
+
+        if self.in_grid:
+            return put(new, tensor)
+        # Every core computes what lies outside of the grid; one of them stores it.
+        return new.loop((self.core, 1, self.cores), [tensor], lambda g, _, versions: [put(g, versions[0])], node.locs,
+                        grid=0)[0]
+
+    def inside(self, graph: Graph, window: Size, valid: Size | None, locs: tuple[Loc, ...]) -> Size:
+        """How much of a window is stored: no more than is valid of the tile."""
+        if valid is None or valid == window:
+            return window
+        if isinstance(valid, int) and isinstance(window, int) and valid < window:
+            raise ShapeError(f"the tile has {valid} valid elements along an axis; {window} are stored",
+                             loc=locs[0] if locs else None, hint="store to a window of the tile's extents")
+        return graph.index("min", window, valid)
 
     def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """An elementwise operation or a reduction, in the vector unit."""
         row = node.op.instr
         assert row is not None and isinstance(node.type, TileType)
         tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
-        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles], node.locs)
-        full = [v for v in tiles if v.type.cols == tiles[0].type.cols]  # type: ignore[union-attr]
-        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in full], node.locs)
-        type = in_ub(node.type)
-        region = self.size(tiles[0])
-        region = (region[0] if rows is None else rows, region[1] if cols is None else cols)
+        if row.tensor_op in REDUCES:
+            rows, _ = self.valid.get(tiles[0], (None, None))
+            if shape(tiles[0])[1] == 1:  # one column is its own sum
+                return self.copy(new, tiles[0], node.locs)
+            return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
+                             valid=(rows, 1), locs=node.locs, **dict(node.attrs))
+        return self.elementwise(node, new, row, tiles)
+
+    def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val]) -> Val:
+        """One instruction where both operands are whole, or one that expands the second; else expand first."""
+        type = in_ub(node.type)  # type: ignore[arg-type]
+        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows], node.locs)
+        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols], node.locs)
+        region = type.rows if rows is None else rows, type.cols if cols is None else cols
+        whole = [shape(v) == (type.rows, type.cols) for v in tiles]
+        if Trait.COMMUTATIVE in row.traits and whole == [False, True]:
+            tiles, whole = tiles[::-1], whole[::-1]
         op = BLOCK_OPS[row.mnemonic]
-        if len(full) < len(tiles):
-            op = BY_COLUMN.get(row.tensor_op)  # type: ignore[assignment]
-            if op is None:
-                raise UnsupportedError(f"{node.op.name} of a tile and a column is not built", loc=node.locs[0])
-        valid = (rows, 1 if row.tensor_op in REDUCES else cols)
-        return self.make(new, op, *tiles, *region, type=type, valid=valid, locs=node.locs, **dict(node.attrs))
+        tables = {(type.rows, 1): BY_COLUMN, (1, type.cols): BY_ROW}
+        fused = tables.get(shape(tiles[-1]), {}).get(row.tensor_op)
+        if whole == [True, False] and fused is not None:
+            op = fused
+        else:
+            tiles = [v if w else self.expand(new, v, type, region, node) for v, w in zip(tiles, whole, strict=True)]
+        return self.make(new, op, *tiles, *region, type=type, valid=(rows, cols), locs=node.locs, **dict(node.attrs))
+
+    def expand(self, graph: Graph, tile: Val, type: TileType, region: tuple[Size, Size], node: Node) -> Val:
+        """A column, a row or one element as a whole tile."""
+        if shape(tile)[0] == 1 and type.rows != 1:
+            wide = self.expand(graph, tile, replace(type, rows=1), (1, region[1]), node) if (
+                shape(tile)[1] != type.cols) else tile
+            return self.make(graph, self.expansion("tcolexpand", node), wide, *region, type=type, valid=region,
+                             locs=node.locs)
+        return self.make(graph, self.expansion("trowexpand", node), tile, *region, type=type, valid=region,
+                         locs=node.locs)
+
+    def expansion(self, mnemonic: str, node: Node) -> Op:
+        """The instruction that expands a tile, where the target has it."""
+        if mnemonic not in BLOCK_OPS:
+            kind = "row" if mnemonic == "tcolexpand" else "column"
+            raise UnsupportedError(f"{node.op.name} cannot use a {kind} for a whole tile on this machine yet",
+                                   loc=node.locs[0] if node.locs else None)
+        return BLOCK_OPS[mnemonic]
 
     def agreed(self, sizes: list[Size | None], locs: tuple[Loc, ...]) -> Size | None:
         """The one valid size that the operands have."""
@@ -210,7 +287,7 @@ class ToBlock(Rewriter):
             c = step(graph, 0, c)
         else:
             c = graph.loop((0, k, piece), [c], lambda g, k0, vs: [step(g, k0, vs[0])], locs)[0]
-        self.valid[c] = (m, n)
+        self.valid[c], self.width[c] = (m, n), ty.cols
         return c
 
     def slice(self, left: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
@@ -242,33 +319,30 @@ class ToBlock(Rewriter):
 
     def grid(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A parallel nest becomes a loop over block numbers: t, t + cores, ... on core t."""
-        outer, inner = node, None
-        assert outer.body is not None
-        work = inner_work(outer.body)
-        fixed = {p for p in outer.body.params[1 + outer.carried:]}  # what the body sees of outside: not the counter
-        if len(work) == 1 and work[0].op is FOR and is_parallel(work[0]) and all(
-                outer.body[k].op is CONST or k in fixed for k in work[0].inputs[:LOOP_BOUNDS]):
-            inner = work[0]
-        env = self.enter(outer, [], inputs)
-        bounds = [inputs[:LOOP_BOUNDS]]
-        if inner is not None:
-            for key, n in outer.body.items():  # bounds of the inner loop: integers that see no counter
-                if key in inner.inputs[:LOOP_BOUNDS] and key not in env:
-                    env[key] = super().visit(outer.body, key, n, new, env)
-            bounds.append([env[i] for i in inner.inputs[:LOOP_BOUNDS]])
+        loops = parallel_nest(node)
+        bounds, env = [inputs[:LOOP_BOUNDS]], self.enter(node, [], inputs)
+        for outer, inner in pairwise(loops):
+            assert outer.body is not None
+            values = [env[i] if i in env else outer.body.constant(i) for i in inner.inputs]
+            bounds.append(values[:LOOP_BOUNDS])
+            env = {k: v for k, v in self.enter(inner, [], values).items() if v is not None}
         counts = [self.trips(new, *bound) for bound in bounds]
-        total = new.index("mul", *counts) if inner is not None else counts[0]
+        total = reduce(lambda a, b: new.index("mul", a, b), counts)
 
         def body(graph: Graph, t: Val, carried: list[Val]) -> list[Val]:
-            at: list[Size] = [t] if inner is None else [graph.index("div", t, counts[1]),
-                                                        graph.index("mod", t, counts[1])]
-            counters = [graph.index("madd", x, step, low) for x, (low, _, step) in zip(at, bounds, strict=True)]
-            return self.iteration(outer, inner, graph, counters, carried, env)
+            at: list[Size] = []
+            rest: Size = t
+            for count in reversed(counts[1:]):
+                at.insert(0, graph.index("mod", rest, count))
+                rest = graph.index("div", rest, count)
+            counters = [graph.index("madd", x, step, low)
+                        for x, (low, _, step) in zip([rest, *at], bounds, strict=True)]
+            self.in_grid = True
+            found = self.iteration(loops, counters, graph, self.enter(node, [counters[0], *carried], inputs))
+            self.in_grid = False
+            return found
 
-        carried = self.carried(node, inputs)
-        made = new.loop((self.core, total, self.cores), carried, body, node.locs, grid=len(bounds))
-        self.written |= {slot_of(v.graph, v.key) for v in carried}
-        return made
+        return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, node.locs, grid=len(loops))
 
     def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
         """How often a loop runs."""
@@ -277,24 +351,22 @@ class ToBlock(Rewriter):
         surely = low == 0 and (isinstance(high, int) or high.node.op is DIM)
         return count if surely else new.index("max", count, 0)
 
-    def iteration(self, outer: Node, inner: Node | None, graph: Graph, counters: list[Size], carried: list[Val],
-                  env: dict[int, Any]) -> list[Val]:
-        """The body of one block, with the counters of the nest."""
-        body = outer.body
+    def iteration(self, loops: list[Node], counters: list[Size], graph: Graph, env: dict[int, Any]) -> list[Val]:
+        """The body of one block, with the counters of the nest; `env` is that of the outermost loop's body."""
+        body = loops[0].body
         assert body is not None
-        env = {**env, **dict(zip(body.params, [counters[0], *carried], strict=False))}
-        if inner is None:
+        if len(loops) == 1:
             self.block(body, graph, env)
             return [env[k] for k in body.outputs]
-        needed = alive(body)
+        needed, inner = alive(body), loops[1]
         for key, node in body.items():
             if key in needed and key not in env and node.op not in (PARAM, FOR, GET):
                 env[key] = self.visit(body, key, node, graph, env)
-        assert inner.body is not None
-        deep = self.enter(inner, [], [env[i] for i in inner.inputs])
-        deep.update(zip(inner.body.params, [counters[1], *carried], strict=False))
-        self.block(inner.body, graph, deep)
-        return [deep[k] for k in inner.body.outputs]
+        values = [env[i] for i in inner.inputs]
+        carried = values[LOOP_BOUNDS:LOOP_BOUNDS + inner.carried]
+        found = self.iteration(loops[1:], counters[1:], graph, self.enter(inner, [counters[1], *carried], values))
+        env.update({key: found[node["index"]] for key, node in body.items() if node.op is GET})
+        return [env[k] for k in body.outputs]
 
     def serial(self, old: Graph, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop that runs in order within a block."""
@@ -327,6 +399,9 @@ class ToBlock(Rewriter):
             return results
 
         made = new.loop(inputs[:LOOP_BOUNDS], inits, copy, node.locs)
+        for value, old_init in zip(made, self.carried(node, inputs), strict=True):
+            if isinstance(old_init, Fill):
+                self.width[value] = old_init.type.cols
         for value, region in zip(made, last, strict=True):
             self.valid[value] = self.visible(new, region, node)
         return made

@@ -13,6 +13,7 @@ from pto.core.errors import DTypeError, Loc, UsageError
 
 # What the machine lacks becomes the nearest type it has.
 SUBSTITUTES = {"float64": "float32"}
+_NOTED: dict[Any, Any] = {}  # what the warnings module remembers of our notes
 
 
 def as_array(value: Any, name: str, loc: Loc | None = None) -> NDArray[Any]:
@@ -24,18 +25,27 @@ def as_array(value: Any, name: str, loc: Loc | None = None) -> NDArray[Any]:
         UsageError: it is no array.
         DTypeError: the machine has no such elements.
     """
-    array = value if type(value) is np.ndarray else _convert(value, name, loc)
+    array = convert(value, name, loc)
     if array.dtype.name in BY_NUMPY:
         return array
     substitute = SUBSTITUTES.get(array.dtype.name)
     if substitute is None:
         raise DTypeError(f"{name} has elements of {array.dtype}, which the machine does not have", loc=loc,
                          hint=f"it has {', '.join(BY_NUMPY)}: pass {name}.astype(numpy.float32)")
-    warnings.warn(f"{name} is {array.dtype}: the kernel gets a copy in {substitute}", UserWarning, stacklevel=4)
+    loc = loc or Loc.of_user()
+    warnings.warn_explicit(f"{name} is {array.dtype}: the kernel gets a copy in {substitute}", UserWarning, loc.file,
+                           loc.line, registry=_NOTED)
     return array.astype(substitute)
 
 
-def _convert(value: Any, name: str, loc: Loc | None) -> NDArray[Any]:
+def convert(value: Any, name: str, loc: Loc | None = None) -> NDArray[Any]:
+    """An array of the same memory, where the value is anything that has any.
+
+    Raises:
+        UsageError: it is no array.
+    """
+    if isinstance(value, np.ndarray):
+        return value
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array_interface__"):
         return np.from_dlpack(value)
     try:

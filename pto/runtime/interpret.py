@@ -25,6 +25,7 @@ from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
 from pto.isa.program import Arg, Inst, Program, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, scalar
+from pto.passes.emit import view_declarations
 from pto.sim.slow import SlowMachine
 
 Array = NDArray[Any]
@@ -35,6 +36,20 @@ def as_matrix(array: Array) -> Array:
     """A tensor as rows x cols, sharing memory."""
     cols = array.shape[-1] if array.ndim else 1
     return array.reshape(prod(array.shape[:-1]), cols)
+
+
+def strided(array: Array, offset: int, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """Elements of a tensor in other extents and strides, sharing memory."""
+    flat = array.reshape(-1)[offset:]
+    return np.lib.stride_tricks.as_strided(flat, shape, [s * array.itemsize for s in strides])
+
+
+def seen(tensor: Array, view: Sequence[int]) -> Array:
+    """A tensor as the matrix that a load or store sees."""
+    if not view:
+        return as_matrix(tensor)
+    offset, rows, cols, down, across = view
+    return strided(tensor, offset, (rows, cols), (down, across))
 
 
 class Interpreter:
@@ -88,12 +103,16 @@ class Interpreter:
         if op is TENSOR_OPS["assign"]:
             inputs[0][...] = inputs[1]
             return inputs[0]
+        if op is TENSOR_OPS["view"]:
+            tensor, offset, *strides = inputs
+            return strided(tensor, offset, self.shape(node.type), strides)
         if op is LOAD:
-            tensor, i, j, rows, cols = inputs
-            return as_matrix(tensor)[i:i + rows, j:j + cols].copy()
+            tensor, i, j, rows, cols, *view = inputs
+            return seen(tensor, view)[i:i + rows, j:j + cols].copy()
         if op is STORE:
-            tensor, tile, i, j, rows, cols = inputs
-            as_matrix(tensor)[i:i + rows, j:j + cols] = tile[:rows, :cols]
+            tensor, tile, i, j, rows, cols, *view = inputs
+            part = tile[:rows, :cols]
+            seen(tensor, view)[i:i + len(part), j:j + part.shape[1]] = part
             return tensor
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)
@@ -102,7 +121,16 @@ class Interpreter:
             return self.product(*inputs)
         return self.elementwise(op, node, inputs)
 
+    def shape(self, type: Any) -> tuple[int, ...]:
+        """The extents of a tensor type."""
+        return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+
     def product(self, a: Array, b: Array) -> Array:
+        if max(a.ndim, b.ndim) > 2:
+            lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            left, right = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
+            found = [self.product(left[at], right[at]) for at in np.ndindex(lead)]
+            return np.reshape(found, (*lead, a.shape[-2], b.shape[-1]))
         k = min(a.shape[1], b.shape[0])
         shape = (a.shape[0], b.shape[1])
         o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, a.dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
@@ -113,16 +141,19 @@ class Interpreter:
         """Operands cropped to their common region; a column is used for all columns."""
         assert op.instr is not None
         shaped = isinstance(node.type, TensorType)
-        arrays = [as_matrix(x) for x in inputs] if shaped else inputs
-        rows, cols = min(len(x) for x in arrays), arrays[0].shape[1]
-        cols = min([x.shape[1] for x in arrays if x.shape[1] > 1 or cols == 1], default=cols)
-        arrays = [x[:rows, :cols] for x in arrays]
+        if shaped:
+            common = np.broadcast_shapes(*(x.shape for x in inputs))
+            arrays = [as_matrix(np.broadcast_to(x, common)) for x in inputs]
+        else:
+            arrays = inputs
+        rows, cols = (min((x.shape[axis] for x in arrays if x.shape[axis] > 1), default=1) for axis in (0, 1))
+        arrays = [np.broadcast_to(x[:rows, :cols], (rows, cols)) for x in arrays]
         names = [o.name for o in op.instr.operands if o.kind is Kind.TILE and Role.OUT not in o.role]
         reduces = op.instr.operands[0].cols == 1
         o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
                      shape=(rows, 1 if reduces else cols), dtype=arrays[0].dtype)
         result = MEANING[op.instr.mnemonic](o)
-        return result.reshape((*inputs[0].shape[:-1], result.shape[1])) if shaped else result
+        return result.reshape((*common[:-1], result.shape[1])) if shaped else result
 
     # Block
 
@@ -134,7 +165,11 @@ class Interpreter:
             made = operand.role is Role.OUT and operand.kind is Kind.TILE
             if operand.kind is not Kind.SCALAR:
                 given[operand.name] = None if made else next(values)
+        view = list(values)
         out = row.operands[row.memory[0]]
+        for operand in row.operands:
+            if operand.kind is Kind.TENSOR and view:
+                given[operand.name] = seen(given[operand.name], view)
         if given[out.name] is None:
             assert isinstance(node.type, TileType)
             given[out.name] = blank(node.type)
@@ -193,7 +228,8 @@ class Flatten:
         args = sorted((n["slot"], n["name"], n.type) for _, n in self.root.items() if n.op is ARG)
         tensors = tuple(TensorDecl(name, t.dtype, tuple(self.extents[d] if isinstance(d, str) else d for d in t.dims),
                                    True, True) for _, name, t in args if isinstance(t, TensorType))
-        return Program(self.root.name, self.target.name, (), tensors, tiles, (*self.code, Inst(scalar.HALT)))
+        return Program(self.root.name, self.target.name, (), tensors, tiles, (*self.code, Inst(scalar.HALT)),
+                       views=view_declarations(self.root))
 
     def block(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
         for key, node in graph.items():

@@ -20,9 +20,10 @@ from pto.isa.disasm import disassemble
 from pto.isa.program import Program
 from pto.lang.kernel import Source
 from pto.lang.trace import Argument
-from pto.passes.pipeline import Options, compile_graph
+from pto.passes.pipeline import Options
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.variant import Variant
+from pto.runtime.verify import Verdict, Verification
 
 Key = tuple[tuple[str, int], ...]  # element type and number of axes of each argument
 
@@ -100,10 +101,11 @@ class Kernel:
             hints = self._hints(arguments, arrays)
             return self._compile(key, arguments, hints)
 
-    def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int]) -> Variant:
+    def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int], *,
+                 fresh: bool = False) -> Variant:
         traced = self.source.trace(arguments, hints, self.options)
         tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
-        made = Variant(arguments, traced, compile_graph(traced.graph, Options(self.target, tiles)))
+        made = Variant.make(arguments, traced, Options(self.target, tiles), fresh=fresh)
         with self._lock:
             self.variants.setdefault(key, []).append(made)
         return made
@@ -159,6 +161,20 @@ class Kernel:
         arguments = self.source.declared()
         key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
         return self._compile(key, arguments, {})
+
+    def verify(self, *values: Any, ref: Any = None, tolerance: float = 1e-4) -> Verdict:
+        """Run every level on these arguments, each compared with the one before it.
+
+        Args:
+            ref: a function of the same arguments, or its result; the traced graph is compared with it.
+            tolerance: allowed difference, relative to one plus the largest element.
+        """
+        arrays = self._arrays(values)
+        extents = [n for array in arrays for n in array.shape]
+        expected = ref(*[np.array(a) for a in arrays]) if callable(ref) else ref
+        if expected is not None:
+            expected = [np.asarray(e) for e in (expected if isinstance(expected, tuple | list) else [expected])]
+        return Verification(self._variant(arrays, extents), arrays, extents, tolerance).run(expected)
 
     # looking inside
 

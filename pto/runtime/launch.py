@@ -62,14 +62,15 @@ def run_program(program: Program, arrays: Mapping[str, NDArray[Any]], parameters
     bound = [_tensor(decl, arrays, values) for decl in program.tensors]
     machine = Machine(program, cores=cores, threads=threads, exact=exact)
     stats = machine.run(bound, [values[p.name] for p in program.parameters], fuel=fuel)
-    return {d.name: array for d, array in zip(program.tensors, bound, strict=True) if d.written}, stats
+    results = {d.name: array for d, array in zip(program.tensors, bound, strict=True) if d.written and not d.scratch}
+    return results, stats
 
 
 def _tensor(decl: TensorDecl, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, int]) -> NDArray[Any]:
     if decl.name in arrays:
         array = arrays[decl.name]
         return np.array(array, order="C") if decl.written else np.ascontiguousarray(array)
-    if decl.read:
+    if decl.read and not decl.scratch:
         raise UsageError(f"the program reads {decl.name}", hint=f"give it: --arg {decl.name}=FILE.npy")
     shape = tuple(values[d] if isinstance(d, str) else d for d in decl.dims)
     return np.zeros(shape, decl.dtype.numpy)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.errors import ShapeError, UsageError
-from pto.isa.program import Program
+from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
-from pto.passes.pipeline import Compiled
+from pto.passes.pipeline import Compiled, Options, compile_graph
+from pto.runtime import keep
+from pto.runtime.arguments import convert
+from pto.runtime.dump import dump
 from pto.sim.machine import Machine
 
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
@@ -30,11 +35,32 @@ class Variant:
 
     arguments: tuple[Argument, ...]
     traced: Traced
-    compiled: Compiled
+    options: Options
+    program: Program
+    outputs: tuple[int, ...]  # the slot of each output
 
-    @property
-    def program(self) -> Program:
-        return self.compiled.program
+    @classmethod
+    def make(cls, arguments: tuple[Argument, ...], traced: Traced, options: Options, *, fresh: bool = False) -> Variant:
+        """Compile, or find what an earlier process compiled."""
+        uncached = fresh or os.environ.get("PTO_DISABLE_CACHE") or os.environ.get("PTO_DUMP_DIR")
+        name = "" if uncached else keep.key(traced.graph, options)
+        if name and (kept := keep.fetch(name)):
+            return cls(arguments, traced, options, *kept)
+        compiled = compile_graph(traced.graph, options)
+        if directory := os.environ.get("PTO_DUMP_DIR"):
+            dump(compiled, Path(directory))
+        tile = compiled.graph("tile")
+        outputs = tuple(slot_of(tile, k) for k in tile.outputs)
+        if name:
+            keep.put(name, compiled.program, outputs)
+        made = cls(arguments, traced, options, compiled.program, outputs)
+        made.__dict__["compiled"] = compiled
+        return made
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        """The graph after each pass; made anew where the program came from the cache."""
+        return compile_graph(self.traced.graph, self.options)
 
     @cached_property
     def symbols(self) -> tuple[int | str, ...]:
@@ -74,12 +100,6 @@ class Variant:
         """Where each parameter of the program is among the extents."""
         return tuple(self.first[p.name] for p in self.program.parameters)
 
-    @cached_property
-    def outputs(self) -> tuple[int, ...]:
-        """The slot of each output of the Tile graph."""
-        graph = self.compiled.graph("tile")
-        return tuple(slot_of(graph, k) for k in graph.outputs)
-
     def write_back(self, arrays: Sequence[NDArray[Any]], given: Sequence[Any]) -> None:
         """What was stored to a copy of an argument goes to the argument too.
 
@@ -88,12 +108,41 @@ class Variant:
         """
         for decl, array, value in zip(self.program.tensors, arrays, given, strict=False):
             if decl.written and array is not value:
-                if isinstance(value, np.ndarray):
-                    if not np.may_share_memory(array, value):
-                        value[...] = array
-                elif not hasattr(value, "__array_interface__") and not hasattr(value, "__dlpack__"):
+                view = convert(value, decl.name)
+                if not np.may_share_memory(view, convert(value, decl.name)):  # made anew each time
                     raise UsageError(f"{self.program.name} stores to {decl.name}, which is a {type(value).__name__}",
                                      hint="pass an array to store to")
+                if not np.may_share_memory(array, view):
+                    view[...] = array
+
+    @cached_property
+    def written(self) -> tuple[int, ...]:
+        """Positions of the arguments that the program stores to."""
+        return tuple(i for i, _ in enumerate(self.arguments) if self.program.tensors[i].written)
+
+    def _apart(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Arguments that are stored to share no memory with others.
+
+        Raises:
+            UsageError: two of them do.
+        """
+        for i in self.written:
+            for j, other in enumerate(arrays):
+                if i != j and np.may_share_memory(arrays[i], other):
+                    a, b = self.arguments[i].name, self.arguments[j].name
+                    raise UsageError(f"{a} is stored to, and shares memory with {b}", hint=f"pass a copy of {b}")
+
+    @cached_property
+    def idle(self) -> dict[tuple[str, tuple[int, ...]], list[NDArray[Any]]]:
+        """Scratch tensors of earlier launches, to be used again."""
+        return {}
+
+    def scratch(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Room for an intermediate value."""
+        try:
+            return self.idle[decl.name, shape].pop()
+        except (KeyError, IndexError):
+            return np.empty(shape, decl.dtype.numpy)
 
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
@@ -105,9 +154,13 @@ class Variant:
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:
-            shape = [by_name[d] if isinstance(d, str) else d for d in decl.dims]
-            tensors.append(np.empty(shape, decl.dtype.numpy))
+            shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
+            tensors.append(self.scratch(decl, shape) if decl.scratch else np.empty(shape, decl.dtype.numpy))
+        self._apart(arrays)
         self.machine.run(tensors, values)
+        for decl, array in zip(self.program.tensors, tensors, strict=True):
+            if decl.scratch:
+                self.idle.setdefault((decl.name, array.shape), []).append(array)
         count = self.traced.returned
         results = [tensors[slot] for slot in self.outputs[:abs(count)]]
         return (results[0] if count == -1 else tuple(results)) if count else None

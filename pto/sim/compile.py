@@ -11,10 +11,10 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from pto.core.errors import CompilerBug
 from pto.sim import engine
-from pto.sim.kernels import cube, move, vector
+from pto.sim.kernels import cube, loans, move, stream, vector, view
 from pto.sim.kernels.registry import FUNCTIONS, Compiled
 
-SOURCES = (engine, cube, move, vector)  # imported for what they register
+SOURCES = (engine, cube, loans, move, stream, vector, view)  # imported for what they register
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
 RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}

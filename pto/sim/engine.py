@@ -7,6 +7,7 @@ from pto.isa.table import scalar, sync
 from pto.sim import layout
 from pto.sim.between import event_set, event_wait, progress, sync_all
 from pto.sim.kernels.checks import trap
+from pto.sim.kernels.loans import borrowed
 from pto.sim.kernels.registry import FUNCTIONS
 from pto.sim.layout import (
     CORE,
@@ -53,7 +54,7 @@ MIN, MAX, LT, XOR, MADD = (
 JMP, BLT, BGE, HALT = (row.opcode for row in (scalar.JMP, scalar.BLT, scalar.BGE, scalar.HALT))
 SET, WAIT = sync.SET_FLAG.opcode, sync.WAIT_FLAG.opcode
 SYNC_ALL, EVENT_SET, EVENT_WAIT = sync.SYNC_ALL.opcode, sync.EVENT_SET.opcode, sync.EVENT_WAIT.opcode
-TILE, END = int(layout.Code.TILE), int(layout.Code.END)
+TILE, BORROWER, END = int(layout.Code.TILE), int(layout.Code.BORROWER), int(layout.Code.END)
 RUNNING, NO_FUEL, HALTED, TRAPPED, WAITING = map(int, layout.Status)
 DONE, FAILED, SPENT, IDLE = map(int, layout.Result)
 FAILED_AT, CREW = layout.FAILED, WORD * layout.CREW_AT
@@ -205,8 +206,10 @@ def run(ctx: int, code: int, budget: int) -> int:
             if weight > most - given + fuel:
                 set_word(ctx, STATUS, NO_FUEL)
             break
-        if op == TILE:
-            call_handler(word(record, HANDLER_AT), ctx, resolved(ctx, record), record + STATIC)
+        if op in (TILE, BORROWER):
+            ops = resolved(ctx, record)
+            static = borrowed(ctx, ops, record) if op == BORROWER else record + STATIC
+            call_handler(word(record, HANDLER_AT), ctx, ops, static)
             if word(ctx, STATUS) != RUNNING:
                 break
             fuel -= weight

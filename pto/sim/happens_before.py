@@ -224,17 +224,23 @@ def _memory_uses(events: Sequence[Event]) -> dict[Place, list[_Use]]:
         for writes, regions in ((False, event.reads), (True, event.writes)):
             for region in regions:
                 if not region.is_empty:
-                    uses[_place(event, region)].append(_Use(i, writes, region, _box(region)))
-    return uses
+                    uses[_place(event, region)].append(_Use(i, writes, region, (0, 1, 0, 1)))
+    return {place: _boxed(users) for place, users in uses.items()}
 
 
 def _place(event: Event, region: Region) -> Place:
     return ("gm", -1, region.slot) if region.space is None else (region.space.value, event.core, 0)
 
 
-def _box(region: Region) -> tuple[int, int, int, int]:
-    """A tensor's window, exactly; of a tile the bytes from its first to its last."""
-    if region.space is None:
+def _boxed(users: list[_Use]) -> list[_Use]:
+    """The users with their boxes: windows of a tensor exactly; else the bytes from first to last."""
+    regions = [user.region for user in users if user.region]
+    windows = all(r.space is None and (r.start, r.step, r.pitch) == (0, 1, regions[0].pitch) for r in regions)
+    return [replace(user, box=_box(region, windows)) for user, region in zip(users, regions, strict=True)]
+
+
+def _box(region: Region, window: bool) -> tuple[int, int, int, int]:
+    if window:
         return region.row, region.row + region.rows, region.col, region.col + region.cols
     return 0, 1, region.pieces()[0], region.end
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from pto.sim.cache import ObjectCache
+from pto.core.cache import FileCache
 
 _ROOT = Path(__file__).resolve().parent.parent
 # Whatever is compiled, or decides how.
 SOURCES = (
     "core/types.py", "isa/spec.py", "isa/exact_math.py", "isa/table/*.py", "sim/layout.py", "sim/names.py",
-    "sim/traps.py", "sim/vec.py", "sim/atomic.py", "sim/between.py", "sim/engine.py", "sim/compile.py",
+    "sim/traps.py", "sim/vec.py", "sim/dots.py", "sim/atomic.py", "sim/between.py", "sim/engine.py", "sim/compile.py",
     "sim/kernels/*.py",
 )
 _lock = threading.Lock()
@@ -81,9 +81,9 @@ def build_key(host: Host) -> str:
 
 
 @functools.cache
-def _tools() -> tuple[Host, Loader, ObjectCache]:
+def _tools() -> tuple[Host, Loader, FileCache]:
     host = Host.here()
-    return host, Loader(host), ObjectCache(build_key(host))
+    return host, Loader(host), FileCache(build_key(host))
 
 
 def addresses(names: Iterable[str]) -> dict[str, int]:

@@ -187,6 +187,8 @@ def trapped(program: Program, core: int, context: Context) -> PtoError:
         source, destination = (resolved(arg, context) for arg in program.code[pc].args[:2])
         detail = flag_name(source, destination, value)
         return trap_error(program, kind, pc, core, operand, value, detail)
+    if kind in (TrapKind.VIEW_NOT_SET, TrapKind.OVERLAP):
+        return trap_error(program, kind, pc, core, operand)
     if kind is TrapKind.BAD_REGION:
         value = first_bad_extent(program, pc, operand, context)
     return trap_error(program, kind, pc, core, operand, value)

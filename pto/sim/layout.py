@@ -11,24 +11,37 @@ from pto.isa.spec import OPERAND_WORDS, REGISTERS, TILE_FIELDS, Pipe
 
 WORD = 8
 
-# A context: state of one core. Tensor descriptors (base, rows, columns, row stride in bytes) come last.
+# Static words of a memory operand; a tensor has two: the byte offset of its descriptor in the context, and
+# whether it is a view.
+SLOT_BASE, SLOT_BYTES, SLOT_PITCH, SLOT_ROWS, SLOT_COLS, SLOT_WORDS = range(6)
+
+STATIC_WORDS = TILE_FIELDS * SLOT_WORDS
+
+# A context: state of one core. Descriptors of tensors, then of views, come last: base, rows (-1: a view that
+# is not set), columns, bytes from one row and from one column to the next.
 PC, FUEL, STATUS, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, SCALARS, TILES = range(8)
 ARENA, SPARE, EXACT = 8, 9, 10
+LENDING = 15  # whether a load may leave its bytes where they are, see `pto.sim.loans`
 SHARED, CORE, CORES, SYNCS, AWAITED = 16, 17, 18, 19, 20  # AWAITED: arrivals that a sync_all under way waits for, or 0
 SCRATCH_AT = 24
 FLAGS_AT = 32  # one word of flag bits for each ordered pair of pipes
 REGISTERS_AT = FLAGS_AT + len(Pipe) ** 2
-TENSORS_AT = REGISTERS_AT + REGISTERS
-TENSOR_BASE, TENSOR_ROWS, TENSOR_COLS, TENSOR_STRIDE, TENSOR_WORDS = range(5)
+STATICS_AT = REGISTERS_AT + REGISTERS  # static words of the present instruction, where they are not its own
+TENSORS_AT = STATICS_AT + STATIC_WORDS
+TENSOR_BASE, TENSOR_ROWS, TENSOR_COLS, TENSOR_STRIDE, TENSOR_STEP, TENSOR_WORDS = range(6)
+
+# After them the loans, one for each slot of a tile that can be on loan: rows (0: it is not), columns, address and
+# pitch of what was loaded, and whether it was read.
+LOAN_ROWS, LOAN_COLS, LOAN_BASE, LOAN_PITCH, LOAN_READ, LOAN_WORDS = range(6)
 
 # A linked instruction.
 OPCODE, MASK, OPERANDS_AT = 0, 1, 2
 HANDLER_AT = OPERANDS_AT + OPERAND_WORDS
 WEIGHT_AT = HANDLER_AT + 1
+PLAN_AT = WEIGHT_AT + 1  # address of the plan, if tiles can be on loan: number of uses, then their words
 STATIC_AT = 12
-# Static words of a memory operand; a tensor has one, the byte offset of its descriptor in the context.
-SLOT_BASE, SLOT_BYTES, SLOT_PITCH, SLOT_ROWS, SLOT_COLS, SLOT_WORDS = range(6)
-RECORD_WORDS = STATIC_AT + TILE_FIELDS * SLOT_WORDS
+SURFACE_AT, SURFACE_IS_VIEW = range(2)
+RECORD_WORDS = STATIC_AT + STATIC_WORDS
 
 FLAGS = 8
 
@@ -50,6 +63,23 @@ class Result(IntEnum):
     IDLE = 3  # all cores that have not ended wait for cores of other threads, or for ever
 
 
+# A use of a tile that can be on loan: what it is, which memory operand and operand word it is, where in the context
+# the tile's loans are, bytes of a slot, slots, bytes of an element; then which operands hold rows, columns, first
+# row and first column (-1 - n: the number n).
+(
+    USE_KIND, USE_SLOT, USE_OPERAND, USE_LOANS, USE_BYTES, USE_SLOTS, USE_SIZE, USE_ROWS, USE_COLS, USE_ROW, USE_COL,
+    USE_WORDS,
+) = range(12)
+
+
+class Use(IntEnum):
+    """What an instruction does to a region of a tile."""
+
+    READ = 0
+    WRITE = 1
+    CHANGE = 2
+
+
 class Status(IntEnum):
     """Why the engine returned."""
 
@@ -64,4 +94,5 @@ class Code(IntEnum):
     """The engine's own opcodes, above those of the table."""
 
     TILE = 256
+    BORROWER = 258  # a tile instruction that may touch tiles on loan
     END = 257  # after the last instruction: running into it is a trap

@@ -17,12 +17,14 @@ from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
 from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role
 from pto.isa.table import BY_OPCODE
+from pto.isa.table.scalar import TVIEW
 from pto.sim.layout import (
     FLAGS,
     HANDLER_AT,
     MASK,
     OPCODE,
     OPERANDS_AT,
+    PLAN_AT,
     RECORD_WORDS,
     SLOT_WORDS,
     STATIC_AT,
@@ -32,13 +34,15 @@ from pto.sim.layout import (
     WORD,
     Code,
 )
+from pto.sim.loans import Loans
 from pto.sim.names import handler_name, transposes
 
 PAGE = 4096
+SPARE_OF_UB = 2  # spare memory holds any tile of UB, widened to twice its size
 INT64 = range(-(2**63), 2**63)
 # Fuel: one unit is about two nanoseconds. A tile instruction weighs what its capacities allow at most.
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
-PRODUCTS_A_UNIT, ELEMENTS_A_UNIT = 128, 16
+PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
 SLOW = {"texp": 4, "trowsum": 2, "tload_col": 8, "tstore_col": 8}  # times a plain pass over the elements
 
 Words = NDArray[np.int64]
@@ -58,7 +62,7 @@ class Arena:
         for space, capacity in target.capacity:
             base[space] = at
             at += _pages(capacity) + PAGE
-        return cls(base, at, at + _pages(target.bytes_of(Space.UB)) + PAGE)
+        return cls(base, at, at + SPARE_OF_UB * _pages(target.bytes_of(Space.UB)) + PAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,13 @@ class Linked:
     code: Words
     handlers: tuple[str | None, ...]  # the function of each instruction that has one
     arena: Arena
+    plans: Words
+    loans: int  # tiles that can be on loan
 
     def bind(self, address: dict[str, int]) -> None:
-        """Write the functions' addresses into the code."""
+        """Write the addresses of functions and plans into the code."""
+        planned = self.code[:, PLAN_AT] != 0
+        self.code[planned, PLAN_AT] = self.plans.ctypes.data + (self.code[planned, PLAN_AT] - 1) * self.plans.strides[0]
         for row, name in zip(self.code, self.handlers, strict=False):
             if name is not None:
                 row[HANDLER_AT] = address[name]
@@ -92,13 +100,16 @@ def link(program: Program) -> Linked:
     target = BY_NAME[program.target]
     for tile in program.tiles:
         _check_tile(tile, target)
+    for view in program.views:
+        if not 0 <= view.tensor < len(program.tensors):
+            raise ProgramError(f"view {view.name}: there is no tensor {view.tensor}")
     if len(program.parameters) > REGISTERS - 2:
         raise ProgramError(f"{len(program.parameters)} parameters exceed the registers")
     linker = _Linker(program, Arena.of(target))
     code = np.zeros((len(program.code) + 1, RECORD_WORDS), np.int64)
     names = tuple(linker.instruction(pc, inst, code[pc]) for pc, inst in enumerate(program.code))
     code[-1, OPCODE] = Code.END
-    return Linked(code, names, linker.arena)
+    return Linked(code, names, linker.arena, linker.loans.table(), linker.loans.count)
 
 
 def _check_tile(tile: TileDecl, target: Target) -> None:
@@ -123,7 +134,7 @@ class _Linker:
     """Fills in the words of instructions, one at a time."""
 
     def __init__(self, program: Program, arena: Arena) -> None:
-        self.program, self.arena = program, arena
+        self.program, self.arena, self.loans = program, arena, Loans(program)
         self.pc = 0
 
     def instruction(self, pc: int, inst: Inst, row: Words) -> str | None:
@@ -134,6 +145,8 @@ class _Linker:
         if len(inst.args) != len(spec.operands):
             raise self.error(f"{spec.mnemonic} takes {len(spec.operands)} operands, has {len(inst.args)}")
         words = [self.operand(inst, i) for i in range(len(inst.args))]
+        if spec is TVIEW:
+            return self.view(words, row)
         if spec.is_scalar:
             self.scalar(spec, words, row)
             return None
@@ -165,8 +178,8 @@ class _Linker:
     def _legal(self, kind: Kind) -> range:
         """Immediates that an operand can be."""
         limits = {
-            Kind.TENSOR: len(self.program.tensors), Kind.LABEL: len(self.program.code), Kind.PIPE: len(Pipe),
-            Kind.DEST: 0,
+            Kind.TENSOR: len(self.program.surfaces), Kind.SLOT: len(self.program.surfaces),
+            Kind.LABEL: len(self.program.code), Kind.PIPE: len(Pipe), Kind.DEST: 0,
         }
         return range(limits[kind]) if kind in limits else INT64
 
@@ -181,6 +194,18 @@ class _Linker:
             row[MASK] |= register << i
         row[OPERANDS_AT + 3] = reduce(lambda sofar, word: sofar * len(Pipe) + word, others, 0)
 
+    def view(self, words: list[tuple[int, bool]], row: Words) -> str:
+        """A tview is the one instruction of the scalar unit that a handler performs."""
+        (view, _), (tensor, _), *_ = words
+        if not self.program.view_of(view, tensor):
+            raise self.error(f"operand view names no view of tensor {tensor}")
+        row[OPCODE], row[WEIGHT_AT] = Code.TILE, TILE_WEIGHT
+        for i, (value, register) in enumerate(words):
+            row[OPERANDS_AT + i] = value
+            row[MASK] |= register << i
+        row[STATIC_AT], row[STATIC_AT + SLOT_WORDS] = descriptor(view), descriptor(tensor)
+        return handler_name(TVIEW, ())
+
     def tile(self, inst: Inst, words: list[tuple[int, bool]], row: Words) -> str:
         """Operand words, and for each tile and tensor what is known of it already."""
         spec = inst.spec
@@ -194,8 +219,11 @@ class _Linker:
         if transposes(spec, layouts):
             rows, cols = spec.position("rows"), spec.position("cols")
             words[rows], words[cols] = words[cols], words[rows]
-        name = handler_name(spec, layouts)
-        row[OPCODE], row[WEIGHT_AT] = Code.TILE, _weight(name, tiles)
+        plan = self.loans.plan(inst)
+        lends = plan is not None and self.loans.lends(inst)
+        name = handler_name(spec, layouts, lends=lends)
+        row[OPCODE], row[WEIGHT_AT] = Code.TILE if plan is None or lends else Code.BORROWER, _weight(name, tiles)
+        row[PLAN_AT] = 0 if plan is None else 1 + plan
         for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
             row[OPERANDS_AT + i] = value
             row[MASK] |= register << i
@@ -211,9 +239,10 @@ class _Linker:
         arg, operand = inst.args[position], inst.spec.operands[position]
         if not isinstance(arg, TileRef):
             assert isinstance(arg, int)
-            if Role.OUT in operand.role and not self.program.tensors[arg].written:
-                raise self.error(f"tensor {self.program.tensors[arg].name} is not declared as written")
-            yield WORD * (TENSORS_AT + TENSOR_WORDS * arg)
+            decl = self.program.tensors[self.program.slot(arg)]
+            if Role.OUT in operand.role and not decl.written:
+                raise self.error(f"tensor {decl.name} is not declared as written")
+            yield from (descriptor(arg), arg >= len(self.program.tensors))
             return
         tile = self.program.tiles[arg.tile]
         kind, size = tile.type, tile.type.dtype.size
@@ -228,10 +257,17 @@ class _Linker:
             yield from (kind.cols * size, kind.rows, kind.cols)
 
 
+def descriptor(number: int) -> int:
+    """Where the context describes a tensor or view."""
+    return WORD * (TENSORS_AT + TENSOR_WORDS * number)
+
+
 def _weight(name: str, tiles: tuple[TileType, ...]) -> int:
     """Fuel for the largest region that a handler can be given."""
     operation = name.split("_")[0]
-    if operation == "tmatmul":
+    if operation == "tgemv":
+        work = prod((tiles[0].cols, tiles[1].cols)) // STREAMED_A_UNIT
+    elif operation == "tmatmul":
         c, a, _ = tiles
         work = prod((c.rows, c.cols, a.cols)) // PRODUCTS_A_UNIT
     else:

@@ -15,8 +15,23 @@ from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
 from pto.isa.table import sync
 from pto.sim import jit
 from pto.sim.launch import ENTRY, Frame, Launch
-from pto.sim.layout import ARENA, CORE, CORES, EXACT, REGISTERS_AT, SCALARS, SPARE, TENSOR_WORDS, TENSORS_AT, TILES
+from pto.sim.layout import (
+    ARENA,
+    CORE,
+    CORES,
+    EXACT,
+    LENDING,
+    LOAN_WORDS,
+    REGISTERS_AT,
+    SCALARS,
+    SPARE,
+    TENSOR_ROWS,
+    TENSOR_WORDS,
+    TENSORS_AT,
+    TILES,
+)
 from pto.sim.link import PAGE, Words, link
+from pto.sim.loans import apart
 from pto.sim.names import ENGINE
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
@@ -67,7 +82,9 @@ class Machine:
         self._engine = ENTRY(address[ENGINE])
         self._template = self._blank()
         self._frames: list[Frame] = []
-        self._views = [_View(decl, program) for decl in program.tensors]
+        flat = {view.tensor for view in program.views}
+        self._written = [decl.written for decl in program.tensors]
+        self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
     def run(
         self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None
@@ -110,7 +127,10 @@ class Machine:
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
-        template = np.zeros((self.cores, TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)), np.int64)
+        descriptors = TENSOR_WORDS * len(self.program.surfaces)
+        template = np.zeros((self.cores, TENSORS_AT + descriptors + LOAN_WORDS * self._linked.loans), np.int64)
+        first = TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)
+        template[:, first + TENSOR_ROWS:TENSORS_AT + descriptors:TENSOR_WORDS] = -1
         template[:, EXACT] = self.exact
         template[:, REGISTERS_AT] = template[:, CORE] = np.arange(self.cores)
         template[:, CORES] = self.cores
@@ -138,22 +158,24 @@ class Machine:
         if values:
             contexts[:, start:start + len(values)] = values
         if words:
-            contexts[:, TENSORS_AT:] = words
+            contexts[:, TENSORS_AT:TENSORS_AT + len(words)] = words
+        if self._linked.loans:
+            contexts[:, LENDING] = apart([span(words, i) for i in range(len(self._views))], self._written)
 
 
 class _View:
-    """How an array becomes the rows and columns of a declared tensor."""
+    """How an array becomes the rows and columns of a declared tensor; `flat`, of one that has views."""
 
-    def __init__(self, decl: TensorDecl, program: Program) -> None:
+    def __init__(self, decl: TensorDecl, program: Program, flat: bool) -> None:
         names = [row.name for row in program.parameters]
         for dim in decl.dims:
             if dim not in names if isinstance(dim, str) else dim < 0:
                 raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
-        self.decl, self.dtype = decl, np.dtype(decl.dtype.numpy)
+        self.decl, self.dtype, self.flat = decl, np.dtype(decl.dtype.numpy), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
 
-    def words(self, array: Array, values: list[int]) -> tuple[int, int, int, int]:
-        """Address, rows, columns and row stride in bytes of an array that fits the declaration."""
+    def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
+        """The descriptor of an array that fits the declaration."""
         decl = self.decl
         if not isinstance(array, np.ndarray):
             raise UsageError(f"tensor {decl.name} is a {type(array).__name__}, not an array")
@@ -165,18 +187,28 @@ class _View:
             raise ShapeError(f"tensor {decl.name} has shape {shape}, not {want}")
         if decl.written and not array.flags.writeable:
             raise UsageError(f"tensor {decl.name} is read-only, and the program writes to it")
-        return array.ctypes.data, *self._extents(array)
+        return array.ctypes.data, *self._extents(array), self.dtype.itemsize
 
     def _extents(self, array: Array) -> tuple[int, int, int]:
         shape, strides, size = array.shape, array.strides, self.dtype.itemsize
+        if self.flat and not array.flags.c_contiguous:
+            raise self._refused(strides, "has views, and")
         if len(shape) == 2 and (strides[1] == size or shape[1] <= 1):
             return shape[0], shape[1], strides[0]
         if len(shape) == 1 and (strides[0] == size or shape[0] <= 1):
             return 1, shape[0], size
         if not array.flags.c_contiguous:
-            raise UsageError(
-                f"tensor {self.decl.name} has strides {strides}; its elements must be contiguous",
-                hint="pass numpy.ascontiguousarray(x)",
-            )
+            raise self._refused(strides)
         last = shape[-1] if shape else 1
         return prod(shape[:-1]), last, last * size
+
+    def _refused(self, strides: tuple[int, ...], why: str = "has") -> UsageError:
+        message = f"tensor {self.decl.name} {why} strides {strides}; its elements must be contiguous"
+        return UsageError(message, hint="pass numpy.ascontiguousarray(x)")
+
+
+def span(words: Sequence[int], tensor: int) -> tuple[int, int]:
+    """The first address of an array, and the one behind its last, from its descriptor."""
+    base, rows, cols, stride, size = words[TENSOR_WORDS * tensor:TENSOR_WORDS * (tensor + 1)]
+    last = (rows - 1) * stride
+    return (base + min(0, last), base + max(0, last) + cols * size) if rows and cols else (base, base)

@@ -14,8 +14,8 @@ def transposes(row: Instr, layouts: tuple[Layout, ...]) -> bool:
     return not tensors and all(layout is Layout.COL for layout in layouts)
 
 
-def handler_name(row: Instr, layouts: tuple[Layout, ...]) -> str:
+def handler_name(row: Instr, layouts: tuple[Layout, ...], *, lends: bool = False) -> str:
     """The function for an instruction whose tile operands have these layouts, in operand order."""
     if transposes(row, layouts):
         layouts = (Layout.ROW,) * len(layouts)
-    return "_".join((row.mnemonic, *(layout.value for layout in layouts)))
+    return "_".join((row.mnemonic, *(layout.value for layout in layouts), *(("loan",) if lends else ())))

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from pto.core.dtypes import DType
 from pto.core.target import Target
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.program import Inst, Program, TileRef
 from pto.isa.spec import Kind, Operand, Role, Trait
+from pto.isa.table.scalar import TVIEW
 from pto.sim.traps import MachineTrap, TrapKind, trap_error
 
 Shape = tuple[int, int]
+VIEW_NUMBERS = slice(TVIEW.position("offset"), len(TVIEW.operands))
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What a tensor or view is at one moment: a matrix over the elements of a tensor, in row-major order.
+
+    Attributes:
+        slot: number of the tensor.
+        offset: the element at row 0, column 0.
+        strides: elements from one row to the next, and from one column to the next.
+    """
+
+    slot: int
+    rows: int
+    cols: int
+    strides: Shape
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +47,7 @@ class Step:
     pc: int
     inst: Inst
     values: tuple[int | float, ...]
+    surfaces: Mapping[int, Surface | None] = field(default_factory=dict)  # by TENSOR operand; None: not yet set
 
     def number(self, name: str | int) -> int:
         """The value of the integer operand with this name, or the number itself."""
@@ -40,9 +62,10 @@ class Region:
         operand: the row's operand that names it.
         space: the tile's memory; None for a tensor.
         slot: the tensor's slot; -1 for a tile.
-        start: the tile's first byte in its memory; 0 for a tensor.
-        row, col: first row and column, in the tile or in the tensor.
+        start: first byte of the tile in its memory, or of the view in its tensor; 0 for a tensor.
+        row, col: first row and column, in the tile, tensor or view.
         pitch: elements from one row (ROW), column (COL) or panel (PANEL) to the next.
+        step: elements from one column to the next, where the layout is ROW.
     """
 
     operand: Operand
@@ -56,6 +79,7 @@ class Region:
     cols: int
     pitch: int
     dtype: DType
+    step: int = 1
 
     @property
     def size(self) -> int:
@@ -67,12 +91,18 @@ class Region:
         return self.rows == 0 or self.cols == 0
 
     def pieces(self) -> tuple[int, int, int, int]:
-        """The contiguous pieces of a region: start of the first, distance, number, length; in bytes."""
+        """The pieces of a region: start of the first, distance, number, length; in bytes.
+
+        They are contiguous, but for the rows of a view whose columns lie apart: those have holes.
+        """
         step, size = self.pitch * self.size, self.size
         if self.is_empty:
             return self.start, step, 0, 0
-        if self.layout is Layout.ROW:
+        if self.layout is Layout.ROW and self.step == 1:
             return self.start + self.row * step + self.col * size, step, self.rows, self.cols * size
+        if self.layout is Layout.ROW:
+            first = self.start + self.row * step + self.col * self.step * size
+            return first, step, self.rows, ((self.cols - 1) * self.step + 1) * size
         if self.layout is Layout.COL:
             return self.start + self.col * step + self.row * size, step, self.cols, self.rows * size
         line = PANEL_COLS * size
@@ -86,19 +116,31 @@ class Region:
         return first + (count - 1) * step + length if count else self.start
 
     def runs(self) -> Iterator[tuple[int, int]]:
-        """Start and end of each piece, in bytes of the memory or of the tensor in row-major order."""
+        """Start and end of each contiguous run, in order, in bytes of the memory or tensor."""
         first, step, count, length = self.pieces()
+        if count and (self.step != 1 or step < length):
+            yield from self._scattered(first)
+            return
         if step == length:  # the pieces touch
             count, step, length = min(count, 1), step * count, length * count
         for at in range(first, first + count * step, step or 1):
             yield at, at + length
 
 
+    def _scattered(self, first: int) -> Iterator[tuple[int, int]]:
+        """Runs of elements that lie in any order."""
+        at = np.add.outer(np.arange(self.rows) * self.pitch, np.arange(self.cols) * self.step)
+        starts = np.unique(at) * self.size + first
+        breaks = np.flatnonzero(np.diff(starts) != self.size) + 1
+        for run in np.split(starts, breaks):
+            yield int(run[0]), int(run[-1]) + self.size
+
+
 class Bounds:
     """Resolves the memory operands of instructions of one program, and refuses those out of bounds."""
 
-    def __init__(self, program: Program, target: Target, shapes: Mapping[int, Shape]) -> None:
-        self.program, self.target, self.shapes = program, target, shapes
+    def __init__(self, program: Program, target: Target) -> None:
+        self.program, self.target = program, target
 
     def regions(self, step: Step) -> tuple[Region, ...]:
         """The regions of an instruction's memory operands, in operand order.
@@ -113,11 +155,7 @@ class Bounds:
         rows, cols = step.number(operand.rows), step.number(operand.cols)
         row, col = (step.number(name) for name in operand.at) if operand.at else (0, 0)
         if operand.kind is Kind.TENSOR:
-            slot = step.number(operand.name)
-            extent = self.shapes[slot]
-            self._within(step, position, (row, col), (rows, cols), extent, extents_bound=False)
-            dtype = self.program.tensors[slot].dtype
-            return Region(operand, None, slot, Layout.ROW, 0, row, col, rows, cols, extent[1], dtype)
+            return self._window(step, position, row, col, (rows, cols))
         arg = step.inst.args[position]
         assert isinstance(arg, TileRef)
         decl = self.program.tiles[arg.tile]
@@ -128,6 +166,17 @@ class Bounds:
                         pitch(kind), kind.dtype)
         self._offset(step, position, offset, region, decl.address + decl.nbytes)
         return region
+
+    def _window(self, step: Step, position: int, row: int, col: int, count: Shape) -> Region:
+        surface, operand = step.surfaces[position], step.inst.spec.operands[position]
+        if surface is None:
+            raise self._trap(TrapKind.VIEW_NOT_SET, step, position, None)
+        self._within(step, position, (row, col), count, (surface.rows, surface.cols), extents_bound=False)
+        if Role.OUT in operand.role and overlaps(count, surface.strides):
+            raise self._trap(TrapKind.OVERLAP, step, position, None)
+        dtype = self.program.tensors[surface.slot].dtype
+        return Region(operand, None, surface.slot, Layout.ROW, surface.offset * dtype.size, row, col, *count,
+                      surface.strides[0], dtype, surface.strides[1])
 
     def _within(self, step: Step, position: int, first: Shape, count: Shape, most: Shape, *,
                 extents_bound: bool) -> None:
@@ -148,8 +197,34 @@ class Bounds:
         if region.end > end:
             raise self._trap(TrapKind.OUT_OF_BOUNDS, step, position, offset)
 
-    def _trap(self, kind: TrapKind, step: Step, position: int, value: int) -> MachineTrap:
+    def _trap(self, kind: TrapKind, step: Step, position: int, value: int | None) -> MachineTrap:
         return trap_error(self.program, kind, step.pc, step.core, position, value)
+
+
+def overlaps(count: Shape, strides: Shape) -> bool:
+    """Whether two elements of a window may be one: neither stride passes the extent of the other."""
+    (rows, cols), (down, across) = count, strides
+    if rows == 0 or cols == 0:
+        return False
+    by_rows = (cols == 1 or across > 0) and (rows == 1 or down > (cols - 1) * across)
+    return not by_rows and not ((rows == 1 or down > 0) and (cols == 1 or across > (rows - 1) * down))
+
+
+def surface_of(step: Step, slot: int, elements: int) -> Surface | int:
+    """What a tview makes of a tensor of so many elements, or the position of the operand that is wrong."""
+    numbers = [int(value) for value in step.values[VIEW_NUMBERS]]
+    for position, value in enumerate(numbers, VIEW_NUMBERS.start):
+        if value < 0:
+            return position
+    offset, rows, cols, down, across = numbers
+    room = elements - 1 - offset
+    wrong = [offset > elements]
+    if rows and cols:
+        room_of_row = room - (rows - 1) * down
+        wrong = [room < 0, room_of_row < 0, room_of_row < (cols - 1) * across]
+    if True in wrong:
+        return VIEW_NUMBERS.start + wrong.index(True)
+    return Surface(slot, rows, cols, (down if rows > 1 and cols else 0, across if cols > 1 and rows else 0), offset)
 
 
 def pitch(kind: TileType) -> int:

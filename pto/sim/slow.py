@@ -20,7 +20,8 @@ from pto.isa.meaning import Array, Operands, compute, scalar
 from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, Reg, TileRef
 from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role, Trait
 from pto.isa.table import sync
-from pto.sim.regions import Bounds, Region, Step, overwrites, read_and_written
+from pto.isa.table.scalar import TVIEW as TVIEW_ROW
+from pto.sim.regions import Bounds, Region, Step, Surface, overwrites, read_and_written, surface_of
 from pto.sim.traps import TrapKind, trap_error
 from pto.sim.waiting import Channel, Wait, deadlock, events_left
 
@@ -29,6 +30,7 @@ SET, WAIT = sync.SET_FLAG.mnemonic, sync.WAIT_FLAG.mnemonic
 EVENT_SET, EVENT_WAIT = sync.EVENT_SET.mnemonic, sync.EVENT_WAIT.mnemonic
 PIPE_BARRIER, SYNC_ALL = sync.PIPE_BARRIER.mnemonic, sync.SYNC_ALL.mnemonic
 QUEUED, STALLING = {SET, WAIT, EVENT_SET}, {PIPE_BARRIER, SYNC_ALL, EVENT_WAIT}
+TVIEW = TVIEW_ROW.mnemonic
 POISON = 0xFF  # every f32 of fresh memory is a NaN
 EAGERNESS = (0.05, 0.3, 0.7, 0.95)  # how far the scalar unit issues ahead of the pipes
 GREED = 0.8  # how often the favourite pipe runs: quick, even draining would hide what is not ordered
@@ -156,7 +158,11 @@ class Core:
         self.memories = {
             space: np.full(nbytes, POISON, np.uint8) for space, nbytes in machine.target.capacity
         }
-        self.bounds = Bounds(self.program, machine.target, {i: v.shape for i, v in enumerate(views)})
+        self.bounds = Bounds(self.program, machine.target)
+        self.surfaces: list[Surface | None] = [
+            Surface(i, view.shape[0], view.shape[1], (view.shape[1], 1)) for i, view in enumerate(views)
+        ]
+        self.surfaces += [None] * len(self.program.views)
         self.flags: set[Flag] = set()
         self.pc = self.issued = 0
         self.halted = self.arrived = False
@@ -212,6 +218,9 @@ class Core:
             return step
         if name in STALLING:
             self._go_on(step)
+            return None
+        if name == TVIEW:
+            self._set_view(step)
             return None
         sources = [step.number(o.name) for o in spec.operands if o.kind is Kind.INDEX]
         if Trait.HALT in spec.traits:
@@ -274,8 +283,10 @@ class Core:
         return self._step(pc, self.program.code[pc])
 
     def _step(self, pc: int, inst: Inst) -> Step:
-        pairs = zip(inst.spec.operands, inst.args, strict=True)
-        return Step(self.number, pc, inst, tuple(self._value(operand, arg) for operand, arg in pairs))
+        pairs = list(zip(inst.spec.operands, inst.args, strict=True))
+        values = tuple(self._value(operand, arg) for operand, arg in pairs)
+        surfaces = {i: self.surfaces[int(values[i])] for i in inst.spec.memory if pairs[i][0].kind is Kind.TENSOR}
+        return Step(self.number, pc, inst, values, surfaces)
 
     def _value(self, operand: Operand, arg: Arg) -> int | float:
         word = arg.offset if isinstance(arg, TileRef) else arg
@@ -317,6 +328,14 @@ class Core:
             if not 0 <= step.number(name) < limit:
                 raise trap_error(self.program, kind, step.pc, self.number, names.index(name), step.number(name))
 
+    def _set_view(self, step: Step) -> None:
+        view, slot = step.number("view"), step.number("src")
+        made = surface_of(step, slot, self.views[slot].size)
+        if isinstance(made, int):
+            value = int(step.values[made])
+            raise trap_error(self.program, TrapKind.OUT_OF_BOUNDS, step.pc, self.number, made, value)
+        self.surfaces[view] = made
+
     def _change(self, step: Step, flag: Flag) -> None:
         setting = step.inst.spec.mnemonic == SET
         if setting == (flag in self.flags):
@@ -343,14 +362,13 @@ class Core:
 
     def _window(self, region: Region) -> Array:
         """The elements of a region, in place; those of a PANEL tile as rows x panels x 16."""
-        if region.space is None:
-            rows = slice(region.row, region.row + region.rows)
-            return self.views[region.slot][rows, region.col : region.col + region.cols]
         size, dtype = region.size, np.dtype(region.dtype.numpy)
         shape: tuple[int, ...] = (region.rows, region.cols)
         if region.is_empty:
             return np.empty(shape, dtype)
         first, step, _, _ = region.pieces()
+        if region.space is None:
+            return self._elements(region)
         strides: tuple[int, ...] = (step, size)
         if region.layout is Layout.COL:
             strides = (size, step)
@@ -358,6 +376,18 @@ class Core:
             shape = (region.rows, region.cols // PANEL_COLS, PANEL_COLS)
             strides = (PANEL_COLS * size, step, size)
         return np.ndarray(shape, dtype, self.memories[region.space], first, strides)
+
+
+    def _elements(self, region: Region) -> Array:
+        """The elements of a tensor that a window or view shows, in place."""
+        whole = self.views[region.slot]
+        direct = (region.start, region.pitch, region.step) == (0, whole.shape[1], 1)
+        if direct and region.col + region.cols <= whole.shape[1]:
+            rows = slice(region.row, region.row + region.rows)
+            return whole[rows, region.col : region.col + region.cols]
+        first, strides = region.pieces()[0], (region.pitch * region.size, region.step * region.size)
+        flat = whole.reshape(-1, copy=False)[first // region.size:]
+        return np.lib.stride_tricks.as_strided(flat, (region.rows, region.cols), strides)
 
 
 class Queues:
@@ -436,13 +466,17 @@ def bind(program: Program, tensors: Sequence[NDArray[Any]], parameters: Sequence
         if not row.low <= value <= row.high:
             raise UsageError(f"{program.name}: {row.low} <= {row.name} <= {row.high} is violated by {value}")
         values[row.name] = value
-    views = []
+    views: list[Array] = []
+    flat = {view.tensor for view in program.views}
     for decl, array in zip(program.tensors, tensors, strict=True):
         want = tuple(values[dim] if isinstance(dim, str) else dim for dim in decl.dims)
         if array.dtype != np.dtype(decl.dtype.numpy):
             raise DTypeError(f"tensor {decl.name} is {array.dtype}, not {decl.dtype.numpy}")
         if array.shape != want:
             raise ShapeError(f"tensor {decl.name} has shape {array.shape}, not {want}")
+        if len(views) in flat and not array.flags.c_contiguous:
+            raise UsageError(f"tensor {decl.name} has views; its elements must be contiguous",
+                             hint="pass numpy.ascontiguousarray(x)")
         views.append(plane(array))
     return views
 

@@ -4,13 +4,19 @@ Every operand of every instruction is checked before the instruction has any eff
 failure in this order is the one reported, the same on all machines:
 
 1. operands in the row's order; for a tile or tensor operand
-   a. rows, then columns of the region: `BAD_REGION` where negative or, for a tile, above its capacity;
+   a. `VIEW_NOT_SET` for a view that is not; rows, then columns of the region: `BAD_REGION` where negative
+      or, for a tile, above its capacity;
    b. first row, then first column, where the operand has them: `OUT_OF_BOUNDS` where negative or where
       the region would pass the capacity of the tile or the extent of the tensor;
    c. a tile's byte offset: `OUT_OF_BOUNDS` where negative, `MISALIGNED` where no multiple of the
       target's alignment, `OUT_OF_BOUNDS` where the region, from its offset to its last byte, would pass
       the end of the declaration (an empty region has no bytes, but its offset must lie within);
-2. a flag's id: `BAD_FLAG`; then its state; an event's core and id: `BAD_EVENT`.
+   d. `OVERLAP` for a window of a view that is written and, having more than one row and column, neither
+      of whose strides passes the extent of the other, or one of whose strides is 0 where it counts;
+2. of a tview, offset, rows, columns and strides: `OUT_OF_BOUNDS` where negative; then the offset where it is
+   above the number of elements, rows where the first element of the last row lies outside, columns where the
+   last element does (a view without elements has none outside);
+3. a flag's id: `BAD_FLAG`; then its state; an event's core and id: `BAD_EVENT`.
 
 Of several cores that fail the lowest is the one reported; a deadlock only where none has failed.
 """
@@ -37,10 +43,12 @@ class TrapKind(IntEnum):
     DIVIDE_BY_ZERO = 8
     BAD_PC = 9
     DEADLOCK = 10
-    BAD_EVENT = 11
-    EVENT_LEFT_SET = 12
-    UNINITIALISED = 13
-    RACE = 14
+    VIEW_NOT_SET = 11
+    OVERLAP = 12
+    BAD_EVENT = 13
+    EVENT_LEFT_SET = 14
+    UNINITIALISED = 15
+    RACE = 16
 
 
 REASONS = {
@@ -54,6 +62,8 @@ REASONS = {
     TrapKind.DIVIDE_BY_ZERO: "division by zero",
     TrapKind.BAD_PC: "no instruction there",
     TrapKind.DEADLOCK: "deadlock",
+    TrapKind.VIEW_NOT_SET: "view is used before a tview sets it",
+    TrapKind.OVERLAP: "two elements of the window that is written are one",
     TrapKind.BAD_EVENT: "no such core or event id",
     TrapKind.EVENT_LEFT_SET: "event is still above 0 when all cores have halted",
     TrapKind.UNINITIALISED: "read of an element that nothing has written",
@@ -100,7 +110,8 @@ def _operand(program: Program, inst: Inst, operand: int, value: int | None) -> s
         decl = program.tiles[arg.tile]
         name = f"{spec.name} = tile {decl.name} ({decl.type}, {decl.slots} slots)"
     elif spec.kind is Kind.TENSOR and isinstance(arg, int):
-        name = f"{spec.name} = tensor {program.tensors[arg].name}"
+        what = "tensor" if arg < len(program.tensors) else "view"
+        name = f"{spec.name} = {what} {program.surfaces[arg].name}"
     elif spec.kind is Kind.PIPE and isinstance(arg, int):
         name = f"{spec.name} = {Pipe(arg).name}"
     else:

@@ -176,10 +176,14 @@ def store1(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     store(b, address, value)
 
 
-@emits(VOID, INT, INT)
-def move1(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
-    """Copy 32 bits."""
-    store(b, to, load(b, address, I32))
+def mover(size: int) -> Any:
+    """A copy of so many bytes."""
+    def move(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
+        store(b, to, load(b, address, ir.IntType(8 * size)))
+    return emits(VOID, INT, INT)(move)
+
+
+move1 = mover(4)
 
 
 @emits(FLOAT, FLOAT)
@@ -294,9 +298,34 @@ def relu8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return b.select(b.fcmp_ordered(">", x, zero), x, zero)
 
 
+# Which lanes of two vectors, the second counted from 8, make up each of two: in three rounds, a transpose.
+TRANSPOSE_ROUNDS = (
+    (1, (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15)),
+    (2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)),
+    (4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
+)
+
+TRANSPOSED = (0, 2, 1, 3, 4, 6, 5, 7)  # the rows of the transpose, in the order in which these rounds make them
+
+
+@emits(VOID, INT, INT, INT, INT)
+def transpose8(b: ir.IRBuilder, to: ir.Value, to_pitch: ir.Value, at: ir.Value, pitch: ir.Value) -> None:
+    """Write the transpose of 8 x 8 elements of 32 bits."""
+    rows = [load(b, b.add(at, b.mul(pitch, I64(i))), F32X8) for i in range(LANES)]
+    for distance, low, high in TRANSPOSE_ROUNDS:
+        mixed = list(rows)
+        for i in range(LANES):
+            if not i & distance:
+                pair = rows[i], rows[i + distance]
+                mixed[i], mixed[i + distance] = (b.shuffle_vector(*pair, lanes(mask)) for mask in (low, high))
+        rows = mixed
+    for i, row in zip(TRANSPOSED, rows, strict=True):
+        store(b, b.add(to, b.mul(to_pitch, I64(i))), row)
+
+
 def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
     """Lanes combined in one fixed tree."""
-    count = LANES
+    count = x.type.count
     while count > 1:
         count //= 2
         undefined = ir.Constant(x.type, ir.Undefined)

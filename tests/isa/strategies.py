@@ -12,9 +12,10 @@ from pto.core.errors import Loc
 from pto.core.target import BY_NAME, TARGETS, Target
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.codec import INT_MAX, INT_MIN
-from pto.isa.program import Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
+from pto.isa.program import Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
 from pto.isa.spec import REGISTERS, Instr, Kind, Pipe, Route, Trait
 from pto.isa.table import BY_MNEMONIC, TABLE
+from pto.isa.table.scalar import TVIEW
 
 PLACES = tuple(sorted(
     {place for row in TABLE for route in row.routes for place in route.places if place[0] is not None},
@@ -39,12 +40,18 @@ spans = st.builds(Loc, texts, st.integers(0, 9999), st.integers(0, 99), st.integ
 
 @dataclass(frozen=True)
 class Declared:
-    """What instructions may name: one tile and more for each legal place and element type, some tensors."""
+    """What instructions may name: one tile and more for each legal place and element type, some tensors and views."""
 
     target: Target
     parameters: tuple[Parameter, ...]
     tensors: tuple[TensorDecl, ...]
+    views: tuple[ViewDecl, ...]
     tiles: tuple[TileDecl, ...]
+
+    def surfaces(self, dtype: str) -> list[int]:
+        """Numbers of the tensors and views of an element type."""
+        of = [*range(len(self.tensors)), *(view.tensor for view in self.views)]
+        return [number for number, tensor in enumerate(of) if self.tensors[tensor].dtype.name == dtype]
 
 
 @st.composite
@@ -61,7 +68,7 @@ def tiles(draw: st.DrawFn, name: str, space: Space, layout: Layout, dtype: str, 
 
 @st.composite
 def declarations(draw: st.DrawFn) -> Declared:
-    """A target, parameters, tensors and tiles."""
+    """A target, parameters, tensors, views and tiles."""
     target = draw(targets)
     bounds = st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)).map(sorted)
     symbols = draw(st.lists(names, unique=True, max_size=3))
@@ -71,9 +78,10 @@ def declarations(draw: st.DrawFn) -> Declared:
     kinds = [DTYPES[name] for name in ELEMENTS]
     tensors = [TensorDecl(name, dtype, draw(dims), True, True) for dtype in kinds for name in called]
     tensors = [TensorDecl(f"{t.name}_{i}", t.dtype, t.dims, True, True) for i, t in enumerate(tensors)]
+    views = tuple(ViewDecl(f"v{i}", i % len(tensors)) for i in range(draw(st.integers(1, 3))))
     more = draw(st.lists(st.sampled_from(PLACES), max_size=3))
     every = [(place, dtype) for place in (*PLACES, *more) for dtype in ELEMENTS]
-    return Declared(target, parameters, tuple(tensors), tuple(
+    return Declared(target, parameters, tuple(tensors), views, tuple(
         draw(tiles(f"{space.value}_{i}", space, layout, dtype, target))
         for i, ((space, layout), dtype) in enumerate(every)
     ))
@@ -85,6 +93,8 @@ def instructions(draw: st.DrawFn, declared: Declared | None = None, rows: tuple[
     """Any row of `rows` with legal operands; from `pc` in a program of `length`, only comparisons jump back."""
     declared = declared or draw(declarations())
     spec = draw(st.sampled_from(rows))
+    if spec is TVIEW:
+        return _tview(draw, declared)
     memory = _memory(draw, declared, spec)
     args: list[Arg] = []
     known = _regions(draw, declared, spec, memory)
@@ -110,6 +120,14 @@ def instructions(draw: st.DrawFn, declared: Declared | None = None, rows: tuple[
     return Inst(spec, tuple(args))
 
 
+def _tview(draw: st.DrawFn, declared: Declared) -> Inst:
+    """A view set to some elements of its tensor, or outside."""
+    number = draw(st.integers(0, len(declared.views) - 1))
+    sizes = st.one_of(st.integers(0, 600), st.just(INT_MAX), registers)
+    numbers = [draw(sizes) for _ in TVIEW.operands[2:]]
+    return Inst(TVIEW, (len(declared.tensors) + number, declared.views[number].tensor, *numbers))
+
+
 def _memory(draw: st.DrawFn, declared: Declared, spec: Instr) -> dict[int, Arg]:
     """A legal tile or tensor for each memory operand, by position."""
     if not spec.routes:
@@ -120,8 +138,7 @@ def _memory(draw: st.DrawFn, declared: Declared, spec: Instr) -> dict[int, Arg]:
     for n, position in enumerate(spec.memory):
         dtype, place = kinds[n % len(kinds)], route.places[n]
         if place[0] is None:
-            legal = [i for i, t in enumerate(declared.tensors) if t.dtype.name == dtype]
-            found[position] = draw(st.sampled_from(legal))
+            found[position] = draw(st.sampled_from(declared.surfaces(dtype)))
             continue
         legal = [i for i, t in enumerate(declared.tiles)
                  if (t.type.space, t.type.layout) == place and t.type.dtype.name == dtype]
@@ -167,7 +184,7 @@ def programs(draw: st.DrawFn, max_instructions: int = 12, rows: tuple[Instr, ...
         lines = tuple(draw(numbers) for _ in code)
     name, title = draw(names), draw(st.sampled_from([n for n in BY_NAME if BY_NAME[n] is declared.target]))
     return Program(name, title, declared.parameters, declared.tensors, declared.tiles, tuple(code), sources,
-                   lines if any(lines) else ())
+                   lines if any(lines) else (), declared.views)
 
 
 def _partners(code: list[Inst]) -> list[Inst]:

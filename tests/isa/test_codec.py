@@ -23,11 +23,11 @@ TADD, TMULS, MOV, JMP = (BY_MNEMONIC[name] for name in ("tadd", "tmuls", "mov", 
 WORDS = struct.Struct("<Q7q")
 PLAIN = {
     Kind.TILE: TileRef(3, 64), Kind.TENSOR: 2, Kind.INDEX: -5, Kind.SCALAR: 0.5, Kind.DEST: Reg(7), Kind.LABEL: 1,
-    Kind.PIPE: 3,
+    Kind.PIPE: 3, Kind.SLOT: 2,
 }
 ILLEGAL = {
     Kind.TILE: (1, 1.0, Reg(1), TileRef(-1), TileRef(1024), TileRef(0, -64), TileRef(0, 2**63), TileRef(0, Reg(256))),
-    Kind.TENSOR: (-1, 2**31, 1.0, Reg(1), TileRef(0)),
+    Kind.TENSOR: (-1, 2**31, 1.0, Reg(1), TileRef(0)), Kind.SLOT: (-1, 2**31, 1.0, Reg(1), TileRef(0)),
     Kind.INDEX: (2**63, -(2**63) - 1, 1.0, True, Reg(-1), Reg(256), TileRef(0)),
     Kind.SCALAR: (1, True, Reg(256), TileRef(0)),
     Kind.DEST: (1, Reg(-1), Reg(256)),

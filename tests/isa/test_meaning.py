@@ -53,7 +53,7 @@ def test_every_tile_row_has_one_meaning() -> None:
 def test_every_scalar_row_has_a_meaning_or_is_the_machines_own() -> None:
     scalars = {row.mnemonic for row in TABLE if row.is_scalar}
     order = {row.mnemonic for row in vars(sync).values() if isinstance(row, Instr)}
-    assert scalars == {*scalar.MEANING, *scalar.BRANCHES, "halt", *order}
+    assert scalars == {*scalar.MEANING, *scalar.BRANCHES, "halt", "tview", *order}
 
 
 @given(finite, finite, finite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 
 from pto.core.dtypes import F32
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
-from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
+from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
 from pto.isa.spec import Instr, Kind, Operand, Role, Route
 from pto.isa.table import TABLE, cube, move, scalar, sync, vector
 from pto.sim.machine import Machine
@@ -41,6 +41,7 @@ class Case:
         self.tiles: list[TileDecl] = []
         self.tensors: list[TensorDecl] = []
         self.arrays: list[np.ndarray] = []
+        self.views: list[tuple[ViewDecl, tuple[int, ...]]] = []
         self.code: list[Inst] = []
         self.free = dict.fromkeys(Space, 0)
         plain = any(space is not Space.UB for space, _ in route.places if space)
@@ -57,6 +58,8 @@ class Case:
         for tile, offset in set(self.used.values()):
             if tile >= 0:
                 self.fill(tile, offset)
+        for number, (view, numbers) in enumerate(self.views):
+            self.add(scalar.TVIEW, -1 - number, view.tensor, *numbers)
         self.at = len(self.code)
         self.code.append(Inst(row, tuple(self.argument(o) for o in row.operands)))
         for tile, offset in sorted(set(self.used.values())):
@@ -74,6 +77,18 @@ class Case:
         self.arrays.append(array)
         return len(self.tensors) - 1
 
+    def view(self, rows: int, cols: int) -> int:
+        """A view of rows x cols of a tensor, its rows or its columns next to each other or not; its own number."""
+        apart = int(self.rng.choice([1, 1, 3]))
+        strides = ((cols - 1) * apart + 1 + int(self.rng.integers(0, 3)), apart)
+        if self.rng.random() < 0.5:
+            strides = (apart, (rows - 1) * apart + 1 + int(self.rng.integers(0, 3)))
+        offset = int(self.rng.integers(0, 9))
+        last = offset + (rows - 1) * strides[0] + (cols - 1) * strides[1]
+        tensor = self.tensor(self.values(1, last + 1 + int(self.rng.integers(0, 3))))
+        self.views.append((ViewDecl(f"v{len(self.views)}", tensor), (offset, rows, cols, *strides)))
+        return -len(self.views)
+
     def tile(self, kind: TileType, address: int, slots: int = 1) -> int:
         self.tiles.append(TileDecl(f"t{len(self.tiles)}", kind, address, slots))
         return len(self.tiles) - 1
@@ -88,7 +103,8 @@ class Case:
         first = [self.numbers[name] for name in operand.at] if operand.at else [0, 0]
         rows, cols = max(1, rows + first[0] + slack[0]), max(1, cols + first[1] + slack[1])
         if operand.kind is Kind.TENSOR:
-            self.used[operand.name] = (-1, self.tensor(self.values(rows, cols)))
+            made = self.view if self.rng.random() < 0.4 else lambda *shape: self.tensor(self.values(*shape))
+            self.used[operand.name] = (-1, made(rows, cols))
             return
         space, layout = self.places[operand.name]
         assert space is not None
@@ -161,7 +177,22 @@ class Case:
         self.add(move.TSTORE, tensor, product, 0, 0, r, c)
 
     def program(self) -> Program:
-        return Program("case", "V2", tensors=tuple(self.tensors), tiles=tuple(self.tiles), code=tuple(self.code))
+        written = {number for inst in self.code for number in self.written(inst)}
+        tensors = tuple(replace(t, written=i in written) for i, t in enumerate(self.tensors))
+        decls = {"tensors": tensors, "tiles": tuple(self.tiles), "views": tuple(v for v, _ in self.views)}
+        return Program("case", "V2", code=tuple(map(self.numbered, self.code)), **decls)
+
+    def written(self, inst: Inst) -> Iterator[int]:
+        """Tensors that an instruction stores to, by themselves or by a view: only loads from others can be loans."""
+        for operand, arg in zip(inst.spec.operands, inst.args, strict=True):
+            if operand.kind is Kind.TENSOR and Role.OUT in operand.role:
+                yield arg if arg >= 0 else self.views[-1 - arg][0].tensor
+
+    def numbered(self, inst: Inst) -> Inst:
+        """The instruction with views numbered behind all tensors."""
+        surfaces = [i for i, o in enumerate(inst.spec.operands) if o.kind in (Kind.TENSOR, Kind.SLOT)]
+        args = [len(self.tensors) - 1 - a if i in surfaces and a < 0 else a for i, a in enumerate(inst.args)]
+        return Inst(inst.spec, tuple(args))
 
 
 def run(machine: Machine | SlowMachine, arrays: list[np.ndarray]) -> tuple[list[np.ndarray], str]:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pto.sim.cache import HEADER, ObjectCache
+from pto.core.cache import HEADER, FileCache
 
 CODE = os.urandom(300)
 SCRIPT = """
@@ -39,7 +39,7 @@ print("numba" in sys.modules, y.tobytes().hex())
 
 @pytest.fixture
 def cache(tmp_path):
-    return ObjectCache("build" * 8, tmp_path / "objects")
+    return FileCache("build" * 8, tmp_path / "objects")
 
 
 def run(directory, **environment):
@@ -82,7 +82,7 @@ def test_an_entry_of_another_function_or_build_is_a_miss(cache):
     cache.put("tadd", CODE)
     cache.path("tsub").write_bytes(cache.path("tadd").read_bytes())
     assert cache.get("tsub") is None
-    other = ObjectCache(cache.build[:16] + "!", cache.directory)
+    other = FileCache(cache.build[:16] + "!", cache.directory)
     assert other.path("tadd") == cache.path("tadd")
     assert other.get("tadd") is None
 
@@ -101,7 +101,7 @@ def test_a_directory_that_others_may_write_to_is_not_used(tmp_path, mode):
     directory.mkdir()
     directory.chmod(mode)
     with pytest.warns(UserWarning, match="others may write"):
-        cache = ObjectCache("b" * 32, directory)
+        cache = FileCache("b" * 32, directory)
     cache.put("tadd", CODE)
     assert cache.get("tadd") is None
     assert not list(directory.iterdir())
@@ -110,17 +110,17 @@ def test_a_directory_that_others_may_write_to_is_not_used(tmp_path, mode):
 def test_a_directory_of_another_user_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: os.stat(tmp_path).st_uid + 1)
     with pytest.warns(UserWarning, match="another user"):
-        assert not ObjectCache("b" * 32, tmp_path / "objects").usable
+        assert not FileCache("b" * 32, tmp_path / "objects").usable
 
 
 def test_a_path_that_cannot_be_made_is_not_used(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="not kept"):
-        assert not ObjectCache("b" * 32, tmp_path / "file" / "objects").usable
+        assert not FileCache("b" * 32, tmp_path / "file" / "objects").usable
 
 
 def test_leftovers_are_swept(cache):
-    old, ours, fresh = cache.directory / "old-tadd.o", cache.path("tsub"), cache.directory / "new-tadd.o"
+    old, ours, fresh = cache.directory / "old-tadd.bin", cache.path("tsub"), cache.directory / "new-tadd.bin"
     stale, young = cache.directory / "a.tmp", cache.directory / "b.tmp"
     for path in (old, ours, fresh, stale, young):
         path.write_bytes(b"")

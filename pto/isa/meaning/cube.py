@@ -33,4 +33,21 @@ def matmul(o: Operands) -> Array:
     return total
 
 
-MEANING: dict[str, Meaning] = {cube.TMATMUL.mnemonic: matmul}
+def streamed(o: Operands) -> Array:
+    """Each lane a sum in increasing k, the lanes halved until one is left; zeros complete the last round."""
+    missing = ((0, 0), (0, -o.k % cube.DOT_LANES))
+    x, w = (np.pad(operand, missing).astype(np.float32) for operand in (o.x, o.w))
+    lanes: Array = np.zeros((o.n, cube.DOT_LANES), np.float32)
+    for k in range(0, x.shape[1], cube.DOT_LANES):
+        lanes = fma(x[:, k : k + cube.DOT_LANES], w[:, k : k + cube.DOT_LANES], lanes)
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return np.asarray(lanes.T)
+
+
+MEANING: dict[str, Meaning] = {
+    cube.TMATMUL.mnemonic: matmul,
+    cube.TGEMV_STREAM.mnemonic: streamed,
+    cube.TGEMV_STREAM_ACC.mnemonic: lambda o: o.y + streamed(o),
+}

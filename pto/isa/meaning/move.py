@@ -13,16 +13,25 @@ def valid(o: Operands) -> Array:
     return np.asarray(o.src[:, :o.cols])
 
 
-def padded(o: Operands) -> Array:
+def turned(o: Operands) -> Array:
+    """The transpose of the source."""
+    return np.asarray(o.src.T)
+
+
+def padded(source: Meaning) -> Meaning:
     """The source, and zeros up to the end of the destination's last panel."""
-    result = np.zeros(o.shape, o.dtype)
-    result[:, :o.cols] = valid(o)
-    return result
+    def meaning(o: Operands) -> Array:
+        result = np.zeros(o.shape, o.dtype)
+        result[:, :o.cols] = source(o)
+        return result
+    return meaning
 
 
 MEANING: dict[str, Meaning] = {
     move.TLOAD.mnemonic: valid,
     move.TSTORE.mnemonic: valid,
     move.TMOV.mnemonic: valid,
-    move.TEXTRACT.mnemonic: padded,
+    move.TEXTRACT.mnemonic: padded(valid),
+    move.TEXTRACT_T.mnemonic: padded(turned),
+    move.TTRANS.mnemonic: turned,
 }

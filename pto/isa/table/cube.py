@@ -1,7 +1,10 @@
 """Instructions of the cube unit: matrix products."""
 
 from pto.core.types import Layout, Space
-from pto.isa.spec import Instr, Pipe, Role, Route, Trait, index, tile
+from pto.isa.spec import GM, Instr, Pipe, Role, Route, Trait, index, tensor, tile
+
+DOT_LANES = 32  # sums of a streamed product: what keeps a register machine busy
+UB = (Space.UB, Layout.ROW)
 
 TMATMUL = Instr(
     "tmatmul", 0x40,
@@ -11,4 +14,24 @@ TMATMUL = Instr(
     dtypes=(("f32",),),
     routes=(Route(((Space.L0C, Layout.PANEL), (Space.L0A, Layout.ROW), (Space.L0B, Layout.PANEL)), Pipe.M),),
     traits=Trait.ACCUMULATES,
+)
+
+
+def stream(mnemonic: str, opcode: int, role: Role, doc: str) -> Instr:
+    """A product of a row with the rows of a matrix that comes from global memory as it is used."""
+    operands = (tile("y", 1, "n", role=role), tile("x", 1, "k"), tensor("w", "n", "k"), *index("i", "j", "n", "k"))
+    order = (
+        f"sum number l of {DOT_LANES} adds the products at k = l, l + {DOT_LANES}, ..., each with one rounding; then "
+        f"sum l and sum l + h are added, for h from {DOT_LANES // 2} down by halves"
+    )
+    return Instr(mnemonic, opcode, operands, f"{doc}; {order}", dtypes=(("f32",),),
+                 routes=(Route((UB, UB, GM), Pipe.M, also=Pipe.MTE2),))
+
+
+TGEMV_STREAM = stream(
+    "tgemv_stream", 0x41, Role.OUT, "y = x times the transpose of the window w of n x k elements at row i, column j"
+)
+TGEMV_STREAM_ACC = stream(
+    "tgemv_stream_acc", 0x42, Role.INOUT,
+    "y = y + (x times the transpose of the window w of n x k elements at row i, column j)",
 )

@@ -29,13 +29,29 @@ TEXTRACT = Instr(
     dtypes=ANY,
     routes=(Route((L0A, L1), Pipe.MTE1), Route((L0B, L1), Pipe.MTE1)),
 )
+TEXTRACT_T = Instr(
+    "textract_t", 0x34,
+    (tile("dst", role=Role.OUT), tile("src", "cols", "rows", at=("i", "j")), *index("i", "j", "rows", "cols")),
+    "dst = the transpose of the region of cols x rows elements of src at row i, column j; "
+    "what completes the last panel of dst is zero",
+    dtypes=ANY,
+    routes=(Route((L0A, L1), Pipe.MTE1), Route((L0B, L1), Pipe.MTE1)),
+)
+TTRANS = Instr(
+    "ttrans", 0x35,
+    (tile("dst", role=Role.OUT), tile("src", "cols", "rows"), *index("rows", "cols")),
+    "dst = the transpose of src",
+    dtypes=ANY,
+    routes=(Route((UB, UB), Pipe.V), Route((UB, COLUMN), Pipe.V), Route((COLUMN, UB), Pipe.V)),
+)
 TMOV = Instr(
     "tmov", 0x33,
     (tile("dst", role=Role.OUT), tile("src"), *index("rows", "cols")),
     "dst = src",
     dtypes=ANY,
     routes=(
-        Route((UB, L0C), Pipe.FIX), Route((L1, UB), Pipe.MTE3),
+        Route((UB, L0C), Pipe.FIX), Route((COLUMN, L0C), Pipe.FIX),
+        Route((L1, UB), Pipe.MTE3), Route((L1, COLUMN), Pipe.MTE3),
         Route((UB, UB), Pipe.V), Route((COLUMN, COLUMN), Pipe.V),
     ),
 )

@@ -1,4 +1,4 @@
-"""Instructions of the scalar unit: 64-bit integers, branches, the end. Integers wrap; division floors."""
+"""Instructions of the scalar unit: 64-bit integers, branches, views, the end. Integers wrap; division floors."""
 
 from pto.isa.spec import Instr, Kind, Operand, Trait, index
 
@@ -24,4 +24,13 @@ MADD = arithmetic("madd", 0x0B, "dst = a * b + c", ("a", "b", "c"))
 JMP = Instr("jmp", 0x10, (TARGET,), "continue at target", traits=Trait.BRANCH)
 BLT = Instr("blt", 0x11, (*index("a", "b"), TARGET), "continue at target where a < b", traits=Trait.BRANCH)
 BGE = Instr("bge", 0x12, (*index("a", "b"), TARGET), "continue at target where a >= b", traits=Trait.BRANCH)
+
+TVIEW = Instr(
+    "tview", 0x18,
+    (Operand("view", Kind.SLOT), Operand("src", Kind.SLOT),
+     *index("offset", "rows", "cols", "row_stride", "col_stride")),
+    "from here on, view = the matrix of rows x cols whose element at i, j is the one with number "
+    "offset + i * row_stride + j * col_stride of src in row-major order; traps where one is not in src",
+)
+
 HALT = Instr("halt", 0x13, (), "end of this core's program", traits=Trait.HALT)

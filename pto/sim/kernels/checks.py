@@ -12,9 +12,12 @@ from pto.sim.layout import (
     SLOT_WORDS,
     SPARE,
     STATUS,
+    SURFACE_AT,
+    SURFACE_IS_VIEW,
     TENSOR_BASE,
     TENSOR_COLS,
     TENSOR_ROWS,
+    TENSOR_STEP,
     TENSOR_STRIDE,
     TRAP_KIND,
     TRAP_OPERAND,
@@ -31,6 +34,7 @@ TRAPPED = int(Status.TRAPPED)
 OUT_OF_BOUNDS, MISALIGNED, BAD_REGION = (
     int(kind) for kind in (TrapKind.OUT_OF_BOUNDS, TrapKind.MISALIGNED, TrapKind.BAD_REGION)
 )
+VIEW_NOT_SET, OVERLAP = int(TrapKind.VIEW_NOT_SET), int(TrapKind.OVERLAP)
 
 
 @called
@@ -105,9 +109,17 @@ def panels(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols
 
 
 @inline
+def surface(ctx: int, st: int, slot: int) -> int:
+    """The address of the descriptor of a tensor or view."""
+    return ctx + word(st + SLOT * slot, SURFACE_AT)
+
+
+@inline
 def window(ctx: int, st: int, slot: int, operand: int, i: int, j: int, rows: int, cols: int) -> int:
-    """The address of row i, column j of a tensor, for a window of rows x cols from there."""
-    tensor = ctx + word(st + SLOT * slot, 0)
+    """The address of row i, column j of a tensor or view, for a window of rows x cols from there."""
+    tensor = surface(ctx, st, slot)
+    if word(tensor, TENSOR_ROWS) < 0:
+        return trap(ctx, VIEW_NOT_SET, operand, 0)
     if rows < 0:
         return trap(ctx, BAD_REGION, operand, rows)
     if cols < 0:
@@ -116,13 +128,39 @@ def window(ctx: int, st: int, slot: int, operand: int, i: int, j: int, rows: int
         return trap(ctx, OUT_OF_BOUNDS, operand, i)
     if j < 0 or cols > word(tensor, TENSOR_COLS) - j:
         return trap(ctx, OUT_OF_BOUNDS, operand, j)
-    return word(tensor, TENSOR_BASE) + i * word(tensor, TENSOR_STRIDE) + 4 * j
+    return word(tensor, TENSOR_BASE) + i * word(tensor, TENSOR_STRIDE) + j * word(tensor, TENSOR_STEP)
+
+
+@inline
+def window_out(ctx: int, st: int, slot: int, operand: int, i: int, j: int, rows: int, cols: int) -> int:
+    """The same, of a window that is written, no two of whose elements may be one."""
+    address = window(ctx, st, slot, operand, i, j, rows, cols)
+    if address == 0:
+        return 0
+    if word(st + SLOT * slot, SURFACE_IS_VIEW) and overlaps(rows, cols, stride(ctx, st, slot), step(ctx, st, slot)):
+        return trap(ctx, OVERLAP, operand, 0)
+    return address
+
+
+@inline
+def overlaps(rows: int, cols: int, down: int, across: int) -> bool:
+    """Whether neither stride of a window passes the extent of the other; strides are not negative."""
+    if rows == 0 or cols == 0:
+        return False
+    by_rows = (cols == 1 or across > 0) and (rows == 1 or down > (cols - 1) * across)
+    return not by_rows and not ((rows == 1 or down > 0) and (cols == 1 or across > (rows - 1) * down))
 
 
 @inline
 def stride(ctx: int, st: int, slot: int) -> int:
-    """Bytes from one row of a tensor to the next."""
-    return word(ctx + word(st + SLOT * slot, 0), TENSOR_STRIDE)
+    """Bytes from one row of a tensor or view to the next."""
+    return word(surface(ctx, st, slot), TENSOR_STRIDE)
+
+
+@inline
+def step(ctx: int, st: int, slot: int) -> int:
+    """Bytes from one column of a tensor or view to the next."""
+    return word(surface(ctx, st, slot), TENSOR_STEP)
 
 
 @inline

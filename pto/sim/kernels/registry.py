@@ -12,12 +12,12 @@ Compiled = Callable[[int, int, int], None]
 FUNCTIONS: dict[str, Compiled] = {}
 
 
-def handler(row: Instr, *layouts: Layout) -> Callable[[Compiled], Compiled]:
-    """Register the function that performs an instruction on tiles of these layouts.
+def handler(row: Instr, *layouts: Layout, lends: bool = False) -> Callable[[Compiled], Compiled]:
+    """Register the function that performs an instruction on tiles of these layouts; `lends`, see `pto.sim.loans`.
 
     It gets the addresses of the context, of the operand words and of the static words.
     """
     def register(function: Compiled) -> Compiled:
-        FUNCTIONS[handler_name(row, layouts)] = function
+        FUNCTIONS[handler_name(row, layouts, lends=lends)] = function
         return function
     return register

@@ -1,4 +1,4 @@
-"""Files of object code in a private directory. Anything amiss with one is a miss."""
+"""Files of results in a private directory. Anything amiss with one is a miss."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-HEADER = struct.Struct("<8sI32sQ32s")  # magic, version of the format, key, length and sha256 of the code
-MAGIC, VERSION = b"PTO-OBJ\n", 1
-SUFFIX, TEMPORARY = ".o", ".tmp"
+HEADER = struct.Struct("<8sI32sQ32s")  # magic, version of the format, key, length and sha256 of the content
+MAGIC, VERSION = b"PTO-KEEP", 2
+SUFFIX, TEMPORARY = ".bin", ".tmp"
 BUILD_DIGITS = 16
 KEEP_SECONDS = 14 * 86400  # entries of other builds: other versions, and other processors on a shared disk
 STALE_SECONDS = 3600
 
 
-def default_directory() -> Path:
-    """Where object code is kept."""
+def default_directory(kind: str = "objects") -> Path:
+    """Where files of a kind are kept."""
     base = os.environ.get("PTO_CACHE_DIR")
-    return (Path(base) if base else user_cache_path()) / "pto" / "objects"
+    return (Path(base) if base else user_cache_path()) / "pto" / kind
 
 
-class ObjectCache:
-    """The object code of one build, by function name."""
+class FileCache:
+    """The files of one kind and build, by name."""
 
-    def __init__(self, build: str, directory: Path | None = None) -> None:
+    def __init__(self, build: str, directory: Path | None = None, *, kind: str = "objects") -> None:
         self.build = build
-        self.directory = directory or default_directory()
+        self.directory = directory or default_directory(kind)
         self.usable = self._prepare()
 
     def path(self, name: str) -> Path:
-        """The file of a function."""
+        """The file of a name."""
         return self.directory / f"{self.build[:BUILD_DIGITS]}-{name}{SUFFIX}"
 
     def get(self, name: str) -> bytes | None:
-        """The code of a function, if it is there and sound."""
+        """The content of a name, if it is there and sound."""
         if not self.usable:
             return None
         try:
@@ -51,17 +51,17 @@ class ObjectCache:
         if len(content) < HEADER.size:
             return None
         magic, form, key, length, digest = HEADER.unpack_from(content)
-        code = content[HEADER.size:]
-        sound = (magic, form, key, length) == (MAGIC, VERSION, self._key(name), len(code))
-        return code if sound and hashlib.sha256(code).digest() == digest else None
+        body = content[HEADER.size:]
+        sound = (magic, form, key, length) == (MAGIC, VERSION, self._key(name), len(body))
+        return body if sound and hashlib.sha256(body).digest() == digest else None
 
-    def put(self, name: str, code: bytes) -> None:
-        """Keep the code of a function; a full or read-only disk is no error."""
+    def put(self, name: str, body: bytes) -> None:
+        """Keep a content; a full or read-only disk is no error."""
         if not self.usable:
             return
-        header = HEADER.pack(MAGIC, VERSION, self._key(name), len(code), hashlib.sha256(code).digest())
+        header = HEADER.pack(MAGIC, VERSION, self._key(name), len(body), hashlib.sha256(body).digest())
         with suppress(OSError):
-            self._write(self.path(name), header + code)
+            self._write(self.path(name), header + body)
             self._sweep()
 
     def _key(self, name: str) -> bytes:
@@ -82,7 +82,7 @@ class ObjectCache:
         return True
 
     def _refuse(self, reason: str) -> bool:
-        warnings.warn(f"compiled code is not kept in {self.directory}: {reason}", stacklevel=2)
+        warnings.warn(f"results are not kept in {self.directory}: {reason}", stacklevel=2)
         return False
 
     def _write(self, path: Path, content: bytes) -> None:

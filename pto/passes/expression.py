@@ -1,0 +1,281 @@
+"""A whole-tensor expression, tile by tile: the nest that computes and stores it.
+
+For each depth of row reductions there is a loop over column tiles that carries the accumulators of that depth, then
+the loop that stores. What a stage needs of earlier elementwise values it computes again from the arguments. A matrix
+product is a loop over tiles of k that carries the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+from pto.core.errors import Loc, UnsupportedError
+from pto.core.types import TensorType, TileType
+from pto.ir.graph import Graph, Node, Val
+from pto.ir.ops import TENSOR_OPS, TILE_OPS
+
+MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
+REDUCTIONS = {"tensor.rowmax": ("maximum", float("-inf")), "tensor.rowsum": ("add", 0.0)}
+Dims = tuple[Any, ...]
+Size = Val | int
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Extents of the tiles that whole-tensor expressions are cut into."""
+
+    m: int
+    n: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tile of an expression is: leading coordinates, first row and column, and capacity."""
+
+    i: Size
+    j: Size
+    rows: int
+    cols: int
+    batch: tuple[Size, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """A view's elements: from an offset of a tensor on, with a stride for each axis."""
+
+    base: Val
+    offset: Size
+    strides: tuple[Size, ...]
+
+
+class Expression:
+    """A tensor expression of the old graph, tile by tile in the new one."""
+
+    def __init__(self, old: Graph, graph: Graph, env: dict[int, Any], dims: dict[str, Val], tiles: Tiles) -> None:
+        self.old, self.graph, self.env, self.dims, self.tiles = old, graph, env, dims, tiles
+        self.depths: dict[int, int] = {}
+        self.flat = False
+
+    # extents
+
+    def extents(self, key: int) -> Dims:
+        """The extents of a value."""
+        type = self.old[key].type
+        assert isinstance(type, TensorType)
+        return type.dims
+
+    def two(self, dims: Dims) -> tuple[Any, Any]:
+        """Rows and columns: the last two axes, or, in a flat nest, all axes but the last as one (a tuple)."""
+        *rows, cols = dims or (1,)
+        if self.flat and len(rows) > 1:
+            return tuple(rows), cols
+        return (rows[-1] if rows else 1), cols
+
+    def size(self, extent: int | str | tuple[int | str, ...]) -> Size:
+        if isinstance(extent, tuple):
+            return reduce(lambda a, b: self.graph.index("mul", a, b), map(self.size, extent))
+        return extent if isinstance(extent, int) else self.dims[extent]
+
+    def is_leaf(self, key: int) -> bool:
+        """Does a value lie in memory?"""
+        return not self.old[key].op.name.startswith("tensor.") or self.old[key].op in (ASSIGN, VIEW)
+
+    def inside(self, key: int) -> list[int]:
+        """The keys of an expression, leaves included, each once."""
+        seen: dict[int, None] = {}
+        stack = [key]
+        while stack:
+            k = stack.pop()
+            if k not in seen:
+                seen[k] = None
+                stack += [] if self.is_leaf(k) else self.old[k].inputs
+        return sorted(seen)
+
+    def can_be_flat(self, key: int) -> bool:
+        """Are all leading axes alike and contiguous, so that the rows of all of them are one axis?"""
+        leading = self.extents(key)[:-1]
+        nodes = [(k, self.old[k]) for k in self.inside(key)]
+        if len(leading) < 2 or any(n.op is MATMUL or n.op is VIEW for _, n in nodes):
+            return False
+        return all(self.extents(k)[:-1] in (leading, (), (1,) * len(leading)) for k, _ in nodes)
+
+    def depth(self, key: int) -> int:
+        """How many row reductions lie one after the other below a value."""
+        for k, node in self.old.items():  # in order: a long chain is no deep recursion
+            if k > key or k in self.depths:
+                continue
+            below = max([self.depths[i] for i in node.inputs], default=0)
+            self.depths[k] = 0 if self.is_leaf(k) else below + (node.op.name in REDUCTIONS)
+        return self.depths[key]
+
+    def reductions(self, key: int, depth: int) -> list[int]:
+        """The reductions of a depth, each once, in the order they were written."""
+        return [k for k in self.inside(key) if self.old[k].op.name in REDUCTIONS and self.depth(k) == depth]
+
+    # windows
+
+    def valid(self, graph: Graph, dims: Dims, at: Place) -> tuple[Size, Size]:
+        """What of a tile lies inside the tensor."""
+        rows, cols = map(self.size, self.two(dims))
+        pairs = ((at.rows, rows, at.i), (at.cols, cols, at.j))
+        first, second = (graph.index("min", n, graph.index("sub", size, start)) for n, size, start in pairs)
+        return first, second
+
+    def leading(self, dims: Dims, at: Place) -> list[tuple[Any, Size]]:
+        """Leading extents with their coordinates, aligned at the right; an axis of extent 1 is for all."""
+        mine = () if self.flat else dims[:-2]
+        given = at.batch[len(at.batch) - len(mine):]
+        return [(extent, 0 if extent == 1 else c) for extent, c in zip(mine, given, strict=True)]
+
+    def window(self, graph: Graph, dims: Dims, at: Place) -> tuple[Size, ...]:
+        """First row and column in the matrix of all rows of a tensor, and the valid region."""
+        first: Size = 0
+        for extent, coordinate in self.leading(dims, at):
+            first = graph.index("madd", first, self.size(extent), coordinate)
+        rows = self.size(self.two(dims)[0])
+        return graph.index("madd", first, rows, at.i), at.j, *self.valid(graph, dims, at)
+
+    def load(self, graph: Graph, key: int, at: Place) -> Val:
+        """A tile of a tensor that lies in memory, on behalf of the expressions that use it."""
+        type, source = self.old[key].type, self.env[key]
+        assert isinstance(type, TensorType)
+        tile = TileType(type.dtype, at.rows, at.cols)
+        if isinstance(source, Strided):
+            return self.strided(graph, source, type.dims, at, tile, self.locs(key))
+        return graph.op(TILE_OPS["load"], source, *self.window(graph, type.dims, at), type=tile, locs=self.locs(key))
+
+    def strided(self, graph: Graph, source: Strided, dims: Dims, at: Place, tile: TileType,
+                locs: tuple[Loc, ...]) -> Val:
+        """A tile of a view."""
+        offset = source.offset
+        for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
+            offset = graph.index("madd", coordinate, stride, offset)
+        sizes, steps = map(self.size, self.two(dims)), (0, *source.strides)[-2:]
+        return graph.op(TILE_OPS["load"], source.base, at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps,
+                        type=tile, locs=locs)
+
+    def locs(self, key: int) -> tuple[Loc, ...]:
+        return tuple(dict.fromkeys(loc for _, user in self.old.users(key) for loc in user.locs))[:1]
+
+    # values
+
+    def value(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
+        """A tile of a value, made in `graph`; `done` has the reductions over whole rows."""
+        if key in done:
+            return done[key]
+        if (key, at) not in memo:
+            memo[key, at] = self.make(graph, key, at, done, memo)
+        return memo[key, at]
+
+    def make(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
+        node = self.old[key]
+        rows, cols = self.two(self.extents(key))
+        if rows == 1 or (isinstance(rows, tuple) and set(rows) == {1}):
+            at = replace(at, i=0, rows=1)
+        if cols == 1:
+            at = replace(at, j=0, cols=1)
+        if self.is_leaf(key):
+            return self.load(graph, key, at)
+        if node.op is MATMUL:
+            return self.product(graph, node, at)
+        inputs = [self.value(graph, i, at, done, memo) for i in node.inputs]
+        return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
+                           **dict(node.attrs))
+
+    def product(self, graph: Graph, node: Node, at: Place) -> Val:
+        a, b = node.inputs
+        if self.depth(a) or self.depth(b):
+            raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
+                                   loc=node.locs[0], hint="split this into two kernels")
+        k = self.tiles.k
+        inner = self.old[a].type
+        assert isinstance(inner, TensorType)
+
+        def step(body: Graph, kk: Val, carried: list[Val]) -> list[Val]:
+            memo: dict[Any, Val] = {}
+            x = self.value(body, a, replace(at, j=kk, cols=k), {}, memo)
+            y = self.value(body, b, replace(at, i=kk, rows=k), {}, memo)
+            product = body.apply(TILE_OPS["matmul"], x, y, locs=node.locs)
+            return [body.apply(TILE_OPS["add"], carried[0], product, locs=node.locs)]
+
+        zero = graph.op(TILE_OPS["full"], type=TileType(inner.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
+        return graph.loop((0, self.size(inner.dims[-1]), k), [zero], step, node.locs)[0]
+
+    # nests
+
+    def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...]) -> Val:
+        """The nest that computes an expression and stores it; gives the target's next version."""
+        self.flat = self.can_be_flat(key)
+        dims = self.extents(key)
+        leading = () if self.flat else dims[:-2]
+
+        def nest(inner: Graph, batch: tuple[Size, ...], versions: list[Val]) -> list[Val]:
+            rows = self.size(self.two(dims)[0])
+            tall = self.tiles.m if rows != 1 else 1
+            if len(dims) < 2:  # one row: no loop over rows
+                return self.row(inner, key, Place(0, 0, tall, 1, batch), versions, locs)
+            return inner.loop((0, rows, tall), versions,
+                              lambda g, i, vs: self.row(g, key, Place(i, 0, tall, 1, batch), vs, locs), locs,
+                              parallel=1)
+
+        return self.each(graph, leading, (), [target], nest, locs)[0]
+
+    def each(self, graph: Graph, dims: Dims, batch: tuple[Size, ...], versions: list[Val],
+             body: Callable[[Graph, tuple[Size, ...], list[Val]], list[Val]], locs: tuple[Loc, ...]) -> list[Val]:
+        """A loop over each leading axis around a body."""
+        if not dims:
+            return body(graph, batch, versions)
+        return graph.loop((0, self.size(dims[0]), 1), versions,
+                          lambda g, c, vs: self.each(g, dims[1:], (*batch, c), vs, body, locs), locs, parallel=1)
+
+    def row(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...]) -> list[Val]:
+        """One row of tiles: the reductions over it, then the values that are stored."""
+        done: dict[int, Val] = {}
+        for depth in range(1, self.depth(key) + 1):
+            done.update(self.stage(graph, self.reductions(key, depth), at, done))
+        dims = self.extents(key)
+        cols = self.size(self.two(dims)[1])
+        wide = self.tiles.n if cols != 1 else 1
+
+        def last(deep: Graph, j: Val, inner: list[Val]) -> list[Val]:
+            here = replace(at, j=j, cols=wide)
+            value = self.value(deep, key, here, done, {})
+            return [deep.apply(TILE_OPS["store"], inner[0], value, *self.window(deep, dims, here), locs=locs)]
+
+        return graph.loop((0, cols, wide), versions, last, locs, parallel=1)
+
+    def stage(self, graph: Graph, keys: list[int], at: Place, done: dict[int, Val]) -> dict[int, Val]:
+        """The row reductions of one depth, in one loop over column tiles for each width."""
+        width = {k: self.two(self.extents(self.old[k].inputs[0]))[1] for k in keys}
+        found: dict[int, Val] = {}
+        for extent in sorted(set(width.values()), key=str):
+            mine = [k for k in keys if width[k] == extent]
+            found.update(zip(mine, self.fold(graph, mine, at, extent, done), strict=True))
+        return found
+
+    def fold(self, graph: Graph, keys: list[int], at: Place, width: Any, done: dict[int, Val]) -> list[Val]:
+        """Reductions over rows of one width, tile by tile."""
+        wide = self.tiles.n if width != 1 else 1
+
+        def column(body: Graph, j: Val, carried: list[Val]) -> list[Val]:
+            memo: dict[Any, Val] = {}
+            results = []
+            for key, so_far in zip(keys, carried, strict=True):
+                node = self.old[key]
+                source = self.value(body, node.inputs[0], replace(at, j=j, cols=wide), done, memo)
+                part = body.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], source, locs=node.locs)
+                results.append(body.apply(TILE_OPS[REDUCTIONS[node.op.name][0]], so_far, part, locs=node.locs))
+            return results
+
+        inits = []
+        for key in keys:
+            node = self.old[key]
+            assert isinstance(node.type, TensorType)
+            rows = 1 if self.two(node.type.dims)[0] == 1 else at.rows
+            inits.append(graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, rows, 1), locs=node.locs,
+                                  scalar=REDUCTIONS[node.op.name][1]))
+        return graph.loop((0, self.size(width), wide), inits, column, self.old[keys[0]].locs)

@@ -1,0 +1,188 @@
+"""Tensor -> Tensor: which values get a tensor of their own in global memory, and which are computed where needed.
+
+An expression that is stored becomes one nest of loops (see tensor_to_tile). A value inside it is computed again,
+tile by tile, wherever it is used; that is right for cheap elementwise chains and wrong for
+
+- operands of a matrix product that hold a product or a row reduction (they would be computed for every tile);
+- products that are used more than once, as a softmax uses its scores;
+- values that an explicit tile loop reads.
+
+These are assigned to a scratch tensor, in an earlier nest of the same program. A loop that carries whole tensors (as
+one over the layers of a network does) writes the next value into the tensor that it carries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto.core.types import TensorType
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
+from pto.ir.ops import ARG, DIM, FOR, GET, TENSOR_OPS, TILE_OPS
+from pto.ir.rewrite import Made, Rewriter
+from pto.passes.analysis import slot_of
+
+MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
+STORE = TILE_OPS["store"]
+RESULT, SCRATCH = 1, 2
+REDUCES = {TENSOR_OPS[name] for name in ("rowsum", "rowmax")}
+
+
+def is_expression(node: Node) -> bool:
+    """Is it a whole-tensor value that has no memory of its own yet?"""
+    return node.op.name.startswith("tensor.") and node.op not in (ASSIGN, VIEW)
+
+
+def written_slots(graph: Graph, node: Node) -> list[int]:
+    """The slots that a node stores to: an assignment, a store, or a loop that carries tensors it stores to."""
+    if node.op in (ASSIGN, STORE):
+        return [slot_of(graph, node.inputs[0])]
+    if node.body is None:
+        return []
+    return [slot for _, n in node.body.items() for slot in written_slots(node.body, n)]
+
+
+def last_uses(graph: Graph) -> dict[int, int]:
+    """Where each expression is evaluated at the latest: by a node that stores it or reads it as a tile."""
+    found: dict[int, int] = {}
+    for key in reversed(range(len(graph))):
+        users = [found[k] if is_expression(n) or n.op is VIEW else k for k, n in graph.users(key)]
+        found[key] = max([len(graph)] * (key in graph.outputs) + users, default=key)
+    return found
+
+
+class Costs:
+    """Which values hold a product or a reduction that would be computed again."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.product: set[int] = set()
+        self.reduction: set[int] = set()
+        self.stored: set[int] = set()
+        self.writes = [(k, slot) for k, n in graph.items() for slot in written_slots(graph, n)]
+        self.last = last_uses(graph)
+        for key, node in graph.items():
+            if is_expression(node):
+                self._note(graph, key, node)
+                if self._must(graph, key):
+                    self.stored.add(key)
+                    self.product.discard(key)
+                    self.reduction.discard(key)
+
+    def clobbers(self, graph: Graph, key: int, slot: int) -> bool:
+        """Does an expression read the tensor that it is stored to, elsewhere than at the element it writes?"""
+        leaves, stack, far = set(), [key], key in self.product or key in self.reduction
+        while stack:
+            k = stack.pop()
+            if is_expression(graph[k]) and (k == key or k not in self.stored):
+                stack += graph[k].inputs
+            elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) == slot:
+                leaves.add(k)
+                far |= graph[k].op is VIEW or graph[k].type != graph[key].type
+        return bool(leaves) and far
+
+    def _overtaken(self, graph: Graph, key: int) -> bool:
+        """Is a tensor that an expression reads stored to between where it stands and where it is used?"""
+        between = {slot for k, slot in self.writes if key < k < self.last[key]}
+        if not between:
+            return False
+        stack = [key]
+        while stack:
+            k = stack.pop()
+            if is_expression(graph[k]) and (k == key or k not in self.stored):
+                stack += graph[k].inputs
+            elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) in between:
+                return True
+        return False
+
+    def _note(self, graph: Graph, key: int, node: Node) -> None:
+        if node.op is MATMUL or self.product & set(node.inputs):
+            self.product.add(key)
+        if node.op in REDUCES or self.reduction & set(node.inputs):
+            self.reduction.add(key)
+
+    def _must(self, graph: Graph, key: int) -> bool:
+        users = [n for _, n in graph.users(key)]
+        if self._overtaken(graph, key):
+            return True
+        if any(n.op is ASSIGN and self.clobbers(graph, key, slot_of(graph, n.inputs[0])) for n in users):
+            return True
+        outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
+        operand = any(n.op is MATMUL for n in users)
+        costly = key in self.product or key in self.reduction
+        uses = len(users) + graph.outputs.count(key)
+        return bool(outside) or (operand and costly) or (key in self.product and uses > 1)
+
+
+class Materialise(Rewriter):
+    """Assigns what must be stored to scratch tensors, and what is returned to results."""
+
+    def __init__(self) -> None:
+        self.costs: dict[int, Costs] = {}
+
+    def of(self, graph: Graph) -> Costs:
+        """What is known of the values of a graph or body."""
+        if id(graph) not in self.costs:
+            self.costs[id(graph)] = Costs(graph)
+        return self.costs[id(graph)]
+
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+        if node.op is FOR:
+            return self.carry(old, key, node, new, [env[i] for i in node.inputs])
+        made = super().visit(old, key, node, new, env)
+        if key not in self.of(old).stored:
+            return made
+        returned = old.outer is None and key in old.outputs
+        assert isinstance(made, Val)
+        return self.assigned(new, made, RESULT if returned else SCRATCH, node)
+
+    def assigned(self, graph: Graph, value: Val, kind: int, node: Node) -> Val:
+        """A value in a tensor of its own."""
+        root = graph
+        while root.outer is not None:
+            root = root.outer
+        slot = sum(n.op is ARG for _, n in root.items())
+        name = f"{'result' if kind == RESULT else 'scratch'}{slot}"
+        taken = {n["name"] for _, n in root.items() if n.op in (ARG, DIM)}
+        while name in taken:
+            name += "_"
+        room = root.op(ARG, type=value.type, name=name, slot=slot, result=kind)
+        return graph.apply(ASSIGN, room, value, locs=node.locs)
+
+    def carry(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Made:
+        """A loop: a tensor that it carries and does not store to itself gets a tensor, written at each turn's end."""
+        body = node.body
+        assert body is not None
+        fresh = [i for i, o in enumerate(body.outputs) if self.replaced(body, i, o)]
+        returned = {n["index"] for k, n in old.users(key) if n.op is GET and k in old.outputs and old.outer is None}
+        inits = list(self.carried(node, inputs))
+        for i in fresh:
+            inits[i] = self.assigned(new, inits[i], RESULT if i in returned else SCRATCH, node)
+
+        def copy(inner: Graph, counter: Val, carried: list[Val]) -> list[Val]:
+            env = self.enter(node, [counter, *carried], inputs)
+            self.block(body, inner, env)
+            results = [env[k] for k in body.outputs]
+            for i in fresh:
+                slot = slot_of(body, body.params[1 + i])
+                if len(fresh) > 1 or self.of(body).clobbers(body, body.outputs[i], slot):
+                    results[i] = self.assigned(inner, results[i], SCRATCH, body[body.outputs[i]])
+            for i in fresh:
+                results[i] = inner.apply(ASSIGN, carried[i], results[i], locs=body[body.outputs[i]].locs)
+            return results
+
+        return new.loop(inputs[:LOOP_BOUNDS], inits, copy, node.locs, **dict(node.attrs))
+
+    def replaced(self, body: Graph, position: int, output: int) -> bool:
+        """Is a carried tensor another one after each turn, rather than the same, stored to?"""
+        if not isinstance(body[output].type, TensorType):
+            return False
+        key = output
+        while body[key].op in (STORE, ASSIGN, GET):
+            node = body[key]
+            key = node.inputs[0] if node.op is not GET else (
+                body[node.inputs[0]].inputs[LOOP_BOUNDS + node["index"]])
+        return key != body.params[1 + position]
+
+
+def materialise(graph: Graph) -> Graph:
+    """Give a tensor of their own to the values that need one."""
+    return Materialise().run(graph)

@@ -1,0 +1,90 @@
+"""The matrix-vector product whose weights are streamed from global memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto.core.dtypes import F32, DType
+from pto.core.types import Layout
+from pto.isa.table import cube
+from pto.isa.table.cube import DOT_LANES
+from pto.sim.dots import Dot
+from pto.sim.kernels.checks import step, stride, tile, window
+from pto.sim.kernels.copying import clear, gatherer
+from pto.sim.kernels.registry import Compiled, handler
+from pto.sim.layout import SPARE
+from pto.sim.vec import inline, word
+
+
+def widening(dot: Dot) -> Any:
+    """A copy of the vector, widened and completed with zeros to whole rounds; gives where it ends."""
+    widen, size, factor_size = dot.widen, dot.vector.size, dot.factor.size
+    gather = gatherer(size)
+
+    @inline
+    def run(to: int, x: int, k: int) -> int:
+        for _ in range(k // DOT_LANES):
+            widen(to, x)
+            to += factor_size * DOT_LANES
+            x += size * DOT_LANES
+        if k % DOT_LANES == 0:
+            return to
+        rest = to + factor_size * DOT_LANES
+        clear(rest, size * DOT_LANES)
+        gather(rest, x, size, k % DOT_LANES)
+        widen(to, rest)
+        return rest
+    return run
+
+
+def product(dot: Dot) -> Any:
+    """The sums of one row; elements that lie apart, or that complete no round, come by way of scratch memory."""
+    zero, advance, size, factor_size = dot.zero, dot.step, dot.weights.size, dot.factor.size
+    gather = gatherer(size)
+
+    @inline
+    def run(x: int, w: int, apart: int, k: int, scratch: int) -> Any:
+        sums = zero()
+        whole = k - k % DOT_LANES if apart == size else 0
+        for _ in range(0, whole, DOT_LANES):
+            sums = advance(sums, x, w)
+            x += factor_size * DOT_LANES
+            w += size * DOT_LANES
+        for at in range(whole, k, DOT_LANES):
+            clear(scratch, size * DOT_LANES)
+            gather(scratch, w, apart, min(k - at, DOT_LANES))
+            sums = advance(sums, x, scratch)
+            x += factor_size * DOT_LANES
+            w += apart * DOT_LANES
+        return sums
+    return run
+
+
+def streamed(vector: DType, weights: DType, add: int) -> Compiled:
+    """y = x W', one row of W after the other: memory likes one stream better than several."""
+    dot = Dot(vector, weights)
+    widen, multiply, settle = widening(dot), product(dot), dot.settle
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        i, j, n, k = word(ops, 3), word(ops, 4), word(ops, 5), word(ops, 6)
+        y = tile(ctx, ops, st, 0, 0, 1, n)
+        if y == 0:
+            return
+        x = tile(ctx, ops, st, 1, 1, 1, k)
+        if x == 0:
+            return
+        w = window(ctx, st, 2, 2, i, j, n, k)
+        if w == 0:
+            return
+        factors = word(ctx, SPARE)
+        scratch = widen(factors, x, k)
+        pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
+        for _ in range(n):
+            settle(y, multiply(factors, w, apart, k, scratch), add)
+            y += 4
+            w += pitch
+    return run
+
+
+for _add, _row in enumerate((cube.TGEMV_STREAM, cube.TGEMV_STREAM_ACC)):
+    handler(_row, Layout.ROW, Layout.ROW)(streamed(F32, F32, _add))

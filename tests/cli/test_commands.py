@@ -1,0 +1,172 @@
+"""The command line, as a process: what it prints, how it ends, what it imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KERNELS = '''import numpy as np
+import pto as pt
+
+
+@pt.tile_kernel
+def matmul(A: pt.f32["M", "K"], B: pt.f32["K", "N"]):
+    return pt.matmul(A, B)
+
+
+@pt.tile_kernel
+def plain(x, y):
+    return x + y
+
+
+if __name__ == "__main__":
+    import sys
+    print("ran", sys.argv[1:], matmul(np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)).sum())
+'''
+BAD = {
+    "shape.py": "import numpy as np\nimport pto as pt\n@pt.tile_kernel\ndef k(a, b):\n    return pt.matmul(a, b)\n"
+                "k(np.ones((3, 4), np.float32), np.ones((5, 6), np.float32))\n",
+    "large.py": "import pto as pt\n@pt.tile_kernel(tile_m=2048, tile_n=2048)\n"
+                'def k(a: pt.f32["M", "K"], b: pt.f32["K", "N"]):\n    return pt.matmul(a, b)\n',
+    "none.py": "x = 1\n",
+    "text.pto": "this is no program",
+    "empty.pto": "",
+    "wrong.ptoas": ".program x\n.target V9\n  halt\n",
+    "array.npy": "no array",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("cli")
+    (where / "kernels.py").write_text(KERNELS)
+    for name, content in BAD.items():
+        (where / name).write_text(content)
+    np.save(where / "a.npy", np.ones((3, 4), np.float32))
+    np.save(where / "b.npy", np.full((4, 5), 2, np.float32))
+    assert run(where, "compile", "kernels.py:matmul", "-o", "m.pto").returncode == 0
+    return where
+
+
+def run(folder: Path, *words: str, shell: str = "") -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if shell:
+        words = "bash", "-o", "pipefail", "-c", f"{sys.executable} -m pto {shell}"
+    else:
+        words = sys.executable, "-m", "pto", *words
+    return subprocess.run(words, cwd=folder, text=True, env=environ, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (["--version"], "pto 0."), (["--help"], "disasm"), (["isa"], "tmatmul"), (["isa", "tadd"], "dst = a + b"),
+    (["run", "kernels.py", "one", "two"], "ran ['one', 'two'] 60.0"),
+    (["disasm", "kernels.py:matmul"], "return pt.matmul(A, B)"), (["disasm", "m.pto"], "return pt.matmul(A, B)"),
+    (["graph", "kernels.py:matmul"], "tile matmul("), (["graph", "kernels.py:matmul", "--level", "all"], "execution"),
+    (["graph", "kernels.py:matmul", "--level", "tensor", "--no-spans"], "tensor.matmul %A, %B"),
+    (["check", "m.pto"], "legal"), (["check", "kernels.py:matmul"], "legal"),
+    (["disasm", "kernels.py:plain", "--arg", "x=f32[N]", "--arg", "y=f32[N]"], "tadd"),
+    (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy"], "result2: float32 3x5\n[[8. 8."),
+    (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy", "--cores", "3", "--exact"], "[[8. 8."),
+])
+def test_commands_print_what_they_should(folder, words, expected):
+    done = run(folder, *words)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_result_goes_to_a_file(folder):
+    done = run(folder, "run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy", "--out", "result2=c.npy")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(folder / "c.npy"), np.full((3, 5), 8))
+
+
+def test_assembly_gives_the_same_bytes(folder):
+    (folder / "m.ptoas").write_text(run(folder, "disasm", "m.pto").stdout)
+    done = run(folder, "asm", "m.ptoas", "-o", "again.pto")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "again.pto").read_bytes() == (folder / "m.pto").read_bytes()
+    done = run(folder, "run", "m.ptoas", "--arg", "A=a.npy", "--arg", "B=b.npy")
+    assert "[[8. 8." in done.stdout
+
+
+@pytest.mark.parametrize(("words", "code", "expected"), [
+    ([], 2, "Usage"), (["unknown"], 2, "No such command"), (["run"], 2, "Missing argument"),
+    (["run", "m.pto", "--nonsense"], 2, "nonsense"),
+    (["run", "missing.py"], 2, "no file missing.py"), (["graph", "none.py"], 2, "defines no kernel"),
+    (["graph", "kernels.py:matmull"], 2, "did you mean matmul?"), (["isa", "tad"], 2, "did you mean tadd?"),
+    (["graph", "kernels.py:matmul", "--level", "tiles"], 2, "tiles"),
+    (["compile", "kernels.py", "-o", "x.pto"], 2, "several kernels"),
+    (["compile", "kernels.py:plain", "-o", "x.pto"], 4, "annotate it"),
+    (["disasm", "kernels.py:plain", "--arg", "x=f99[N]"], 2, "not the type"),
+    (["run", "m.pto"], 2, "not known"), (["run", "m.pto", "--arg", "A"], 2, "NAME=VALUE"),
+    (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=a.npy"], 4, "wants"),
+    (["run", "m.pto", "--arg", "A=array.npy"], 3, "not a .npy"),
+    (["run", "m.pto", "--arg", "A=missing.npy"], 3, "missing.npy"),
+    (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy", "--out", "C=c.npy"], 2, "does not write C"),
+    (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy", "--cores", "0"], 2, "at least one core"),
+    (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy", "--fuel", "1"], 8, "fuel"),
+    (["disasm", "text.pto"], 3, "text.pto"), (["run", "text.pto"], 3, "text.pto"), (["check", "empty.pto"], 3, "empty"),
+    (["asm", "wrong.ptoas", "-o", "w.pto"], 3, "V9"), (["asm", "text.pto", "-o", "w.pto"], 3, ""),
+    (["run", "shape.py"], 4, "inner extents differ: 3 x 4 times 5 x 6"),
+    (["compile", "large.py", "-o", "l.pto"], 4, "do not fit l1"),
+    (["compile", "kernels.py:matmul", "-o", "missing/m.pto"], 2, "missing"),
+    (["compile", "kernels.py:matmul"], 2, "output"),
+])
+def test_mistakes_end_in_one_message_and_a_documented_code(folder, words, code, expected):
+    done = run(folder, *words)
+    output = done.stdout + done.stderr
+    assert "Traceback" not in output
+    assert expected in output
+    assert done.returncode == code, output
+
+
+def test_a_trap_names_the_line(folder):
+    (folder / "trap.py").write_text(
+        "import numpy as np\nimport pto as pt\n@pt.tile_kernel\ndef k(x, out):\n"
+        "    out[64:80, 0:16] = x[64:80, 0:16]\nx = np.ones((8, 16), np.float32)\nk(x, x.copy())\n")
+    done = run(folder, "run", "trap.py")
+    assert done.returncode == 6
+    assert "trap.py:5:" in done.stderr
+    assert "^^^" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["disasm m.pto", "graph kernels.py:matmul --level all", "isa", "--help"])
+def test_a_closed_pipe_is_no_error(folder, words):
+    done = run(folder, shell=f"{words} | head -n 1")
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)
+
+
+LOADED = """import sys
+sys.argv = ["pto", *{words!r}]
+from pto.cli.main import main
+try: main()
+except SystemExit: pass
+print(sorted({{m.split(".")[0] for m in sys.modules}} & {{"numpy", "numba", "networkx", "lark", "llvmlite"}}))
+"""
+
+
+@pytest.mark.parametrize(("words", "allowed"), [
+    (["--help"], "[]"), (["--version"], "[]"), (["disasm", "m.pto"], "[]"), (["isa", "tadd"], "[]"),
+    (["check", "m.pto"], "[]"), (["nonsense"], "[]"),
+])
+def test_commands_import_what_they_need(folder, words, allowed):
+    done = subprocess.run([sys.executable, "-c", LOADED.format(words=words)], cwd=folder, text=True, timeout=60,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.stdout.splitlines()[-1] == allowed
+
+
+def test_graphs_are_shown_without_the_machine(folder):
+    code = LOADED.format(words=["graph", "kernels.py:matmul"])
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, text=True, timeout=60, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert "tile matmul(" in done.stdout
+    assert "numba" not in done.stdout.splitlines()[-1]

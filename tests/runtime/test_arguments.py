@@ -1,0 +1,144 @@
+"""Arrays of the caller: which come in without a copy, which are refused, and what is stored to."""
+# ruff: noqa: F821 (names of options, extents in quotes, kernels in loops)
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import pto as pt
+from pto.core.errors import DTypeError, PtoError, UsageError
+
+RNG = np.random.default_rng(0)
+
+
+def some(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape, dtype=np.float32)
+
+
+@pt.tile_kernel
+def add(x, y):
+    return x + y
+
+
+@pt.tile_kernel(tile_m=16, tile_n=16)
+def double_into(x, out):
+    for i in pt.range(0, x.shape[0], tile_m):
+        for j in pt.range(0, x.shape[1], tile_n):
+            out[i:i + tile_m, j:j + tile_n] = x[i:i + tile_m, j:j + tile_n] * 2.0
+
+
+class Shares:
+    def __init__(self, array):
+        self.__array_interface__, self.keep = array.__array_interface__, array
+
+
+class Capsule:
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+VIEWS = {
+    "rows apart": lambda x: np.hstack([x, x])[:, :x.shape[1]],
+    "transposed": lambda x: np.ascontiguousarray(x.T).T,
+    "reversed": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
+    "every second": lambda x: np.repeat(np.repeat(x, 2, 0), 2, 1)[::2, ::2],
+    "fortran": np.asfortranarray,
+    "big endian": lambda x: x.astype(">f4"),
+    "nested lists": lambda x: x.tolist(),
+    "array interface": Shares,
+    "dlpack": Capsule,
+    "memoryview": memoryview,
+    "read-only": lambda x: np.broadcast_to(x, x.shape),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_any_view_is_an_argument(view):
+    x, y = some(20, 30), some(20, 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            got = add(VIEWS[view](x), y)
+        except DTypeError:
+            assert view == "big endian"
+            return
+        np.testing.assert_array_equal(got, x + y)
+        np.testing.assert_array_equal(add(y=VIEWS[view](x), x=y), x + y)
+
+
+@pytest.mark.parametrize("view", ["rows apart", "transposed", "reversed", "every second", "fortran"])
+def test_what_is_stored_reaches_any_view(view):
+    x, out = some(20, 30), VIEWS[view](some(20, 30))
+    assert double_into(x, out) is None
+    np.testing.assert_array_equal(out, x * 2)
+
+
+@pytest.mark.parametrize("wrap", [Shares, Capsule, memoryview])
+def test_what_is_stored_reaches_what_shares_its_memory(wrap):
+    x, out = some(20, 30), some(20, 30)
+    double_into(x, wrap(out))
+    np.testing.assert_array_equal(out, x * 2)
+
+
+def test_a_float64_result_gets_what_is_stored_with_a_note():
+    x, out = some(20, 30), np.zeros((20, 30))
+    with pytest.warns(UserWarning, match="out is float64: the kernel gets a copy in float32"):
+        double_into(x, out)
+    np.testing.assert_array_equal(out, x * 2)
+
+
+def test_the_note_of_a_copy_names_the_callers_line():
+    with pytest.warns(UserWarning, match="float64") as caught:
+        add(np.zeros((3, 3)), np.zeros((3, 3), np.float32))
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(("make", "error"), [
+    (lambda x: np.broadcast_to(x, x.shape), UsageError), (lambda x: x.tolist(), UsageError)])
+def test_what_cannot_be_stored_to_is_refused(make, error):
+    x = some(20, 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with pytest.raises(error):
+            double_into(x, make(x))
+
+
+@pytest.mark.parametrize("value", ["text", b"bytes", None, object(), {"a": 1}, [[1.0], [1.0, 2.0]]])
+def test_no_array_is_refused_at_the_callers_line(value):
+    with pytest.raises(PtoError) as caught:
+        add(value, some(3, 3))
+    assert caught.value.loc.file == __file__
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "datetime64[s]", "S3"])
+def test_elements_that_the_machine_lacks_are_refused(dtype):
+    with pytest.raises(PtoError) as caught:
+        add(np.zeros((3, 3), dtype), some(3, 3))
+    assert dtype.split("[")[0].rstrip("0123456789S") in str(caught.value) or dtype == "S3"
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_an_empty_array_is_refused(shape):
+    with pytest.raises(PtoError, match="is 0"):
+        add(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+
+
+def test_inputs_are_not_changed():
+    x, y = some(20, 30), some(20, 30)
+    before = x.copy(), y.copy()
+    add(x, y)
+    np.testing.assert_array_equal((x, y), before)
+
+
+def test_results_are_new_each_time():
+    x, y = some(20, 30), some(20, 30)
+    assert not np.shares_memory(add(x, y), add(x, y))
