@@ -17,7 +17,7 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any
 
-from pto.core.errors import CapacityError, Loc, ShapeError
+from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
@@ -131,8 +131,9 @@ class ToBlock(Rewriter):
             assert isinstance(tile.type, TileType)
         if (graph, tile, space) not in self.moved:
             assert isinstance(tile.type, TileType)
-            width = self.width.get(tile, 1)  # a column has no place of its own outside of panels
-            type = replace(in_ub(replace(tile.type, cols=width) if width > 1 else tile.type), space=space)
+            type = in_ub(replace(tile.type, cols=self.width.get(tile, tile.type.cols)))
+            if space is not Space.UB:
+                type = replace(type, space=space, layout=Layout.ROW)
             self.moved[graph, tile, space] = self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile),
                                                        type=type, valid=self.valid.get(tile, (None, None)), locs=locs)
         return self.moved[graph, tile, space]
@@ -234,8 +235,18 @@ class ToBlock(Rewriter):
         if shape(tile)[0] == 1 and type.rows != 1:
             wide = self.expand(graph, tile, replace(type, rows=1), (1, region[1]), node) if (
                 shape(tile)[1] != type.cols) else tile
-            return self.make(graph, BLOCK_OPS["tcolexpand"], wide, *region, type=type, valid=region, locs=node.locs)
-        return self.make(graph, BLOCK_OPS["trowexpand"], tile, *region, type=type, valid=region, locs=node.locs)
+            return self.make(graph, self.expansion("tcolexpand", node), wide, *region, type=type, valid=region,
+                             locs=node.locs)
+        return self.make(graph, self.expansion("trowexpand", node), tile, *region, type=type, valid=region,
+                         locs=node.locs)
+
+    def expansion(self, mnemonic: str, node: Node) -> Op:
+        """The instruction that expands a tile, where the target has it."""
+        if mnemonic not in BLOCK_OPS:
+            kind = "row" if mnemonic == "tcolexpand" else "column"
+            raise UnsupportedError(f"{node.op.name} cannot use a {kind} for a whole tile on this machine yet",
+                                   loc=node.locs[0] if node.locs else None)
+        return BLOCK_OPS[mnemonic]
 
     def agreed(self, sizes: list[Size | None], locs: tuple[Loc, ...]) -> Size | None:
         """The one valid size that the operands have."""

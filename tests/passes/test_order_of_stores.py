@@ -88,7 +88,6 @@ def test_a_product_in_place_reads_what_was_before():
     np.testing.assert_allclose(c, wanted, atol=1e-3)
 
 
-@pytest.mark.xfail(reason="a whole-tensor expression of its own target")
 def test_an_expression_in_place():
     @pt.tile_kernel
     def k(x):
@@ -98,7 +97,6 @@ def test_an_expression_in_place():
     check(k, [x], "x", x * 2)
 
 
-@pytest.mark.xfail(reason="a returned expression is computed after later stores")
 def test_an_expression_before_a_store_has_the_values_of_before():
     @pt.tile_kernel
     def k(c, a):
@@ -115,7 +113,6 @@ def test_an_expression_before_a_store_has_the_values_of_before():
     np.testing.assert_array_equal(got, wanted)
 
 
-@pytest.mark.xfail(reason="windows of several blocks may overlap")
 def test_overlapping_windows_are_stored_in_order():
     @pt.tile_kernel
     def k(x, out):

@@ -144,7 +144,6 @@ def test_carried_columns(m, n, tile_m, tile_n):
     agree(kernel, list(arguments.values()), x - ref.largest(x), True)
 
 
-@pytest.mark.xfail(reason="no move takes one column from L0C, or to L1")
 @pytest.mark.parametrize(("text", "options"), [
     ("pt.relu(pt.matmul(A, B) * 2.0)", {}), ("pt.matmul(A * 0.5, B)", {"tile_k": 1}),
     ("pt.matmul(A, B) * 2.0", {"tile_n": 1})])

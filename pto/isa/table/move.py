@@ -51,7 +51,8 @@ TMOV = Instr(
     "dst = src",
     dtypes=ANY, traits=Trait.BITS,
     routes=(
-        Route((UB, L0C), Pipe.FIX), Route((L1, UB), Pipe.MTE3),
+        Route((UB, L0C), Pipe.FIX), Route((COLUMN, L0C), Pipe.FIX),
+        Route((L1, UB), Pipe.MTE3), Route((L1, COLUMN), Pipe.MTE3),
         Route((UB, UB), Pipe.V), Route((COLUMN, COLUMN), Pipe.V),
     ),
 )

@@ -285,6 +285,36 @@ def tmov_panels(size: int) -> Compiled:
     return run
 
 
+def tmov_from_column(size: int) -> Compiled:
+    """Columns to rows."""
+    arrange = arranger(size)
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        rows, cols = word(ops, 2), word(ops, 3)
+        d = tile(ctx, ops, st, 0, 0, rows, cols)
+        if d == 0:
+            return
+        s = tile(ctx, ops, st, 1, 1, cols, rows)
+        if s != 0:
+            arrange(d, pitch(st, 0), size, s, size, pitch(st, 1), rows, cols)
+    return run
+
+
+def tmov_panel_to_column(size: int) -> Compiled:
+    """Panels to columns."""
+    scatter = panel_scatterer(size)
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        rows, cols = word(ops, 2), word(ops, 3)
+        d = tile(ctx, ops, st, 0, 0, cols, rows)
+        if d == 0:
+            return
+        s = panels(ctx, ops, st, 1, 1, rows, cols)
+        if s != 0:
+            scatter(d, size, pitch(st, 0), s, pitch(st, 1), rows, cols)
+    return run
+
+
 HANDLERS = (
     (move.TLOAD, (ROW,), tload), (move.TLOAD, (COL,), tload_column), (move.TSTORE, (ROW,), tstore),
     (move.TSTORE, (COL,), tstore_column), (move.TSTORE, (PANEL,), tstore_panels),
@@ -292,6 +322,7 @@ HANDLERS = (
     (move.TEXTRACT_T, (ROW, ROW), textract_t), (move.TEXTRACT_T, (PANEL, ROW), textract_t_panels),
     (move.TTRANS, (ROW, ROW), ttrans), (move.TTRANS, (ROW, COL), ttrans_of_columns),
     (move.TTRANS, (COL, ROW), ttrans_to_columns), (move.TMOV, (ROW, ROW), tmov), (move.TMOV, (ROW, PANEL), tmov_panels),
+    (move.TMOV, (ROW, COL), tmov_from_column), (move.TMOV, (COL, PANEL), tmov_panel_to_column),
 )
 for _row, _layouts, _make in HANDLERS:
     for _size in SIZES:
