@@ -19,6 +19,7 @@ class Target:
         cores: number of cores.
         align: alignment of tiles in bytes.
         flags: flag ids for each ordered pair of pipes.
+        events: event ids for each ordered pair of cores.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Target:
     cores: int
     align: int = 64
     flags: int = 8
+    events: int = 8
 
     def bytes_of(self, space: Space) -> int:
         """Capacity of a memory, in bytes."""

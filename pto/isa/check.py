@@ -13,6 +13,7 @@ from pto.isa.codec import INT_MAX, INT_MIN, TILES, inst_faults
 from pto.isa.flow import flow_faults
 from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
 from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role
+from pto.isa.table import sync
 from pto.isa.table.scalar import TVIEW
 from pto.isa.words import is_name, shown
 
@@ -188,8 +189,9 @@ def _fields(program: Program, inst: Inst) -> Iterator[str]:
 def _meaning(program: Program, target: Target, pc: int, inst: Inst) -> Iterator[Fault]:
     """The rules of one instruction whose operands exist."""
     if inst.spec.is_scalar:
-        rule = _view(program, inst) if inst.spec.mnemonic == TVIEW.mnemonic else _flag(target, inst)
-        yield from (Fault(text, pc) for text in rule)
+        if inst.spec is TVIEW:
+            yield from (Fault(text, pc) for text in _view(program, inst))
+        yield from (Fault(text, pc) for rule in (_flag, _event) for text in rule(target, inst))
         return
     try:
         inst.spec.route(program.memory_types(inst))
@@ -210,7 +212,7 @@ def _meaning(program: Program, target: Target, pc: int, inst: Inst) -> Iterator[
 def _flag(target: Target, inst: Inst) -> Iterator[str]:
     """Flags order two pipes; the scalar unit waits for nobody."""
     ends = [a for o, a in zip(inst.spec.operands, inst.args, strict=True) if o.kind is Kind.PIPE]
-    if not ends:
+    if len(ends) != 2:
         return
     if ends[0] == ends[1]:
         yield f"{inst.spec.mnemonic}: source and destination pipe are the same"
@@ -231,6 +233,16 @@ def _view(program: Program, inst: Inst) -> Iterator[str]:
     for operand, number in zip(inst.spec.operands[2:], numbers, strict=True):
         if isinstance(number, int) and number < 0:
             yield f"{inst.spec.mnemonic}: operand {operand.name}: {number} is negative"
+
+
+def _event(target: Target, inst: Inst) -> Iterator[str]:
+    """Events name a core and an id that the target has."""
+    if inst.spec not in (sync.EVENT_SET, sync.EVENT_WAIT):
+        return
+    for name, limit in (("core", target.cores), ("id", target.events)):
+        value = inst.args[inst.spec.position(name)]
+        if isinstance(value, int) and not 0 <= value < limit:
+            yield f"{inst.spec.mnemonic}: operand {name}: {value} is outside 0 to {limit - 1}"
 
 
 def _known(extent: str | int, values: dict[str, Arg]) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pto.isa.program import Inst, Program
 from pto.isa.spec import Kind, Pipe, Trait
+from pto.isa.table import sync
 
 
 def successors(program: Program, pc: int) -> list[int]:
@@ -27,6 +28,7 @@ def flow_faults(program: Program) -> Iterator[tuple[str, int | None]]:
         return
     yield from _paths(program)
     yield from _flags(program)
+    yield from _events(program)
 
 
 def _always_jumps(inst: Inst) -> bool:
@@ -76,3 +78,12 @@ def _flags(program: Program) -> Iterator[tuple[str, int | None]]:
             [(mnemonic, pc)] = uses.items()
             missing = "wait_flag" if mnemonic.startswith("set") else "set_flag"
             yield f"{mnemonic} from {Pipe(src).name} to {Pipe(dst).name} without any {missing}", pc
+
+
+def _events(program: Program) -> Iterator[tuple[str, int | None]]:
+    """All cores run this program: there is an event_set if there is an event_wait."""
+    rows = (sync.EVENT_SET, sync.EVENT_WAIT)
+    first = {row: next((pc for pc, inst in enumerate(program.code) if inst.spec == row), None) for row in rows}
+    for row, other in (rows, rows[::-1]):
+        if first[row] is not None and first[other] is None:
+            yield f"{row.mnemonic} without any {other.mnemonic}", first[row]

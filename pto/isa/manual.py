@@ -82,6 +82,11 @@ the source spans it came from.
 Instructions of one pipe run in order. Between two pipes only a flag orders: `set_flag SRC, DST, id` and
 `wait_flag SRC, DST, id`. A flag is one bit.
 
+## Cores
+
+Between cores `sync_all` orders everything, and an event what one core did before it set the event. Each core runs its
+program in order, so a set never waits, and a program in which no core can go on is a deadlock in every legal order.
+
 """
 
 

@@ -140,10 +140,9 @@ class Program:
 
     def pipe(self, inst: Inst) -> Pipe:
         """The pipe an instruction runs on: a set_flag on its source, a wait_flag on its destination."""
-        kinds = [o.kind for o in inst.spec.operands]
-        if Kind.PIPE in kinds:
-            side = "src" if inst.spec.mnemonic.startswith("set") else "dst"
-            value = inst.args[inst.spec.position(side)]
+        pipes = [a for o, a in zip(inst.spec.operands, inst.args, strict=True) if o.kind is Kind.PIPE]
+        if pipes:
+            value = pipes[-1] if inst.spec.mnemonic == "wait_flag" else pipes[0]
             assert isinstance(value, int)
             return Pipe(value)
         return Pipe.S if inst.spec.is_scalar else inst.spec.route(self.memory_types(inst)).pipe

@@ -1,19 +1,41 @@
-"""The loop that runs linked instructions: scalar unit and flags here, tile instructions by handlers."""
+"""The loops that run linked instructions: scalar unit and flags here, tile instructions by handlers."""
 
 from __future__ import annotations
 
 from pto.isa.spec import OPERAND_WORDS, Pipe
 from pto.isa.table import scalar, sync
 from pto.sim import layout
+from pto.sim.between import event_set, event_wait, progress, sync_all
 from pto.sim.kernels.checks import trap
 from pto.sim.kernels.loans import borrowed
 from pto.sim.kernels.registry import FUNCTIONS
-from pto.sim.layout import FLAGS, FLAGS_AT, FUEL, MASK, OPCODE, OPERANDS_AT, PC, SCALARS, STATUS, TILES, WORD
+from pto.sim.layout import (
+    CORE,
+    CREW_BUDGET,
+    CREW_COUNT,
+    CREW_NEXT,
+    CREW_RESULT,
+    CREW_SEEN,
+    CREW_SPINS,
+    FLAGS,
+    FLAGS_AT,
+    FUEL,
+    MASK,
+    OPCODE,
+    OPERANDS_AT,
+    PC,
+    SCALARS,
+    SHARED,
+    STATUS,
+    TILES,
+    WORD,
+)
 from pto.sim.names import ENGINE
 from pto.sim.traps import TrapKind
 from pto.sim.vec import (
     add_wrap,
     call_handler,
+    called,
     inline,
     mul_wrap,
     set_word,
@@ -31,8 +53,11 @@ MIN, MAX, LT, XOR, MADD = (
 )
 JMP, BLT, BGE, HALT = (row.opcode for row in (scalar.JMP, scalar.BLT, scalar.BGE, scalar.HALT))
 SET, WAIT = sync.SET_FLAG.opcode, sync.WAIT_FLAG.opcode
+SYNC_ALL, EVENT_SET, EVENT_WAIT = sync.SYNC_ALL.opcode, sync.EVENT_SET.opcode, sync.EVENT_WAIT.opcode
 TILE, BORROWER, END = int(layout.Code.TILE), int(layout.Code.BORROWER), int(layout.Code.END)
-PAUSED, HALTED = int(layout.Status.PAUSED), int(layout.Status.HALTED)
+RUNNING, NO_FUEL, HALTED, TRAPPED, WAITING = map(int, layout.Status)
+DONE, FAILED, SPENT, IDLE = map(int, layout.Result)
+FAILED_AT, CREW = layout.FAILED, WORD * layout.CREW_AT
 BAD_FLAG, FLAG_LEFT_SET = int(TrapKind.BAD_FLAG), int(TrapKind.FLAG_LEFT_SET)
 FLAG_SET_TWICE, FLAG_NOT_SET = int(TrapKind.FLAG_SET_TWICE), int(TrapKind.FLAG_NOT_SET)
 DIVIDE_BY_ZERO, BAD_PC = int(TrapKind.DIVIDE_BY_ZERO), int(TrapKind.BAD_PC)
@@ -135,6 +160,18 @@ def halt(ctx: int) -> int:
 
 
 @inline
+def between_cores(ctx: int, op: int, core: int, number: int, pc: int) -> int:
+    """An event or a barrier; gives the next pc, or STOP."""
+    if op == EVENT_SET:
+        done = event_set(ctx, core, number)
+    elif op == EVENT_WAIT:
+        done = event_wait(ctx, core, number)
+    else:
+        done = sync_all(ctx) if op == SYNC_ALL else 1
+    return pc + 1 if done else STOP
+
+
+@inline
 def scalar_unit(ctx: int, record: int, op: int, pc: int) -> int:
     """Run one instruction of the scalar unit; gives the next pc, or STOP."""
     if op < JMP:
@@ -146,47 +183,99 @@ def scalar_unit(ctx: int, record: int, op: int, pc: int) -> int:
         return to if a >= b else pc + 1
     if op == JMP:
         return to
+    if op in (SET, WAIT):
+        return flag(ctx, op, to, a, pc)
     if op == HALT:
         return halt(ctx)
     if op == END:
         return trap(ctx, BAD_PC, -1, pc) + STOP
-    return flag(ctx, op, to, a, pc)
+    return between_cores(ctx, op, a, b, pc)
 
 
-def engine(ctx: int, code: int, _: int) -> None:
-    """Run from the context's pc until the program halts, traps, or lacks fuel for its next instruction."""
-    pc, fuel = word(ctx, PC), word(ctx, FUEL)
+@called
+def run(ctx: int, code: int, budget: int) -> int:
+    """Run a core until it halts, traps, waits, or lacks fuel; gives what is left of the budget."""
+    most = word(ctx, FUEL)
+    given = min(budget, most)
+    pc, fuel = word(ctx, PC), given
     scalars, tiles = word(ctx, SCALARS), word(ctx, TILES)
     while True:
         record = code + RECORD * pc
         op, weight = word(record, OPCODE), word(record, WEIGHT_AT)
         if weight > fuel:
-            set_word(ctx, STATUS, PAUSED)
+            if weight > most - given + fuel:
+                set_word(ctx, STATUS, NO_FUEL)
             break
-        fuel -= weight
         if op == TILE:
-            tiles += 1
             call_handler(word(record, HANDLER_AT), ctx, resolved(ctx, record), record + STATIC)
-            if word(ctx, STATUS) != 0:
+            if word(ctx, STATUS) != RUNNING:
                 break
+            fuel -= weight
+            tiles += 1
             pc += 1
         elif op == BORROWER:
-            tiles += 1
             ops = resolved(ctx, record)
             call_handler(word(record, HANDLER_AT), ctx, ops, borrowed(ctx, ops, record))
-            if word(ctx, STATUS) != 0:
+            if word(ctx, STATUS) != RUNNING:
                 break
+            fuel -= weight
+            tiles += 1
             pc += 1
         else:
-            scalars += 1
             following = scalar_unit(ctx, record, op, pc)
             if following == STOP:
+                if word(ctx, STATUS) == HALTED:
+                    scalars, fuel = scalars + 1, fuel - weight
                 break
+            fuel -= weight
+            scalars += 1
             pc = following
     set_word(ctx, PC, pc)
-    set_word(ctx, FUEL, fuel)
+    set_word(ctx, FUEL, most - given + fuel)
     set_word(ctx, SCALARS, scalars)
     set_word(ctx, TILES, tiles)
+    return budget - given + fuel
+
+
+@inline
+def turn(ctx: int, code: int, budget: int) -> int:
+    """Let a core run if it can; gives what is left of the budget."""
+    status = word(ctx, STATUS)
+    if status not in (RUNNING, WAITING) or word(ctx, CORE) >= word(word(ctx, SHARED), FAILED_AT):
+        return budget
+    set_word(ctx, STATUS, RUNNING)
+    return run(ctx, code, budget)
+
+
+def engine(crew: int, code: int, _: int) -> None:
+    """Run the cores of one host thread in turn, each until it cannot go on, until there is a reason to stop."""
+    at, budget, spins = word(crew, CREW_NEXT), word(crew, CREW_BUDGET), word(crew, CREW_SPINS)
+    count, shared = word(crew, CREW_COUNT), word(word(crew + CREW, 0), SHARED)
+    still = waiting = 0  # cores in a row that did not move, and those of them that wait
+    seen, result = progress(shared), DONE
+    while True:
+        ctx = word(crew + CREW, at)
+        left = turn(ctx, code, budget)
+        status, moved, budget = word(ctx, STATUS), left != budget, left
+        if status == RUNNING and word(ctx, CORE) < word(shared, FAILED_AT):
+            result = SPENT
+            break
+        if status in (TRAPPED, NO_FUEL) and word(ctx, CORE) < word(shared, FAILED_AT):
+            result = FAILED
+            break
+        at = at + 1 if at + 1 < count else 0
+        if moved:
+            still, waiting, seen = 0, 0, progress(shared)
+            continue
+        still, waiting = still + 1, waiting + (status == WAITING)
+        if still == count:
+            if waiting == 0 or spins == 0:
+                result = IDLE if waiting else DONE
+                break
+            still, waiting, seen, spins = 0, 0, progress(shared), spins - 1
+    set_word(crew, CREW_NEXT, at)
+    set_word(crew, CREW_SEEN, seen)
+    set_word(crew, CREW_RESULT, result)
 
 
 FUNCTIONS[ENGINE] = engine

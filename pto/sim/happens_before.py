@@ -1,8 +1,9 @@
 """Finds what no flag orders: conflicting accesses that legal executions perform either way round.
 
 An access happens before another where a chain of these leads from one to the other: the order of one
-pipe of one core; a set_flag and the wait_flag that consumes it; what the scalar unit itself does before it
-issues an instruction. Every event carries a vector clock over pipes of cores, so a pair is one comparison.
+pipe of one core; a set_flag and the wait_flag that consumes it; an event_set and the event_wait that takes it;
+the barriers; what the scalar unit itself does before it issues an instruction. Every event carries a vector
+clock over pipes of cores, so a pair is one comparison.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pto.isa.program import Inst, Program
 from pto.isa.spec import Kind, Pipe
 from pto.isa.table import sync
 from pto.sim.regions import Region
-from pto.sim.slow import Event, Flag, SlowMachine, flag_name
+from pto.sim.slow import Barrier, Event, Flag, SlowMachine, flag_name
+from pto.sim.waiting import event_name
 
 Place = tuple[str, int, int]  # a memory of a core, a tensor, or a flag of a core
 PIPES = len(Pipe)
@@ -100,13 +102,18 @@ def races(program: Program, tensors: Sequence[NDArray[Any]], parameters: Sequenc
 
 def flag_races(program: Program, tensors: Sequence[NDArray[Any]], parameters: Sequence[int] = (),
                cores: int = 1) -> list[Race]:
-    """Flags that another legal execution would set while they are set, as races on the flag."""
+    """Flags that another legal execution would set while they are set, as races on the flag.
+
+    So are two event_set of one event whose order is not known: which of them a wait takes would not be, either.
+    """
     events = traced(program, tensors, parameters, cores)
     uses: dict[Place, list[_Use]] = defaultdict(list)
     for i, event in enumerate(events):
         flag = event.sets or event.waits
         if flag:
             uses[flag_name(flag), event.core, 0].append(_Use(i, True, None, (0, 1, 0, 1)))
+        if event.sends:
+            uses[event_name(event.sends), event.core, 0].append(_Use(i, True, None, (0, 1, 0, 1)))
     return _races(program, events, uses)
 
 
@@ -123,16 +130,27 @@ def clocks(events: Sequence[Event], cores: int) -> tuple[NDArray[np.int64], NDAr
     chains = np.array([event.core * PIPES + event.pipe for event in events], np.int64)
     table = np.zeros((len(events), cores * PIPES), np.int64)
     now = np.zeros((cores * PIPES, cores * PIPES), np.int64)
-    pending: dict[tuple[int, Flag], deque[int]] = defaultdict(deque)
+    pending: dict[tuple[object, ...], deque[int]] = defaultdict(deque)
+    synced = [0] * cores
+    arrived: dict[int, NDArray[np.int64]] = {}  # by sync_all: the clocks of all that have come to it
     for i, event in enumerate(events):
-        chain, scalar = chains[i], event.core * PIPES + Pipe.S
-        clock = np.maximum(now[chain], now[scalar])
-        if event.waits:
-            clock = np.maximum(clock, table[pending[event.core, event.waits].popleft()])
+        chain, first = chains[i], event.core * PIPES
+        clock = np.maximum(now[chain], now[first + Pipe.S])
+        for key in (event.waits and (event.core, event.waits), event.takes):
+            if key:
+                clock = np.maximum(clock, table[pending[key].popleft()])
+        if event.barrier is Barrier.LEFT:
+            clock, synced[event.core] = np.maximum(clock, arrived[synced[event.core]]), synced[event.core] + 1
+        elif event.barrier:
+            clock = np.maximum(clock, now[first:first + PIPES].max(axis=0))
         clock[chain] += 1
         table[i] = now[chain] = clock
-        if event.sets:
-            pending[event.core, event.sets].append(i)
+        if event.barrier is Barrier.ARRIVED:
+            number = synced[event.core]
+            arrived[number] = np.maximum(arrived.get(number, 0), clock)
+        for key in (event.sets and (event.core, event.sets), event.sends):
+            if key:
+                pending[key].append(i)
     return chains, table
 
 

@@ -22,8 +22,9 @@ STATIC_WORDS = TILE_FIELDS * SLOT_WORDS
 PC, FUEL, STATUS, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, SCALARS, TILES = range(8)
 ARENA, SPARE, EXACT = 8, 9, 10
 LENDING = 15  # whether a load may leave its bytes where they are, see `pto.sim.loans`
-SCRATCH_AT = 16
-FLAGS_AT = 24  # one word of flag bits for each ordered pair of pipes
+SHARED, CORE, CORES, SYNCS, AWAITED = 16, 17, 18, 19, 20  # AWAITED: arrivals that a sync_all under way waits for, or 0
+SCRATCH_AT = 24
+FLAGS_AT = 32  # one word of flag bits for each ordered pair of pipes
 REGISTERS_AT = FLAGS_AT + len(Pipe) ** 2
 STATICS_AT = REGISTERS_AT + REGISTERS  # static words of the present instruction, where they are not its own
 TENSORS_AT = STATICS_AT + STATIC_WORDS
@@ -43,6 +44,23 @@ SURFACE_AT, SURFACE_IS_VIEW = range(2)
 RECORD_WORDS = STATIC_AT + STATIC_WORDS
 
 FLAGS = 8
+
+# What the cores of a launch share; words that several threads write lie on lines of their own. FAILED is the lowest
+# core that failed, from which cores on need not run; events are counts by source core, destination core and id.
+ARRIVALS, SETS, FAILED, EVENTS_AT = 0, 8, 16, 24
+EVENTS = 8
+
+# The cores of one host thread.
+CREW_COUNT, CREW_NEXT, CREW_BUDGET, CREW_SPINS, CREW_SEEN, CREW_RESULT, CREW_AT = range(7)
+
+
+class Result(IntEnum):
+    """Why the cores of one host thread are left."""
+
+    DONE = 0  # no core can run any more
+    FAILED = 1  # a core trapped or lacks fuel
+    SPENT = 2
+    IDLE = 3  # all cores that have not ended wait for cores of other threads, or for ever
 
 
 # A use of a tile that can be on loan: what it is, which memory operand and operand word it is, where in the context
@@ -66,9 +84,10 @@ class Status(IntEnum):
     """Why the engine returned."""
 
     RUNNING = 0
-    PAUSED = 1  # the next instruction weighs more than the fuel that is left
+    NO_FUEL = 1  # the next instruction weighs more than the fuel that is left
     HALTED = 2
     TRAPPED = 3
+    WAITING = 4  # for another core
 
 
 class Code(IntEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 
 import numpy as np
@@ -191,8 +192,7 @@ class _Linker:
         for i, (value, register) in enumerate(sources):
             row[OPERANDS_AT + i] = value
             row[MASK] |= register << i
-        pair = others[0] * len(Pipe) + others[1] if Kind.PIPE in kinds else 0
-        row[OPERANDS_AT + 3] = pair if Kind.PIPE in kinds else (others or [0])[0]
+        row[OPERANDS_AT + 3] = reduce(lambda sofar, word: sofar * len(Pipe) + word, others, 0)
 
     def view(self, words: list[tuple[int, bool]], row: Words) -> str:
         """A tview is the one instruction of the scalar unit that a handler performs."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,42 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
-from pto.core.errors import DTypeError, FuelError, ProgramError, PtoError, ShapeError, UsageError
-from pto.isa.program import FIRST_PARAMETER, Arg, Program, Reg, TensorDecl, TileRef
+from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
+from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
+from pto.isa.table import sync
 from pto.sim import jit
+from pto.sim.launch import ENTRY, Frame, Launch
 from pto.sim.layout import (
     ARENA,
+    CORE,
+    CORES,
     EXACT,
-    FLAGS_AT,
-    FUEL,
     LENDING,
     LOAN_WORDS,
-    PC,
     REGISTERS_AT,
     SCALARS,
     SPARE,
-    STATUS,
     TENSOR_ROWS,
     TENSOR_WORDS,
     TENSORS_AT,
     TILES,
-    TRAP_KIND,
-    TRAP_OPERAND,
-    TRAP_VALUE,
-    WEIGHT_AT,
-    Status,
 )
-from pto.sim.link import PAGE, Words, flag_name, flags_set, link
+from pto.sim.link import PAGE, Words, link
 from pto.sim.loans import apart
 from pto.sim.names import ENGINE
-from pto.sim.traps import TrapKind, trap_error
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
-SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
-RUNNING, HALTED, TRAPPED = int(Status.RUNNING), int(Status.HALTED), int(Status.TRAPPED)
+JOINING = (sync.SYNC_ALL, sync.EVENT_SET, sync.EVENT_WAIT)
 Array = NDArray[Any]
-Context = memoryview  # of int64 words
-ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +67,6 @@ def _take(nbytes: int) -> _Memory:
         return _Memory(nbytes)
 
 
-class _Frame:
-    """The contexts of one launch."""
-
-    def __init__(self, template: Words) -> None:
-        self.contexts = np.empty_like(template)
-        self.cores = [memoryview(row) for row in self.contexts]  # reads and writes plain ints, fast
-        self.addresses = [row.ctypes.data for row in self.contexts]
-
-
 class Machine:
     """A linked program, ready to be launched, from several host threads too if need be."""
 
@@ -94,6 +74,7 @@ class Machine:
         if cores < 1 or threads < 1:
             raise UsageError(f"a machine has at least one core and one thread, not {cores} and {threads}")
         self.program, self.cores, self.threads, self.exact = program, cores, min(threads, cores), exact
+        self.joined = any(inst.spec in JOINING for inst in program.code)
         self._linked = link(program)
         names = {name for name in self._linked.handlers if name is not None}
         address = jit.addresses(sorted(names | {ENGINE}))
@@ -101,7 +82,7 @@ class Machine:
         self._code = self._linked.code.ctypes.data
         self._engine = ENTRY(address[ENGINE])
         self._template = self._blank()
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
@@ -130,12 +111,14 @@ class Machine:
         try:
             frame = self._frames.pop()
         except IndexError:
-            frame = _Frame(self._template)
-        memories = [_take(self._linked.arena.nbytes) for _ in range(self.threads)]
+            frame = Frame(self._template, self.threads)
+        # Where cores wait for each other each needs its memories; else those of a host thread run one after the other.
+        memories = [_take(self._linked.arena.nbytes) for _ in range(self.cores if self.joined else self.threads)]
         self._fill(frame, memories, values, words)
-        launch = _Launch(self, frame, memories, tensors, DEFAULT_FUEL if fuel is None else fuel)
+        frame.reset(DEFAULT_FUEL if fuel is None else fuel)
+        launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined)
         try:
-            launch.run()
+            launch.run(tensors)
             counts = frame.contexts[:, SCALARS:TILES + 1].tolist()
         finally:
             if not launch.stopped:  # else a thread may still be at work in them
@@ -150,7 +133,8 @@ class Machine:
         first = TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)
         template[:, first + TENSOR_ROWS:TENSORS_AT + descriptors:TENSOR_WORDS] = -1
         template[:, EXACT] = self.exact
-        template[:, REGISTERS_AT] = np.arange(self.cores)
+        template[:, REGISTERS_AT] = template[:, CORE] = np.arange(self.cores)
+        template[:, CORES] = self.cores
         template[:, REGISTERS_AT + 1] = self.cores
         return template
 
@@ -165,12 +149,12 @@ class Machine:
                 raise UsageError(f"{self.program.name}: {bounds} is violated by {value}")
         return values
 
-    def _fill(self, frame: _Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
+    def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
         contexts = frame.contexts
         contexts[:] = self._template
         for first, memory in enumerate(memories):
-            contexts[first::self.threads, ARENA] = memory.address
-            contexts[first::self.threads, SPARE] = memory.address + self._linked.arena.spare
+            contexts[first::len(memories), ARENA] = memory.address
+            contexts[first::len(memories), SPARE] = memory.address + self._linked.arena.spare
         start = REGISTERS_AT + FIRST_PARAMETER
         if values:
             contexts[:, start:start + len(values)] = values
@@ -229,102 +213,3 @@ def span(words: Sequence[int], tensor: int) -> tuple[int, int]:
     base, rows, cols, stride, size = words[TENSOR_WORDS * tensor:TENSOR_WORDS * (tensor + 1)]
     last = (rows - 1) * stride
     return (base + min(0, last), base + max(0, last) + cols * size) if rows and cols else (base, base)
-
-
-class _Launch:
-    """One run of all cores. It keeps alive what the engine has addresses of."""
-
-    def __init__(
-        self, machine: Machine, frame: _Frame, memories: list[_Memory], tensors: Sequence[Array], fuel: int
-    ) -> None:
-        self.machine, self.frame, self.fuel = machine, frame, fuel
-        self.held = (memories, tuple(tensors))
-        self.errors: dict[int, Exception] = {}
-        self.stopped = False
-
-    def run(self) -> None:
-        """Run all cores; the error of the lowest core is the one that is raised, whatever the threads did."""
-        threads = [threading.Thread(target=self.share, args=(i,)) for i in range(1, self.machine.threads)]
-        try:
-            for thread in threads:
-                thread.start()
-            self.share(0)
-        except BaseException:
-            self.stopped = True
-            raise
-        finally:
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
-        if self.errors:
-            raise self.errors[min(self.errors)]
-
-    def share(self, thread: int) -> None:
-        """Run the cores of one host thread, in order, until one fails; a lower core's failure ends it too."""
-        for core in range(thread, self.machine.cores, self.machine.threads):
-            try:
-                self.core(core)
-            except Exception as err:
-                self.errors[core] = err
-            if self.errors and min(tuple(self.errors)) <= core:
-                return
-
-    def core(self, core: int) -> None:
-        """Run one core to its end."""
-        machine, context, address = self.machine, self.frame.cores[core], self.frame.addresses[core]
-        fuel = self.fuel
-        while not self.stopped:
-            given = min(fuel, SLICE)
-            context[FUEL] = given
-            machine._engine(address, machine._code, 0)
-            status = context[STATUS]
-            if status == HALTED:
-                return
-            if status == TRAPPED:
-                raise trapped(machine.program, core, context)
-            pc = context[PC]
-            fuel -= given - context[FUEL]
-            if machine._linked.code[pc, WEIGHT_AT] > fuel:
-                raise FuelError(
-                    f"{machine.program.name}: core {core} did not finish within {self.fuel} units of fuel; "
-                    f"it stopped before pc {pc}", loc=machine.program.span(pc),
-                )
-            context[STATUS] = RUNNING
-
-
-def trapped(program: Program, core: int, context: Context) -> PtoError:
-    """The error for a context that trapped."""
-    kind, pc = TrapKind(context[TRAP_KIND]), context[PC]
-    operand, value = context[TRAP_OPERAND], context[TRAP_VALUE]
-    if kind is TrapKind.FLAG_LEFT_SET:
-        flags = ", ".join(flags_set(context[FLAGS_AT:REGISTERS_AT]))
-        return trap_error(program, kind, pc, core, detail=flags)
-    if kind in (TrapKind.FLAG_SET_TWICE, TrapKind.FLAG_NOT_SET):
-        source, destination = (resolved(arg, context) for arg in program.code[pc].args[:2])
-        detail = flag_name(source, destination, value)
-        return trap_error(program, kind, pc, core, operand, value, detail)
-    if kind in (TrapKind.VIEW_NOT_SET, TrapKind.OVERLAP):
-        return trap_error(program, kind, pc, core, operand)
-    if kind is TrapKind.BAD_REGION:
-        value = first_bad_extent(program, pc, operand, context)
-    return trap_error(program, kind, pc, core, operand, value)
-
-
-def first_bad_extent(program: Program, pc: int, operand: int, context: Context) -> int:
-    """The extent that a region is refused for: rows first, also where a kernel has them exchanged."""
-    inst = program.code[pc]
-    spec, arg = inst.spec.operands[operand], inst.args[operand]
-    rows, cols = (
-        side if isinstance(side, int) else resolved(inst.args[inst.spec.position(side)], context)
-        for side in (spec.rows, spec.cols)
-    )
-    most = program.tiles[arg.tile].type.rows if isinstance(arg, TileRef) else rows
-    return cols if 0 <= rows <= most else rows
-
-
-def resolved(arg: Arg, context: Context) -> int:
-    """The value of an integer operand."""
-    if isinstance(arg, Reg):
-        return context[REGISTERS_AT + arg.number]
-    assert isinstance(arg, int)
-    return arg

@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import random
 import struct
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
-from pto.core.errors import DTypeError, FuelError, ProgramError, ShapeError, UsageError
+from pto.core.errors import DTypeError, FuelError, ProgramError, PtoError, ShapeError, UsageError
 from pto.core.target import BY_NAME, Target
 from pto.core.types import PANEL_COLS, Layout
 from pto.isa.meaning import Array, Operands, compute, scalar
-from pto.isa.program import FIRST_PARAMETER, Arg, Program, Reg, TileRef
+from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, Reg, TileRef
 from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role, Trait
 from pto.isa.table import sync
 from pto.isa.table.scalar import TVIEW as TVIEW_ROW
 from pto.sim.regions import Bounds, Region, Step, Surface, overwrites, read_and_written, surface_of
 from pto.sim.traps import TrapKind, trap_error
+from pto.sim.waiting import Channel, Wait, deadlock, events_left
 
 Flag = tuple[Pipe, Pipe, int]
 SET, WAIT, TVIEW = sync.SET_FLAG.mnemonic, sync.WAIT_FLAG.mnemonic, TVIEW_ROW.mnemonic
+EVENT_SET, EVENT_WAIT = sync.EVENT_SET.mnemonic, sync.EVENT_WAIT.mnemonic
+PIPE_BARRIER, SYNC_ALL = sync.PIPE_BARRIER.mnemonic, sync.SYNC_ALL.mnemonic
+QUEUED, STALLING = {SET, WAIT, EVENT_SET}, {PIPE_BARRIER, SYNC_ALL, EVENT_WAIT}
 POISON = 0xFF  # every f32 of fresh memory is a NaN
 EAGERNESS = (0.05, 0.3, 0.7, 0.95)  # how far the scalar unit issues ahead of the pipes
 GREED = 0.8  # how often the favourite pipe runs: quick, even draining would hide what is not ordered
 
 
+class Barrier(Enum):
+    """What a scalar unit has done at a barrier."""
+
+    PIPES = auto()  # waited for the pipes of its core
+    ARRIVED = auto()  # that, and come to a sync_all
+    LEFT = auto()  # gone on from it
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An instruction that a pipe has performed: what it read, wrote, set or waited for."""
+    """An instruction that a pipe has performed: what it read, wrote, set or waited for, in its core or beyond."""
 
     core: int
     pipe: Pipe
@@ -42,6 +55,25 @@ class Event:
     writes: tuple[Region, ...] = ()
     sets: Flag | None = None
     waits: Flag | None = None
+    sends: Channel | None = None
+    takes: Channel | None = None
+    barrier: Barrier | None = None
+
+
+class Between:
+    """What the cores of a run share, apart from tensors."""
+
+    def __init__(self) -> None:
+        self.events: Counter[Channel] = Counter()
+        self.arrivals: Counter[int] = Counter()
+
+
+class State(Enum):
+    """What became of a core that was let run."""
+
+    MOVED = auto()
+    STALLED = auto()
+    ENDED = auto()
 
 
 class SlowMachine:
@@ -62,6 +94,7 @@ class SlowMachine:
         self.target = target_of(program)
         self.pipes = [program.pipe(inst) for inst in program.code]
         self.events: list[Event] = []
+        self.between = Between()
 
     def run(self, tensors: Sequence[NDArray[Any]], parameters: Sequence[int] = (),
             fuel: int | None = None) -> None:
@@ -78,18 +111,39 @@ class SlowMachine:
             UsageError, ShapeError, DTypeError: the arguments are not what the program takes.
         """
         views = bind(self.program, tensors, parameters)
-        self.events = []
+        self.events, self.between = [], Between()
         cores = [Core(self, number, views, parameters, fuel) for number in range(self.cores)]
         if self.seed is None:
-            for core in cores:
-                core.run()
+            self._run(cores, [core.run for core in cores], min)
             return
         chance = random.Random(self.seed)
-        live = [Queues(core, chance) for core in cores]
-        while live:
-            queues = chance.choice(live)
-            if not queues.advance():
-                live.remove(queues)
+        self._run(cores, [Queues(core, chance).advance for core in cores], chance.choice)
+
+    def _run(self, cores: list[Core], advance: list[Callable[[], State]], choose: Callable[[list[int]], int]) -> None:
+        """Let cores run; those above the lowest that has failed only where a lower one waits."""
+        live, stalled = list(range(len(cores))), set[int]()
+        errors: dict[int, PtoError] = {}
+        while live and live[0] < min(errors, default=len(cores)):
+            ready = [i for i in live if i not in stalled]
+            if not ready:
+                break
+            core = choose([i for i in ready if i < min(errors, default=len(cores))] or ready)
+            try:
+                state = advance[core]()
+            except PtoError as err:
+                errors[core], state = err, State.ENDED
+            if state is State.STALLED:
+                stalled.add(core)
+            else:
+                stalled.clear()
+            if state is State.ENDED:
+                live.remove(core)
+        if errors:
+            raise errors[min(errors)]
+        pcs = [core.pc for core in cores]
+        if live:
+            raise deadlock(self.program, {i: cores[i].wait() for i in live}, pcs)
+        events_left(self.program, self.between.events, pcs)
 
 
 class Core:
@@ -98,7 +152,7 @@ class Core:
     def __init__(self, machine: SlowMachine, number: int, views: list[Array], parameters: Sequence[int],
                  fuel: int | None) -> None:
         self.machine, self.program = machine, machine.program
-        self.number, self.views, self.fuel = number, views, fuel
+        self.number, self.views, self.fuel, self.between = number, views, fuel, machine.between
         self.registers = [0] * REGISTERS
         self.registers[:FIRST_PARAMETER + len(parameters)] = [number, machine.cores, *map(int, parameters)]
         self.memories = {
@@ -111,15 +165,47 @@ class Core:
         self.surfaces += [None] * len(self.program.views)
         self.flags: set[Flag] = set()
         self.pc = self.issued = 0
-        self.halted = False
+        self.halted = self.arrived = False
 
-    def run(self) -> None:
-        """Perform each instruction as soon as it is issued."""
+    def run(self) -> State:
+        """Perform each instruction as soon as it is issued, until the core halts or waits for another."""
+        before = self.issued
         while not self.halted:
+            if self.stalls():
+                return State.STALLED if self.issued == before else State.MOVED
             step = self.issue()
             if step is not None:
                 self.perform(step)
         self.finish()
+        return State.ENDED
+
+    def stalls(self, *, drained: bool = True) -> bool:
+        """Whether the scalar unit must wait before its next instruction; `drained` tells of the core's pipes."""
+        inst = self.program.code[self.pc] if 0 <= self.pc < len(self.program.code) else None
+        if inst is None or inst.spec.mnemonic not in STALLING or self.issued == self.fuel:
+            return False
+        if inst.spec.mnemonic == EVENT_WAIT:
+            return self.between.events[self.channel_of(self._step(self.pc, inst))] == 0
+        if not drained or inst.spec.mnemonic == PIPE_BARRIER:
+            return not drained
+        if not self.arrived:
+            self.arrived = True
+            self.between.arrivals[self.number] += 1
+            self._trace(Event(self.number, Pipe.S, self.pc, barrier=Barrier.ARRIVED))
+        return bool(self._behind())
+
+    def wait(self) -> Wait:
+        """What the core waits for."""
+        step = self._step(self.pc, self.program.code[self.pc])
+        if step.inst.spec.mnemonic == SYNC_ALL:
+            return Wait(self.pc, None, tuple(self._behind()))
+        source, _, number = self.channel_of(step)
+        return Wait(self.pc, number, (source,))
+
+    def _behind(self) -> list[int]:
+        """Cores that have not come to as many sync_all as this one."""
+        arrivals = self.between.arrivals
+        return [i for i in range(self.machine.cores) if arrivals[i] < arrivals[self.number]]
 
     def issue(self) -> Step | None:
         """Let the scalar unit pass one instruction; gives what is left for a pipe to perform."""
@@ -127,11 +213,14 @@ class Core:
         spec, name = step.inst.spec, step.inst.spec.mnemonic
         if not spec.is_scalar:
             return step
-        if name in (SET, WAIT):
-            self._check_flag(step)
+        if name in QUEUED:
+            self._check_order(step)
             return step
         if name == TVIEW:
             self._set_view(step)
+            return None
+        if name in STALLING:
+            self._go_on(step)
             return None
         sources = [step.number(o.name) for o in spec.operands if o.kind is Kind.INDEX]
         if Trait.HALT in spec.traits:
@@ -150,13 +239,15 @@ class Core:
             self._change(step, flag)
             event = Event(self.number, pipe, step.pc, sets=flag if name == SET else None,
                           waits=flag if name == WAIT else None)
+        elif name == EVENT_SET:
+            event = Event(self.number, pipe, step.pc, sends=self.channel_of(step))
+            self.between.events[self.channel_of(step)] += 1
         else:
             regions = self.bounds.regions(step)
             self._compute(step, regions)
             reads, writes = read_and_written(step, regions)
             event = Event(self.number, pipe, step.pc, tuple(reads), tuple(writes))
-        if self.machine.trace:
-            self.machine.events.append(event)
+        self._trace(event)
 
     def finish(self) -> None:
         """The end of a core that has halted and performed everything."""
@@ -167,6 +258,13 @@ class Core:
     def flag_of(self, step: Step) -> Flag:
         """The flag that a set_flag or wait_flag names."""
         return Pipe(step.number("src")), Pipe(step.number("dst")), step.number("id")
+
+    def channel_of(self, step: Step) -> Channel:
+        """The event that an event_set or event_wait names: from which core, to which, and its id."""
+        self._check_order(step)
+        other, number = step.number("core"), step.number("id")
+        setting = step.inst.spec.mnemonic == EVENT_SET
+        return (self.number, other, number) if setting else (other, self.number, number)
 
     def is_blocked(self, step: Step) -> bool:
         """Whether the step waits for a flag that is not set."""
@@ -181,8 +279,10 @@ class Core:
                 f"{self.program.name}: core {self.number} did not finish within {self.fuel} instructions; "
                 f"it stopped before pc {pc}", loc=self.program.span(pc),
             )
-        inst = self.program.code[pc]
         self.pc, self.issued = pc + 1, self.issued + 1
+        return self._step(pc, self.program.code[pc])
+
+    def _step(self, pc: int, inst: Inst) -> Step:
         pairs = list(zip(inst.spec.operands, inst.args, strict=True))
         values = tuple(self._value(operand, arg) for operand, arg in pairs)
         surfaces = {i: self.surfaces[int(values[i])] for i in inst.spec.memory if pairs[i][0].kind is Kind.TENSOR}
@@ -212,10 +312,29 @@ class Core:
             raise trap_error(self.program, TrapKind.OUT_OF_BOUNDS, step.pc, self.number, made, value)
         self.surfaces[view] = made
 
-    def _check_flag(self, step: Step) -> None:
-        position, number = step.inst.spec.position("id"), step.number("id")
-        if not 0 <= number < self.machine.target.flags:
-            raise trap_error(self.program, TrapKind.BAD_FLAG, step.pc, self.number, position, number)
+    def _go_on(self, step: Step) -> None:
+        """Pass an instruction that the scalar unit need not wait for any more."""
+        name, barrier, channel = step.inst.spec.mnemonic, Barrier.PIPES, None
+        if name == SYNC_ALL:
+            self.arrived, barrier = False, Barrier.LEFT
+        if name == EVENT_WAIT:
+            channel = self.channel_of(step)
+            self.between.events[channel] -= 1
+        self._trace(Event(self.number, Pipe.S, step.pc, takes=channel, barrier=None if channel else barrier))
+
+    def _trace(self, event: Event) -> None:
+        if self.machine.trace:
+            self.machine.events.append(event)
+
+    def _check_order(self, step: Step) -> None:
+        """Ids and cores are such as there are."""
+        target, names = self.machine.target, [operand.name for operand in step.inst.spec.operands]
+        kind, limits = TrapKind.BAD_FLAG, {"id": target.flags}
+        if "core" in names:
+            kind, limits = TrapKind.BAD_EVENT, {"core": self.machine.cores, "id": target.events}
+        for name, limit in limits.items():
+            if not 0 <= step.number(name) < limit:
+                raise trap_error(self.program, kind, step.pc, self.number, names.index(name), step.number(name))
 
     def _change(self, step: Step, flag: Flag) -> None:
         setting = step.inst.spec.mnemonic == SET
@@ -280,22 +399,25 @@ class Queues:
         self.order = chance.sample(list(Pipe), len(Pipe))
         self.eagerness = chance.choice(EAGERNESS)
 
-    def advance(self) -> bool:
-        """Do one thing; false where nothing is left to do."""
+    def advance(self) -> State:
+        """Do one thing."""
         core, chance = self.core, self.chance
         ready = [self.waiting[pipe] for pipe in self.order if self._is_ready(self.waiting[pipe])]
-        if not core.halted and not self.waiting[Pipe.S] and (not ready or chance.random() < self.eagerness):
+        stalls = core.halted or bool(self.waiting[Pipe.S]) or core.stalls(drained=not any(self.waiting.values()))
+        if not stalls and (not ready or chance.random() < self.eagerness):
             step = core.issue()
             if step is not None:
                 self.waiting[core.machine.pipes[step.pc]].append(step)
-            return True
+            return State.MOVED
         if ready:
             core.perform((ready[0] if chance.random() < GREED else chance.choice(ready)).popleft())
-            return True
+            return State.MOVED
         if any(self.waiting.values()):
             self._deadlock()
+        if not core.halted:
+            return State.STALLED
         core.finish()
-        return False
+        return State.ENDED
 
     def _is_ready(self, steps: deque[Step]) -> bool:
         return bool(steps) and not self.core.is_blocked(steps[0])

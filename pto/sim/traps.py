@@ -16,7 +16,9 @@ failure in this order is the one reported, the same on all machines:
 2. of a tview, offset, rows, columns and strides: `OUT_OF_BOUNDS` where negative; then the offset where it is
    above the number of elements, rows where the first element of the last row lies outside, columns where the
    last element does (a view without elements has none outside);
-3. a flag's id: `BAD_FLAG`; then its state.
+3. a flag's id: `BAD_FLAG`; then its state; an event's core and id: `BAD_EVENT`.
+
+Of several cores that fail the lowest is the one reported; a deadlock only where none has failed.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ class TrapKind(IntEnum):
     DEADLOCK = 10
     VIEW_NOT_SET = 11
     OVERLAP = 12
+    BAD_EVENT = 13
+    EVENT_LEFT_SET = 14
+    UNINITIALISED = 15
+    RACE = 16
 
 
 REASONS = {
@@ -58,6 +64,10 @@ REASONS = {
     TrapKind.DEADLOCK: "deadlock",
     TrapKind.VIEW_NOT_SET: "view is used before a tview sets it",
     TrapKind.OVERLAP: "two elements of the window that is written are one",
+    TrapKind.BAD_EVENT: "no such core or event id",
+    TrapKind.EVENT_LEFT_SET: "event is still above 0 when all cores have halted",
+    TrapKind.UNINITIALISED: "read of an element that nothing has written",
+    TrapKind.RACE: "race",
 }
 
 

@@ -111,7 +111,9 @@ def instructions(draw: st.DrawFn, declared: Declared | None = None, rows: tuple[
             args.append(draw(st.integers(min(pc + 1, length - 1) if forward else 0, length - 1)))
         elif operand.kind is Kind.PIPE:
             args.append(next(pipes))
-        elif any(o.kind is Kind.PIPE for o in spec.operands):
+        elif operand.name == "core":
+            args.append(draw(st.one_of(st.integers(0, declared.target.cores - 1), registers)))
+        elif operand.name == "id":
             args.append(draw(st.one_of(st.integers(0, declared.target.flags - 1), registers)))
         else:
             args.append(draw(simple[operand.kind]))
@@ -190,4 +192,8 @@ def _partners(code: list[Inst]) -> list[Inst]:
     other = {"set_flag": "wait_flag", "wait_flag": "set_flag"}
     used = {(inst.spec.mnemonic, inst.args[:2]) for inst in code if inst.spec.mnemonic in other}
     missing = sorted((other[name], ends) for name, ends in used if (other[name], ends) not in used)
-    return [Inst(BY_MNEMONIC[name], (*ends, 0)) for name, ends in missing]
+    present = {inst.spec.mnemonic for inst in code}
+    events = [Inst(BY_MNEMONIC[name], args) for name, args, partner in (
+        ("event_set", (0, 0, 0), "event_wait"), ("event_wait", (0, 0), "event_set"),
+    ) if partner in present and name not in present]
+    return [*(Inst(BY_MNEMONIC[name], (*ends, 0)) for name, ends in missing), *events]

@@ -1,0 +1,19 @@
+"""Words that several host threads share, as functions that Numba can compile."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from pto.sim.vec import I64, INT, emits_int
+
+
+@emits_int(INT, INT)
+def add_shared(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
+    """Add to a word; gives what it was. All that was written before can be seen by who sees the sum."""
+    return builder.atomic_rmw("add", builder.inttoptr(address, I64.as_pointer()), value, "acq_rel")
+
+
+@emits_int(INT)
+def load_shared(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """A word, and with it all that was written before it."""
+    return builder.load_atomic(builder.inttoptr(address, I64.as_pointer()), "acquire", 8)

@@ -1,0 +1,214 @@
+"""One run of all cores of the fast machine: slices of fuel, host threads, and what went wrong."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from pto.core.errors import FuelError, PtoError
+from pto.isa.program import Arg, Program, Reg, TileRef
+from pto.sim.layout import (
+    ARRIVALS,
+    AWAITED,
+    CREW_AT,
+    CREW_BUDGET,
+    CREW_COUNT,
+    CREW_RESULT,
+    CREW_SEEN,
+    CREW_SPINS,
+    EVENTS,
+    EVENTS_AT,
+    FAILED,
+    FLAGS_AT,
+    FUEL,
+    PC,
+    REGISTERS_AT,
+    SETS,
+    SHARED,
+    STATUS,
+    SYNCS,
+    TRAP_KIND,
+    TRAP_OPERAND,
+    TRAP_VALUE,
+    Result,
+    Status,
+)
+from pto.sim.link import Words, flag_name, flags_set
+from pto.sim.traps import TrapKind, trap_error
+from pto.sim.waiting import Wait, deadlock, events_left
+
+SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
+SPINS = 1 << 10  # rounds of polling other host threads, some nanoseconds a core, before a thread sleeps
+NAP = 1e-4
+HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)
+Context = memoryview  # of int64 words; reads and writes plain ints, fast
+Engine = Callable[[int, int, int], None]
+ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+class Frame:
+    """The contexts of one launch, what they share, and how host threads divide them."""
+
+    def __init__(self, template: Words, threads: int) -> None:
+        self.contexts = np.empty_like(template)
+        self.cores = [row.data for row in self.contexts]
+        self.state = np.zeros(EVENTS_AT + len(template) ** 2 * EVENTS, np.int64)
+        self.shared = self.state.data
+        addresses = [row.ctypes.data for row in self.contexts]
+        self.tables = [
+            np.array([*(len(addresses[i::threads]), *[0] * (CREW_AT - 1)), *addresses[i::threads]], np.int64)
+            for i in range(threads)
+        ]
+        self.crews = [table.data for table in self.tables]
+        self.addresses = [table.ctypes.data for table in self.tables]
+
+    def reset(self, fuel: int) -> None:
+        """What a launch starts with, apart from the contexts' template."""
+        self.state[:] = 0
+        self.shared[FAILED] = len(self.cores)
+        self.contexts[:, SHARED], self.contexts[:, FUEL] = self.state.ctypes.data, fuel
+        for table, crew in zip(self.tables, self.crews, strict=True):
+            table[CREW_COUNT + 1:CREW_AT] = 0
+            crew[CREW_SPINS] = SPINS if len(self.crews) > 1 else 0
+
+
+class Launch:
+    """Runs all cores of a frame once; the error of the lowest core that fails is the one that is raised."""
+
+    def __init__(self, program: Program, engine: Engine, code: int, frame: Frame, *, joined: bool) -> None:
+        self.program, self.engine, self.code, self.frame, self.joined = program, engine, code, frame, joined
+        self.errors: dict[int, Exception] = {}
+        self.stopped = self.stuck = False
+        self.asleep: dict[int, int] = {}  # what each sleeping thread had seen of the others' progress
+        self.wake = threading.Condition()
+
+    def run(self, held: object) -> None:
+        """Run; `held` is what the engine has addresses of, and lives until the end."""
+        fuel = self.frame.cores[0][FUEL]
+        threads = [threading.Thread(target=self.share, args=(i, fuel)) for i in range(1, len(self.frame.crews))]
+        try:
+            for thread in threads:
+                thread.start()
+            self.share(0, fuel)
+        except BaseException:
+            self.stopped = True
+            raise
+        finally:
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        if self.errors:
+            raise self.errors[min(self.errors)]
+        if self.joined:
+            self.end()
+
+    def share(self, thread: int, fuel: int) -> None:
+        """Run the cores of one host thread until none can go on."""
+        crew, address = self.frame.crews[thread], self.frame.addresses[thread]
+        while not self.stopped:
+            crew[CREW_BUDGET] = SLICE
+            self.engine(address, self.code, 0)
+            result = crew[CREW_RESULT]
+            if result == Result.FAILED:
+                self.fail(thread, fuel)
+            if result == Result.DONE or self.decided() or (result == Result.IDLE and self.sleep(thread)):
+                break
+        self.sleep(thread, last=True)
+
+    def fail(self, thread: int, fuel: int) -> None:
+        """Keep the error of the cores of a thread that trapped or lack fuel, and take them out of the run."""
+        for core in range(thread, len(self.frame.cores), len(self.frame.crews)):
+            context = self.frame.cores[core]
+            if context[STATUS] not in (TRAPPED, Status.NO_FUEL) or core in self.errors:
+                continue
+            self.errors[core] = trapped(self.program, core, context) if context[STATUS] == TRAPPED else FuelError(
+                f"{self.program.name}: core {core} did not finish within {fuel} units of fuel; "
+                f"it stopped before pc {context[PC]}", loc=self.program.span(context[PC]),
+            )
+            context[STATUS] = HALTED
+            if not self.joined:  # else a lower core may need a higher one
+                self.frame.shared[FAILED] = min(self.errors)
+
+    def decided(self) -> bool:
+        """Whether every core below one that failed has ended."""
+        lowest = min(tuple(self.errors), default=0)
+        return bool(self.errors) and all(row[STATUS] == HALTED for row in self.frame.cores[:lowest])
+
+    def sleep(self, thread: int, *, last: bool = False) -> bool:
+        """Rest until another thread may have helped; true where none will, which is where all rest."""
+        with self.wake:
+            seen = self.frame.crews[thread][CREW_SEEN]
+            self.asleep[thread] = -1 if last else seen
+            now = self.frame.shared[ARRIVALS] + self.frame.shared[SETS]
+            everyone = len(self.asleep) == len(self.frame.crews)
+            if everyone and all(value in (-1, now) for value in self.asleep.values()):
+                self.stuck = True
+                self.wake.notify_all()
+            if last or self.stuck:
+                return True
+            self.wake.wait(NAP)
+            if not self.stuck:
+                del self.asleep[thread]
+            return self.stuck
+
+    def end(self) -> None:
+        """All cores have stopped, none in error: what they wait for and what they left."""
+        pcs = [row[PC] for row in self.frame.cores]
+        waits = {core: self.wait(row) for core, row in enumerate(self.frame.cores) if row[STATUS] == WAITING}
+        if waits:
+            raise deadlock(self.program, waits, pcs)
+        counts, cores = self.frame.shared[EVENTS_AT:].tolist(), len(pcs)
+        if any(counts):
+            channels = itertools.product(range(cores), range(cores), range(EVENTS))
+            events_left(self.program, dict(zip(channels, counts, strict=True)), pcs)
+
+    def wait(self, context: Context) -> Wait:
+        """What a core waits for."""
+        pc = context[PC]
+        if context[AWAITED]:
+            behind = [i for i, row in enumerate(self.frame.cores) if row[SYNCS] < context[SYNCS]]
+            return Wait(pc, None, tuple(behind))
+        source, number = (resolved(arg, context) for arg in self.program.code[pc].args)
+        return Wait(pc, number, (source,))
+
+
+def trapped(program: Program, core: int, context: Context) -> PtoError:
+    """The error for a context that trapped."""
+    kind, pc = TrapKind(context[TRAP_KIND]), context[PC]
+    operand, value = context[TRAP_OPERAND], context[TRAP_VALUE]
+    if kind is TrapKind.FLAG_LEFT_SET:
+        flags = ", ".join(flags_set(context[FLAGS_AT:REGISTERS_AT]))
+        return trap_error(program, kind, pc, core, detail=flags)
+    if kind in (TrapKind.FLAG_SET_TWICE, TrapKind.FLAG_NOT_SET):
+        source, destination = (resolved(arg, context) for arg in program.code[pc].args[:2])
+        detail = flag_name(source, destination, value)
+        return trap_error(program, kind, pc, core, operand, value, detail)
+    if kind in (TrapKind.VIEW_NOT_SET, TrapKind.OVERLAP):
+        return trap_error(program, kind, pc, core, operand)
+    if kind is TrapKind.BAD_REGION:
+        value = first_bad_extent(program, pc, operand, context)
+    return trap_error(program, kind, pc, core, operand, value)
+
+
+def first_bad_extent(program: Program, pc: int, operand: int, context: Context) -> int:
+    """The extent that a region is refused for: rows first, also where a kernel has them exchanged."""
+    inst = program.code[pc]
+    spec, arg = inst.spec.operands[operand], inst.args[operand]
+    rows, cols = (
+        side if isinstance(side, int) else resolved(inst.args[inst.spec.position(side)], context)
+        for side in (spec.rows, spec.cols)
+    )
+    most = program.tiles[arg.tile].type.rows if isinstance(arg, TileRef) else rows
+    return cols if 0 <= rows <= most else rows
+
+
+def resolved(arg: Arg, context: Context) -> int:
+    """The value of an integer operand."""
+    if isinstance(arg, Reg):
+        return context[REGISTERS_AT + arg.number]
+    assert isinstance(arg, int)
+    return arg
