@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
 from pto.core.errors import CompilerBug
 from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, PANEL_COLS, Layout, TensorType, TileType
@@ -118,7 +119,7 @@ class Interpreter:
             return tensor
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)
-            return np.full((node.type.rows, node.type.cols), node["scalar"], node.type.dtype.numpy)
+            return np.full((node.type.rows, node.type.cols), node["scalar"], numpy_dtype(node.type.dtype))
         if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
             return self.product(*inputs)
         return self.elementwise(op, node, inputs)
@@ -182,7 +183,7 @@ class Interpreter:
 
 def blank(tile: TileType) -> Array:
     """A tile that nothing was written to."""
-    return np.full((tile.rows, tile.cols), np.nan, tile.dtype.numpy)
+    return np.full((tile.rows, tile.cols), np.nan, numpy_dtype(tile.dtype))
 
 
 def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool) -> Array:
