@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import CodeType
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent / "_")[:-1]  # with the separator: not its neighbours
 
@@ -53,13 +54,27 @@ class Loc:
         frame = sys._getframe(1)
         while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
             frame = frame.f_back
-        positions = frame.f_code.co_positions()
-        line, last, col, end = next(islice(positions, max(0, frame.f_lasti // 2), None))
+        return cls._at(frame.f_code, frame.f_lasti, frame.f_lineno)
+
+    @classmethod
+    def of_error(cls, err: BaseException) -> Loc | None:
+        """The span of the innermost expression outside this package that raised it."""
+        found, step = None, err.__traceback__
+        while step is not None:
+            code = step.tb_frame.f_code
+            if not code.co_filename.startswith(_PACKAGE):
+                found = cls._at(code, step.tb_lasti, step.tb_lineno)
+            step = step.tb_next
+        return found
+
+    @classmethod
+    def _at(cls, code: CodeType, instruction: int, number: int) -> Loc:
+        line, last, col, end = next(islice(code.co_positions(), max(0, instruction // 2), None))
         if line is None:
-            return cls(frame.f_code.co_filename, frame.f_lineno)
+            return cls(code.co_filename, number)
         if line != last or end is None:  # a call over several lines: underline up to the line's end
-            end = len(linecache.getline(frame.f_code.co_filename, line).rstrip())
-        return cls(frame.f_code.co_filename, line, col or 0, end)
+            end = len(linecache.getline(code.co_filename, line).rstrip())
+        return cls(code.co_filename, line, col or 0, end)
 
 
 class PtoError(Exception):

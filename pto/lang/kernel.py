@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any
 
-from pto.core.errors import CaptureError, Loc, ShapeError, located
+from pto.core.dtypes import F32
+from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
 from pto.core.types import TensorType
 from pto.ir.graph import Graph
 from pto.lang import capture, language
@@ -18,6 +19,26 @@ from pto.lang.trace import Argument, Tracer, finish, tracing
 from pto.lang.values import Tensor, setitem, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
+
+
+def _stored(value: object) -> bool:
+    """Is it a tensor that was written to? A name that was bound to a new value is not."""
+    if not isinstance(value, Tensor):
+        return False
+    name = value.val.node.op.name
+    return not name.startswith("tensor.") or name == "tensor.assign"
+
+
+def _run(function: Callable[..., Any], values: Sequence[Any]) -> Any:
+    """Call a kernel's function; what Python says of an operation that tensors lack is an error at the author's line."""
+    try:
+        return function(*values)
+    except (TypeError, AttributeError) as err:
+        raise CaptureError(str(err), loc=Loc.of_error(err),
+                           hint="a kernel's values have + - * / @, subscripts and views; other functions are in pto, "
+                                "as pt.exp and pt.sum") from err
+    except RecursionError as err:
+        raise CaptureError("the kernel calls itself, or nests calls too deeply", loc=Loc.of_error(err)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +124,7 @@ class Source:
             PtoError: at the author's line, for what cannot be traced.
         """
         self._unique(arguments)
+        self._floats(arguments)
         found = Tracer(self.name, hints, wrap)
         hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
                  capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
@@ -110,11 +132,11 @@ class Source:
         function = capture.build(self.function, self.code, {**options, **hooks})
         with tracing(found), located(self.loc):
             values = [found.argument(a) for a in arguments]
-            result = function(*values)
+            result = _run(function, values)
             value, written = result if self.code is not None else (result, ())
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
             known = {v.val for v in (*returned, *values) if isinstance(v, Tensor)}
-            outputs = [*returned, *(w for w in written if isinstance(w, Tensor) and w.val not in known)]
+            outputs = [*returned, *(w for w in written if _stored(w) and w.val not in known)]
             self._check(outputs)
             graph = finish(found, [o.val for o in outputs])
         count = len(returned) if isinstance(value, tuple | list) else -len(returned)
@@ -127,6 +149,11 @@ class Source:
             raise CaptureError(f"the extent {dim} of {self.name} has a name that means something else", loc=self.loc,
                                hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
 
+    def _floats(self, arguments: Sequence[Argument]) -> None:
+        for a in (a for a in arguments if a.type.dtype != F32):
+            raise DTypeError(f"{a.name} of {self.name} is {a.type.dtype}: kernels compute in float32", loc=self.loc,
+                             hint=f"convert it: {a.name}.astype(np.float32)")
+
     def _check(self, outputs: list[Any]) -> None:
         if not outputs:
             raise CaptureError(f"{self.name} has no result", hint="return a tensor, or store to an argument")
@@ -134,3 +161,6 @@ class Source:
             if not isinstance(value, Tensor):
                 raise ShapeError(f"{self.name} returns a {type(value).__name__.lower()}; a kernel returns tensors",
                                  hint="store the tile to a window of a result: C[i:i + m, j:j + n] = tile")
+            if value.val.node.op.name == "tensor.view" and not value.ndim:
+                raise ShapeError(f"{self.name} returns one element, without an axis",
+                                 hint="keep an axis: x[i:i + 1, j:j + 1] stored to a result, or x[i] and index outside")

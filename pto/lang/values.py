@@ -13,7 +13,7 @@ from pto.core.dtypes import DType
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
 from pto.core.types import INDEX, TensorType, TileType, Type
 from pto.ir.graph import Val
-from pto.ir.ops import TENSOR_OPS, TILE_OPS
+from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
 from pto.lang.trace import tracer
 
 Number = Real
@@ -182,8 +182,12 @@ class Array(Proxy):
     def __matmul__(self, other: Any) -> Any:
         return matmul(self, other)
 
-    def __bool__(self) -> bool:
+    def _compared(self, *_: object) -> Any:
         raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user())
+
+    # Without these, Python would compare identities and trace the wrong branch.
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _compared
+    __hash__ = object.__hash__
 
     def __setitem__(self, where: Any, value: Any) -> None:
         raise CaptureError("store through a local name of the kernel: `out[...] = value`", loc=Loc.of_user())
@@ -213,6 +217,15 @@ class Tensor(Array):
     def size(self, axis: int) -> Any:
         """One extent, as in PyTorch."""
         return self.shape[axis]
+
+    def _in_place(self, other: Any) -> Any:
+        """Python's own meaning for a local value; NumPy's would change an argument, so that is asked for by name."""
+        if self.val.node.op is ARG:
+            raise CaptureError("this would change an argument, as NumPy does, or only a name, as Python does",
+                               loc=Loc.of_user(), hint="to change the argument: `x[:] = x + y`; else `z = x + y`")
+        return NotImplemented
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     @property
     def T(self) -> Tensor:  # as in NumPy

@@ -37,7 +37,7 @@ class TensorToTile(Rewriter):
         return Expression(old, new, env, self.dims, self.tiles)
 
     def output(self, old: Graph, key: int, new: Graph, env: dict[int, Any]) -> Val:
-        if env[key] is not None:
+        if env[key] is not None and not isinstance(env[key], Strided):  # a view that is returned is copied
             found: Val = env[key]
             return found
         node = old[key]

@@ -1,0 +1,60 @@
+"""What Python would do silently, or answer from inside the package, is an error at the author's line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pto as pt
+
+X = np.arange(35, dtype=np.float32).reshape(5, 7)
+
+
+def branches(x):
+    if x == 0:
+        return x + 1
+    return x + 2
+
+
+def recursive(x):
+    return recursive(x)
+
+
+def updates(x):
+    x += 1
+
+
+def rebinds(x):
+    x = x + 1
+
+
+@pytest.mark.parametrize(("function", "message"), [
+    (branches, "elements of a tensor are not known"),
+    (lambda x: x + 1 if x > 0 else x, "elements of a tensor are not known"),
+    (recursive, "calls itself"),
+    (updates, "would change an argument"),
+    (rebinds, "has no result"),
+    (lambda x: x ** 2, "unsupported operand"),
+    (lambda x: np.exp(x), "does not support ufuncs"),
+    (lambda x: x.sum(), "no attribute 'sum'"),
+    (lambda x: x[[0, 1]], "list"),
+    (lambda x: x[0, 0], "without an axis"),
+], ids=str)
+def test_a_mistake_is_located_in_this_file(function, message):
+    with pytest.raises(pt.PtoError, match=message) as caught:
+        pt.tile_kernel(function)(X)
+    assert caught.value.loc.file == __file__
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "int8", "uint8", "bool"])
+def test_other_element_types_are_refused(dtype):
+    with pytest.raises(pt.PtoError, match="float32") as caught:
+        pt.tile_kernel(lambda x: x + x)(X.astype(dtype))
+    assert caught.value.code == "PTO-E0202"
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: x.T, lambda x: x[0], lambda x: x[-1], lambda x: x[:, 2], lambda x: x.T[1],
+], ids=["T", "row", "last", "column", "row-of-T"])
+def test_a_view_that_is_returned_is_copied(view):
+    np.testing.assert_array_equal(pt.tile_kernel(view)(X), view(X))
