@@ -24,7 +24,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
     "core/types.py", "isa/spec.py", "isa/exact_math.py", "isa/table/*.py", "sim/layout.py", "sim/names.py",
     "sim/traps.py", "sim/vec.py", "sim/dots.py", "sim/atomic.py", "sim/between.py", "sim/engine.py", "sim/compile.py",
-    "sim/kernels/*.py",
+    "sim/kernels/*.py", "sim/watch/*.py",
 )
 _lock = threading.Lock()
 _loaded: dict[str, int] = {}

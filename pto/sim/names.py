@@ -5,7 +5,7 @@ from __future__ import annotations
 from pto.core.types import Layout
 from pto.isa.spec import Instr, Kind
 
-ENGINE = "engine"
+ENGINE, WATCHED = "engine", "watched"
 
 
 def transposes(row: Instr, layouts: tuple[Layout, ...]) -> bool:
