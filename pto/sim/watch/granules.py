@@ -307,18 +307,32 @@ def touch_region(watch: int, place: int, piece: int) -> int:
 
 
 @inline
-def mark_written(watch: int, place: int, low: int, high: int) -> int:
-    """Note that bytes have been written."""
-    written = word(place, PLACE_WRITTEN) + WORD * (low >> 6)
-    set_word(written, 0, word(written, 0) | mask_of(low, high))
-    return 0
+def mark_some(written: int, low: int, high: int) -> None:
+    """Note that bytes of one granule have been written."""
+    set_word(written, low >> 6, word(written, low >> 6) | mask_of(low, high))
+
+
+@called
+def mark_written(piece: int, place: int) -> None:
+    """Note that a region has been written."""
+    written, start, length = word(place, PLACE_WRITTEN), word(piece, P_FIRST), word(piece, P_LENGTH)
+    for _ in range(word(piece, P_COUNT)):
+        low, stop = start, start + length
+        if low & 63:
+            middle = min(stop, (low | 63) + 1)
+            mark_some(written, low, middle)
+            low = middle
+        for granule in range(low >> 6, stop >> 6):
+            set_word(written, granule, -1)
+        if max(low, stop & -64) < stop:
+            mark_some(written, stop & -64, stop)
+        start += word(piece, P_OUTER)
 
 
 @inline
-def is_unwritten(watch: int, place: int, low: int, high: int) -> int:
-    """The first byte of a granule that nothing has written, plus 1; or 0."""
-    written = word(word(place, PLACE_WRITTEN), low >> 6)
-    missing = mask_of(low, high) & ~written
+def first_missing(written: int, low: int, high: int) -> int:
+    """The first byte of some of one granule that nothing has written, plus 1; or 0."""
+    missing = mask_of(low, high) & ~word(written, low >> 6)
     if missing == 0:
         return 0
     first = low & -64
@@ -327,4 +341,20 @@ def is_unwritten(watch: int, place: int, low: int, high: int) -> int:
     return first + 1
 
 
-mark_all_written, first_unwritten = over(mark_written), over(is_unwritten)
+@called
+def first_unwritten(piece: int, place: int) -> int:
+    """The first byte of a region that nothing has written, plus 1; or 0."""
+    written, start, length = word(place, PLACE_WRITTEN), word(piece, P_FIRST), word(piece, P_LENGTH)
+    for _ in range(word(piece, P_COUNT)):
+        low, stop = start, start + length
+        while low < stop:
+            if word(written, low >> 6) == -1:
+                low = (low | 63) + 1
+                continue
+            high = min(stop, (low | 63) + 1)
+            missing = first_missing(written, low, high)
+            if missing != 0:
+                return missing
+            low = high
+        start += word(piece, P_OUTER)
+    return 0

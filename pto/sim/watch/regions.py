@@ -18,7 +18,7 @@ from pto.sim.layout import (
 from pto.sim.traps import TrapKind
 from pto.sim.vec import called, inline, set_word, word
 from pto.sim.watch.clocks import advance, report
-from pto.sim.watch.granules import ACCESS, NO_ROOM, first_unwritten, mark_all_written, touch_region
+from pto.sim.watch.granules import ACCESS, NO_ROOM, first_unwritten, mark_written, touch_region
 from pto.sim.watch.pools import entry
 from pto.sim.watch.words import (
     A_CHAIN,
@@ -188,13 +188,13 @@ def initialised(ctx: int, watch: int, ops: int, foot: int) -> int:
     for i in range(count):
         f, piece = foot + FIRST_FOOT + FOOT * i, watch + PIECES + PIECE * i
         if reads(ops, f) and not word(f, F_IS_TENSOR):
-            missing = first_unwritten(watch, place_of(watch, piece), piece)
+            missing = first_unwritten(piece, place_of(watch, piece))
             if missing != 0:
                 return trap(ctx, NEVER_WRITTEN, word(f, F_POSITION), missing - 1)
     for i in range(count):
         f, piece = foot + FIRST_FOOT + FOOT * i, watch + PIECES + PIECE * i
         if word(f, F_WRITES) and not word(f, F_IS_TENSOR):
-            mark_all_written(watch, place_of(watch, piece), piece)
+            mark_written(piece, place_of(watch, piece))
     return 1
 
 
@@ -227,6 +227,8 @@ def ordered(ctx: int, watch: int, ops: int, foot: int, pc: int) -> int:
         f, piece = foot + FIRST_FOOT + FOOT * i, watch + PIECES + PIECE * i
         if reads(ops, f) and accessed(ctx, watch, piece, 0) == 0:
             return 0
+    for i in range(word(foot, FOOT_COUNT)):
+        f, piece = foot + FIRST_FOOT + FOOT * i, watch + PIECES + PIECE * i
         if word(f, F_WRITES) and accessed(ctx, watch, piece, 1) == 0:
             return 0
     return 1
