@@ -28,6 +28,7 @@ TRAITS = {
     Trait.COMMUTATIVE: "The first two sources may be swapped.",
     Trait.BRANCH: "May continue elsewhere.",
     Trait.HALT: "Nothing follows.",
+    Trait.BITS: "Keeps bits, whatever they are.",
     Trait.ACCUMULATES: "The destination is read unless `acc` is 0.",
 }
 HEAD = f"""# The instruction set

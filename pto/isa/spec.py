@@ -53,6 +53,7 @@ class Trait(Flag):
     COMMUTATIVE = auto()  # the first two sources may be swapped
     BRANCH = auto()  # may continue elsewhere
     HALT = auto()
+    BITS = auto()  # copies bits: what it does depends on the size of elements only
     ACCUMULATES = auto()  # the destination is read unless operand `acc` is 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
 from pto.core.errors import DTypeError, ShapeError, UsageError
 from pto.isa.program import Program, TensorDecl
 from pto.sim.machine import Machine, RunStats
@@ -73,4 +74,4 @@ def _tensor(decl: TensorDecl, arrays: Mapping[str, NDArray[Any]], values: Mappin
     if decl.read and not decl.scratch:
         raise UsageError(f"the program reads {decl.name}", hint=f"give it: --arg {decl.name}=FILE.npy")
     shape = tuple(values[d] if isinstance(d, str) else d for d in decl.dims)
-    return np.zeros(shape, decl.dtype.numpy)
+    return np.zeros(shape, numpy_dtype(decl.dtype))

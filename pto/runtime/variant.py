@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
 from pto.core.errors import ShapeError, UsageError
 from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
@@ -142,7 +143,7 @@ class Variant:
         try:
             return self.idle[decl.name, shape].pop()
         except (KeyError, IndexError):
-            return np.empty(shape, decl.dtype.numpy)
+            return np.empty(shape, numpy_dtype(decl.dtype))
 
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
@@ -155,7 +156,7 @@ class Variant:
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:
             shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
-            tensors.append(self.scratch(decl, shape) if decl.scratch else np.empty(shape, decl.dtype.numpy))
+            tensors.append(self.scratch(decl, shape) if decl.scratch else np.empty(shape, numpy_dtype(decl.dtype)))
         self._apart(arrays)
         self.machine.run(tensors, values)
         for decl, array in zip(self.program.tensors, tensors, strict=True):

@@ -13,7 +13,7 @@ WORD = 8
 
 # Static words of a memory operand; a tensor has two: the byte offset of its descriptor in the context, and
 # whether it is a view.
-SLOT_BASE, SLOT_BYTES, SLOT_PITCH, SLOT_ROWS, SLOT_COLS, SLOT_WORDS = range(6)
+SLOT_BASE, SLOT_BYTES, SLOT_PITCH, SLOT_ROWS, SLOT_COLS, SLOT_SIZE, SLOT_WORDS = range(7)
 
 STATIC_WORDS = TILE_FIELDS * SLOT_WORDS
 

@@ -35,7 +35,7 @@ from pto.sim.layout import (
     Code,
 )
 from pto.sim.loans import Loans
-from pto.sim.names import handler_name, transposes
+from pto.sim.names import handler_name, transposes, type_part
 
 PAGE = 4096
 SPARE_OF_UB = 2  # spare memory holds any tile of UB, widened to twice its size
@@ -221,7 +221,7 @@ class _Linker:
             words[rows], words[cols] = words[cols], words[rows]
         plan = self.loans.plan(inst)
         lends = plan is not None and self.loans.lends(inst)
-        name = handler_name(spec, layouts, lends=lends)
+        name = handler_name(spec, layouts, type_part(spec, tuple(t.dtype for t in types)), lends=lends)
         row[OPCODE], row[WEIGHT_AT] = Code.TILE if plan is None or lends else Code.BORROWER, _weight(name, tiles)
         row[PLAN_AT] = 0 if plan is None else 1 + plan
         for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
@@ -250,11 +250,11 @@ class _Linker:
         yield self.arena.base[kind.space] + tile.address
         yield tile.nbytes
         if kind.layout is Layout.PANEL:
-            yield from (kind.rows * PANEL_COLS * size, kind.rows, kind.cols)
+            yield from (kind.rows * PANEL_COLS * size, kind.rows, kind.cols, size)
         elif kind.layout is Layout.COL:  # a tile in columns is its transpose in rows
-            yield from (kind.rows * size, kind.cols, kind.rows)
+            yield from (kind.rows * size, kind.cols, kind.rows, size)
         else:
-            yield from (kind.cols * size, kind.rows, kind.cols)
+            yield from (kind.cols * size, kind.rows, kind.cols, size)
 
 
 def descriptor(number: int) -> int:

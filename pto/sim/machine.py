@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
 from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
 from pto.isa.table import sync
@@ -189,7 +190,7 @@ class _View:
         for dim in decl.dims:
             if dim not in names if isinstance(dim, str) else dim < 0:
                 raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
-        self.decl, self.dtype, self.flat = decl, np.dtype(decl.dtype.numpy), flat
+        self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
 
     def words(self, array: Array, values: list[int]) -> tuple[int, ...]:

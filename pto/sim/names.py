@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pto.core.dtypes import DType
 from pto.core.types import Layout
-from pto.isa.spec import Instr, Kind
+from pto.isa.spec import Instr, Kind, Trait
 
 ENGINE, WATCHED = "engine", "watched"
 
@@ -14,8 +15,15 @@ def transposes(row: Instr, layouts: tuple[Layout, ...]) -> bool:
     return not tensors and all(layout is Layout.COL for layout in layouts)
 
 
-def handler_name(row: Instr, layouts: tuple[Layout, ...], *, lends: bool = False) -> str:
+def type_part(row: Instr, dtypes: tuple[DType, ...]) -> str:
+    """What of the element types of the memory operands a function depends on."""
+    if Trait.BITS in row.traits:
+        return f"b{dtypes[0].bits}"
+    return "_".join(map(str, dtypes[:1] if len(set(dtypes)) == 1 else dtypes))
+
+
+def handler_name(row: Instr, layouts: tuple[Layout, ...], types: str = "", *, lends: bool = False) -> str:
     """The function for an instruction whose tile operands have these layouts, in operand order."""
     if transposes(row, layouts):
         layouts = (Layout.ROW,) * len(layouts)
-    return "_".join((row.mnemonic, *(layout.value for layout in layouts), *(("loan",) if lends else ())))
+    return "_".join(filter(None, (row.mnemonic, *(layout.value for layout in layouts), types, "loan" if lends else "")))

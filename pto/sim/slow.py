@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
 from pto.core.errors import DTypeError, FuelError, ProgramError, PtoError, ShapeError, UsageError
 from pto.core.target import BY_NAME, Target
 from pto.core.types import PANEL_COLS, Layout
@@ -351,7 +352,7 @@ class Core:
                 setattr(o, operand.name, value if operand.kind is Kind.INDEX else float(value))
         for region in regions:
             if Role.OUT in region.operand.role:
-                target, o.dtype = region, np.dtype(region.dtype.numpy)
+                target, o.dtype = region, numpy_dtype(region.dtype)
                 o.shape = (region.rows, region.cols)
             if Role.IN in region.operand.role and not overwrites(step, region.operand):
                 setattr(o, region.operand.name, self._window(region).reshape(region.rows, region.cols).copy())
@@ -362,7 +363,7 @@ class Core:
 
     def _window(self, region: Region) -> Array:
         """The elements of a region, in place; those of a PANEL tile as rows x panels x 16."""
-        size, dtype = region.size, np.dtype(region.dtype.numpy)
+        size, dtype = region.size, numpy_dtype(region.dtype)
         shape: tuple[int, ...] = (region.rows, region.cols)
         if region.is_empty:
             return np.empty(shape, dtype)
@@ -470,7 +471,7 @@ def bind(program: Program, tensors: Sequence[NDArray[Any]], parameters: Sequence
     flat = {view.tensor for view in program.views}
     for decl, array in zip(program.tensors, tensors, strict=True):
         want = tuple(values[dim] if isinstance(dim, str) else dim for dim in decl.dims)
-        if array.dtype != np.dtype(decl.dtype.numpy):
+        if array.dtype != numpy_dtype(decl.dtype):
             raise DTypeError(f"tensor {decl.name} is {array.dtype}, not {decl.dtype.numpy}")
         if array.shape != want:
             raise ShapeError(f"tensor {decl.name} has shape {array.shape}, not {want}")

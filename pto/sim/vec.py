@@ -186,6 +186,12 @@ def mover(size: int) -> Any:
 move1 = mover(4)
 
 
+@emits(VOID, INT)
+def clear_byte(b: ir.IRBuilder, to: ir.Value) -> None:
+    """Write a zero."""
+    store(b, to, ir.IntType(8)(0))
+
+
 @emits(FLOAT, FLOAT)
 def canonical1(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """A NaN becomes the canonical NaN."""
@@ -308,19 +314,22 @@ TRANSPOSE_ROUNDS = (
 TRANSPOSED = (0, 2, 1, 3, 4, 6, 5, 7)  # the rows of the transpose, in the order in which these rounds make them
 
 
-@emits(VOID, INT, INT, INT, INT)
-def transpose8(b: ir.IRBuilder, to: ir.Value, to_pitch: ir.Value, at: ir.Value, pitch: ir.Value) -> None:
-    """Write the transpose of 8 x 8 elements of 32 bits."""
-    rows = [load(b, b.add(at, b.mul(pitch, I64(i))), F32X8) for i in range(LANES)]
-    for distance, low, high in TRANSPOSE_ROUNDS:
-        mixed = list(rows)
-        for i in range(LANES):
-            if not i & distance:
-                pair = rows[i], rows[i + distance]
-                mixed[i], mixed[i + distance] = (b.shuffle_vector(*pair, lanes(mask)) for mask in (low, high))
-        rows = mixed
-    for i, row in zip(TRANSPOSED, rows, strict=True):
-        store(b, b.add(to, b.mul(to_pitch, I64(i))), row)
+def transposer(size: int) -> Any:
+    """Writes the transpose of 8 x 8 elements of so many bytes."""
+    kind = ir.VectorType(ir.IntType(8 * size), LANES)
+
+    def transpose(b: ir.IRBuilder, to: ir.Value, to_pitch: ir.Value, at: ir.Value, pitch: ir.Value) -> None:
+        rows = [load(b, b.add(at, b.mul(pitch, I64(i))), kind) for i in range(LANES)]
+        for distance, low, high in TRANSPOSE_ROUNDS:
+            mixed = list(rows)
+            for i in range(LANES):
+                if not i & distance:
+                    pair = rows[i], rows[i + distance]
+                    mixed[i], mixed[i + distance] = (b.shuffle_vector(*pair, lanes(mask)) for mask in (low, high))
+            rows = mixed
+        for i, row in zip(TRANSPOSED, rows, strict=True):
+            store(b, b.add(to, b.mul(to_pitch, I64(i))), row)
+    return emits(VOID, INT, INT, INT, INT)(transpose)
 
 
 def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:

@@ -202,4 +202,4 @@ def test_element_types_are_those_of_the_row():
     odd = DType("c64", "complex64", 64, "c", "complex64")
     tensors = (replace(GEMM.tensors[0], dtype=odd), *GEMM.tensors[1:])
     assert str(check(replace(GEMM, tensors=tensors))[0]) == (
-        "instruction 6: tload of f32 c64: legal element types are f32")
+        "instruction 6: tload of f32 c64: legal element types are f32, f16, bf16, s32, s16, s8, u8, pred")

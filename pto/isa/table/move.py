@@ -1,9 +1,10 @@
 """Instructions that move tiles: between global memory and a core, and between a core's memories."""
 
+from pto.core.dtypes import DTYPES
 from pto.core.types import Layout, Space
-from pto.isa.spec import GM, Instr, Pipe, Role, Route, index, tensor, tile
+from pto.isa.spec import GM, Instr, Pipe, Role, Route, Trait, index, tensor, tile
 
-ANY = (("f32",),)
+ANY = tuple((name,) for name in DTYPES)
 L1, L0A, L0B = (Space.L1, Layout.ROW), (Space.L0A, Layout.ROW), (Space.L0B, Layout.PANEL)
 L0C, UB, COLUMN = (Space.L0C, Layout.PANEL), (Space.UB, Layout.ROW), (Space.UB, Layout.COL)
 
@@ -11,14 +12,14 @@ TLOAD = Instr(
     "tload", 0x30,
     (tile("dst", role=Role.OUT), tensor("src"), *index("i", "j", "rows", "cols")),
     "dst = the window of rows x cols elements of src whose first element is at row i, column j",
-    dtypes=ANY,
+    dtypes=ANY, traits=Trait.BITS,
     routes=tuple(Route((place, GM), Pipe.MTE2) for place in (L1, UB, COLUMN)),
 )
 TSTORE = Instr(
     "tstore", 0x31,
     (tensor("dst", role=Role.OUT), tile("src"), *index("i", "j", "rows", "cols")),
     "the window of rows x cols elements of dst whose first element is at row i, column j = src",
-    dtypes=ANY,
+    dtypes=ANY, traits=Trait.BITS,
     routes=(Route((GM, UB), Pipe.MTE3), Route((GM, COLUMN), Pipe.MTE3), Route((GM, L0C), Pipe.FIX)),
 )
 TEXTRACT = Instr(
@@ -26,7 +27,7 @@ TEXTRACT = Instr(
     (tile("dst", role=Role.OUT), tile("src", at=("i", "j")), *index("i", "j", "rows", "cols")),
     "dst = the region of rows x cols elements of src at row i, column j; "
     "what completes the last panel of dst is zero",
-    dtypes=ANY,
+    dtypes=ANY, traits=Trait.BITS,
     routes=(Route((L0A, L1), Pipe.MTE1), Route((L0B, L1), Pipe.MTE1)),
 )
 TEXTRACT_T = Instr(
@@ -34,21 +35,21 @@ TEXTRACT_T = Instr(
     (tile("dst", role=Role.OUT), tile("src", "cols", "rows", at=("i", "j")), *index("i", "j", "rows", "cols")),
     "dst = the transpose of the region of cols x rows elements of src at row i, column j; "
     "what completes the last panel of dst is zero",
-    dtypes=ANY,
+    dtypes=ANY, traits=Trait.BITS,
     routes=(Route((L0A, L1), Pipe.MTE1), Route((L0B, L1), Pipe.MTE1)),
 )
 TTRANS = Instr(
     "ttrans", 0x35,
     (tile("dst", role=Role.OUT), tile("src", "cols", "rows"), *index("rows", "cols")),
     "dst = the transpose of src",
-    dtypes=ANY,
+    dtypes=ANY, traits=Trait.BITS,
     routes=(Route((UB, UB), Pipe.V), Route((UB, COLUMN), Pipe.V), Route((COLUMN, UB), Pipe.V)),
 )
 TMOV = Instr(
     "tmov", 0x33,
     (tile("dst", role=Role.OUT), tile("src"), *index("rows", "cols")),
     "dst = src",
-    dtypes=ANY,
+    dtypes=ANY, traits=Trait.BITS,
     routes=(
         Route((UB, L0C), Pipe.FIX), Route((COLUMN, L0C), Pipe.FIX),
         Route((L1, UB), Pipe.MTE3), Route((L1, COLUMN), Pipe.MTE3),

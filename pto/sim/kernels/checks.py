@@ -9,6 +9,7 @@ from pto.sim.layout import (
     SLOT_COLS,
     SLOT_PITCH,
     SLOT_ROWS,
+    SLOT_SIZE,
     SLOT_WORDS,
     SPARE,
     STATUS,
@@ -86,8 +87,9 @@ def part(ctx: int, ops: int, st: int, slot: int, operand: int, i: int, j: int, r
     s = st + SLOT * slot
     if region(ctx, s, operand, i, j, rows, cols) == 0:
         return 0
-    start = i * word(s, SLOT_PITCH) + 4 * j
-    extent = start + (rows - 1) * word(s, SLOT_PITCH) + 4 * cols if rows > 0 and cols > 0 else 0
+    line, size = word(s, SLOT_PITCH), word(s, SLOT_SIZE)
+    start = i * line + size * j
+    extent = start + (rows - 1) * line + size * cols if rows > 0 and cols > 0 else 0
     address = placed(ctx, s, operand, word(ops, operand), extent)
     return address + start if address else 0
 
@@ -104,7 +106,9 @@ def panels(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols
     s = st + SLOT * slot
     if region(ctx, s, operand, 0, 0, rows, cols) == 0:
         return 0
-    extent = ((cols + 15) // 16 - 1) * word(s, SLOT_PITCH) + 64 * rows if rows > 0 and cols > 0 else 0
+    extent = 0
+    if rows > 0 and cols > 0:
+        extent = ((cols + 15) // 16 - 1) * word(s, SLOT_PITCH) + 16 * word(s, SLOT_SIZE) * rows
     return placed(ctx, s, operand, word(ops, operand), extent)
 
 

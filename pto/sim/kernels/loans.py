@@ -5,8 +5,8 @@ from __future__ import annotations
 from pto.core.types import Layout
 from pto.isa.table import move
 from pto.sim.kernels.checks import SLOT, pitch, step, stride, tile, window
-from pto.sim.kernels.copying import copy_bytes, copy_window
-from pto.sim.kernels.registry import handler
+from pto.sim.kernels.copying import copy_row, windower
+from pto.sim.kernels.registry import Compiled, handler
 from pto.sim.layout import (
     ARENA,
     LENDING,
@@ -68,7 +68,7 @@ def fetch(ctx: int, s: int, use: int, slot: int) -> None:
     to = word(ctx, ARENA) + word(s, SLOT_BASE) + slot * word(use, USE_BYTES)
     at, nbytes = word(loan, LOAN_BASE), word(loan, LOAN_COLS) * word(use, USE_SIZE)
     for _ in range(word(loan, LOAN_ROWS)):
-        copy_bytes(to, at, nbytes)
+        copy_row(to, at, nbytes)
         to += word(s, SLOT_PITCH)
         at += word(loan, LOAN_PITCH)
     set_word(loan, LOAN_ROWS, 0)
@@ -138,24 +138,31 @@ def borrowed(ctx: int, ops: int, record: int) -> int:
     return st
 
 
-@handler(move.TLOAD, Layout.ROW, lends=True)
-def tload_on_loan(ctx: int, ops: int, st: int) -> None:
+def tload_on_loan(size: int) -> Compiled:
     """Note where a window is, if its columns are next to each other; else copy it."""
-    i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-    d = tile(ctx, ops, st, 0, 0, rows, cols)
-    if d == 0:
-        return
-    s = window(ctx, st, 1, 1, i, j, rows, cols)
-    if s == 0 or rows == 0 or cols == 0:
-        return
-    use = word(st - STATIC, PLAN_AT) + WORD
-    touch(ctx, ops, st, use)
-    loan = loan_at(ctx, use, word(ops, 0))
-    if loan == 0 or word(ctx, LENDING) == 0 or step(ctx, st, 1) != word(use, USE_SIZE):
-        copy_window(d, pitch(st, 0), s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
-        return
-    set_word(loan, LOAN_ROWS, rows)
-    set_word(loan, LOAN_COLS, cols)
-    set_word(loan, LOAN_BASE, s)
-    set_word(loan, LOAN_PITCH, stride(ctx, st, 1))
-    set_word(loan, LOAN_READ, 0)
+    copy_window = windower(size)
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
+        d = tile(ctx, ops, st, 0, 0, rows, cols)
+        if d == 0:
+            return
+        s = window(ctx, st, 1, 1, i, j, rows, cols)
+        if s == 0 or rows == 0 or cols == 0:
+            return
+        use = word(st - STATIC, PLAN_AT) + WORD
+        touch(ctx, ops, st, use)
+        loan = loan_at(ctx, use, word(ops, 0))
+        if loan == 0 or word(ctx, LENDING) == 0 or step(ctx, st, 1) != size:
+            copy_window(d, pitch(st, 0), s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
+            return
+        set_word(loan, LOAN_ROWS, rows)
+        set_word(loan, LOAN_COLS, cols)
+        set_word(loan, LOAN_BASE, s)
+        set_word(loan, LOAN_PITCH, stride(ctx, st, 1))
+        set_word(loan, LOAN_READ, 0)
+    return run
+
+
+for _size in (1, 2, 4):
+    handler(move.TLOAD, Layout.ROW, types=f"b{8 * _size}", lends=True)(tload_on_loan(_size))

@@ -12,12 +12,15 @@ Compiled = Callable[[int, int, int], None]
 FUNCTIONS: dict[str, Compiled] = {}
 
 
-def handler(row: Instr, *layouts: Layout, lends: bool = False) -> Callable[[Compiled], Compiled]:
-    """Register the function that performs an instruction on tiles of these layouts; `lends`, see `pto.sim.loans`.
+def handler(
+    row: Instr, *layouts: Layout, types: str = "f32", lends: bool = False
+) -> Callable[[Compiled], Compiled]:
+    """Register the function that performs an instruction on tiles of these layouts.
 
+    For `types` see `pto.sim.names`, for `lends` `pto.sim.loans`.
     It gets the addresses of the context, of the operand words and of the static words.
     """
     def register(function: Compiled) -> Compiled:
-        FUNCTIONS[handler_name(row, layouts, lends=lends)] = function
+        FUNCTIONS[handler_name(row, layouts, types, lends=lends)] = function
         return function
     return register

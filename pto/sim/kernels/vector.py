@@ -50,7 +50,7 @@ ZERO, MINUS_ZERO = np.float32(0.0), np.float32(-0.0)
 def settle(d: int, d_pitch: int, made: int, rows: int, cols: int) -> None:
     """Copy a result that was made elsewhere to its place."""
     if made != d:
-        copy_rows(d, d_pitch, made, d_pitch, rows, cols)
+        copy_rows(d, d_pitch, made, d_pitch, rows, 4 * cols)
 
 
 def row_of_one(operation: Any) -> Any:

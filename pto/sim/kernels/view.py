@@ -30,7 +30,7 @@ def outside(ops: int, elements: int) -> int:
     return COLS if cols > 1 and word(ops, ACROSS) > room // (cols - 1) else NONE
 
 
-@handler(TVIEW)
+@handler(TVIEW, types="")
 def tview(ctx: int, ops: int, st: int) -> None:
     """Describe rows and columns; strides that nothing uses are 0."""
     view, tensor = surface(ctx, st, 0), surface(ctx, st, 1)
