@@ -189,9 +189,8 @@ def _fields(program: Program, inst: Inst) -> Iterator[str]:
 def _meaning(program: Program, target: Target, pc: int, inst: Inst) -> Iterator[Fault]:
     """The rules of one instruction whose operands exist."""
     if inst.spec.is_scalar:
-        if inst.spec is TVIEW:
-            yield from (Fault(text, pc) for text in _view(program, inst))
-        yield from (Fault(text, pc) for rule in (_flag, _event) for text in rule(target, inst))
+        rules = (_view(program, inst),) if inst.spec == TVIEW else (_flag(target, inst), _event(target, inst))
+        yield from (Fault(text, pc) for rule in rules for text in rule)
         return
     try:
         inst.spec.route(program.memory_types(inst))
@@ -223,6 +222,16 @@ def _flag(target: Target, inst: Inst) -> Iterator[str]:
         yield f"{inst.spec.mnemonic}: operand id: flag {number} is outside 0 to {target.flags - 1}"
 
 
+def _event(target: Target, inst: Inst) -> Iterator[str]:
+    """Events name a core and an id that the target has."""
+    if inst.spec not in (sync.EVENT_SET, sync.EVENT_WAIT):
+        return
+    for name, limit in (("core", target.cores), ("id", target.events)):
+        value = inst.args[inst.spec.position(name)]
+        if isinstance(value, int) and not 0 <= value < limit:
+            yield f"{inst.spec.mnemonic}: operand {name}: {value} is outside 0 to {limit - 1}"
+
+
 def _view(program: Program, inst: Inst) -> Iterator[str]:
     """A view is set to elements of its tensor; what is known before the run is not negative."""
     view, tensor, *numbers = inst.args
@@ -233,16 +242,6 @@ def _view(program: Program, inst: Inst) -> Iterator[str]:
     for operand, number in zip(inst.spec.operands[2:], numbers, strict=True):
         if isinstance(number, int) and number < 0:
             yield f"{inst.spec.mnemonic}: operand {operand.name}: {number} is negative"
-
-
-def _event(target: Target, inst: Inst) -> Iterator[str]:
-    """Events name a core and an id that the target has."""
-    if inst.spec not in (sync.EVENT_SET, sync.EVENT_WAIT):
-        return
-    for name, limit in (("core", target.cores), ("id", target.events)):
-        value = inst.args[inst.spec.position(name)]
-        if isinstance(value, int) and not 0 <= value < limit:
-            yield f"{inst.spec.mnemonic}: operand {name}: {value} is outside 0 to {limit - 1}"
 
 
 def _known(extent: str | int, values: dict[str, Arg]) -> int | None:

@@ -7,7 +7,8 @@ flag sits in the innermost body common to both, around its items; a nested loop 
 - BACK, in a body that repeats: set after the item that is done with the bytes, waited for before the item of
   the next iteration that uses them again. Back flags are primed once at the program's start and drained once
   at its end: the state "each slot's free flag will be set exactly once more" holds at every loop boundary, so
-  loops of no iterations and restarted parities are right.
+  loops of no iterations and restarted parities are right. In a program with barriers a nest between two of them
+  primes and drains its own, so that the nests of other stretches can use the same ids.
 - TWO SLOTS: where both accesses are to a two-slot buffer that this body owns, the flag has two ids, and the
   parity says which.
 
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from pto.core.errors import PtoError
@@ -31,7 +31,8 @@ from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses, slot_name
-from pto.passes.order import Schedule
+from pto.passes.insert_barriers import is_shared
+from pto.passes.order import SYNC, Schedule
 
 SET, WAIT = EXECUTION_OPS[sync.SET_FLAG.mnemonic], EXECUTION_OPS[sync.WAIT_FLAG.mnemonic]
 
@@ -148,15 +149,51 @@ def needed(accesses: Accesses, flags: list[Flag]) -> list[Flag]:
     return kept
 
 
+class Segments:
+    """Stretches of a program between barriers: flags of different stretches may share ids.
+
+    What runs outside of grids is the same on all cores, and a barrier there drains all pipes. A stretch has a path: its
+    number in the body it is in, after the path of the stretch that body's loop is in. Two stretches can be active
+    together only if one's path begins with the other's.
+    """
+
+    def __init__(self, root: Graph) -> None:
+        self.path: dict[int, tuple[int, ...]] = {}
+        self.home: dict[int, tuple[int, int]] = {}  # body inside of a step between barriers: where that step is
+        if any(node.op is SYNC for _, _, node in root.walk()):
+            self._walk(root, (), again=False)
+
+    def _walk(self, body: Graph, path: tuple[int, ...], *, again: bool) -> None:
+        self.path[id(body)] = path
+        count = sum(node.op is SYNC for _, node in body.items())
+        number = 0
+        for key, node in body.items():
+            number += node.op is SYNC
+            here = (*path, number % count if again and count else number)  # the last stretch meets the next first
+            if is_shared(node):
+                assert node.body is not None
+                self._walk(node.body, here, again=True)
+            elif node.body is not None:
+                for inner in (node.body, *(n.body for _, _, n in node.body.walk() if n.body is not None)):
+                    self.path[id(inner)], self.home[id(inner)] = here, (id(body), key)
+
+    def of(self, flag: Flag) -> tuple[int, ...]:
+        """The stretch in which a flag is used."""
+        return self.path.get(id(flag.body), ())
+
+
 class _Insert(Rewriter):
     """Puts sets and waits around the items they belong to."""
 
-    def __init__(self, flags: list[Flag], ids: dict[Flag, int]) -> None:
+    def __init__(self, flags: list[Flag], ids: dict[Flag, int], segments: Segments) -> None:
         self.flags, self.ids = flags, ids
         self.at: dict[tuple[int, int], list[tuple[Flag, bool]]] = {}
+        self.primed: dict[tuple[int, int] | None, list[Flag]] = {}
         for flag in flags:
             self.at.setdefault((id(flag.body), flag.before), []).append((flag, False))
             self.at.setdefault((id(flag.body), flag.after), []).append((flag, True))
+            if flag.back:
+                self.primed.setdefault(segments.home.get(id(flag.body)), []).append(flag)
         self.parity: dict[int, Val] = {}
 
     def run(self, old: Graph) -> Graph:
@@ -165,19 +202,20 @@ class _Insert(Rewriter):
         for key, node in old.items():
             if node.op is DIM:
                 env[key] = super().visit(old, key, node, new, env)
-        self.ends(new, SET)
+        self.ends(new, SET, None)
         self.block(old, new, env)
-        self.ends(new, WAIT)
+        self.ends(new, WAIT, None)
         return new
 
-    def ends(self, graph: Graph, op: Any) -> None:
-        """Prime, or drain, each back flag, once for each slot."""
-        for flag in self.flags:
-            for slot in range(flag.slots if flag.back else 0):
+    def ends(self, graph: Graph, op: Any, where: tuple[int, int] | None) -> None:
+        """Prime, or drain, each back flag of a step (None: of the program), once for each slot."""
+        for flag in self.primed.get(where, ()):
+            for slot in range(flag.slots):
                 graph.op(op, self.ids[flag] + slot, src=int(flag.src), dst=int(flag.dst))
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Any:
         around = self.at.get((id(old), key), [])
+        self.ends(new, SET, (id(old), key))
         for flag, is_set in around:
             if not is_set:
                 self.put(new, WAIT, flag, node)
@@ -185,6 +223,7 @@ class _Insert(Rewriter):
         for flag, is_set in around:
             if is_set:
                 self.put(new, SET, flag, node)
+        self.ends(new, WAIT, (id(old), key))
         return made
 
     def put(self, graph: Graph, op: Any, flag: Flag, node: Node) -> None:
@@ -200,27 +239,26 @@ class _Insert(Rewriter):
         return super().enter(node, parameters, inputs)
 
 
-def number(flags: list[Flag], limit: int) -> dict[Flag, int]:
-    """Ids, for each ordered pair of pipes from 0 on.
+def number(flags: list[Flag], limit: int, segments: Segments) -> dict[Flag, int]:
+    """Ids, for each ordered pair of pipes from 0 on, above those of the stretches around.
 
     Raises:
         OutOfFlags: a pair needs more than the target has.
     """
-    next_id: dict[tuple[Pipe, Pipe], Iterator[int]] = {}
+    used: dict[tuple[Pipe, Pipe, tuple[int, ...]], int] = {}
     found: dict[Flag, int] = {}
-    for flag in flags:
-        ids = next_id.setdefault((flag.src, flag.dst), count())
-        found[flag] = next(ids)
-        last = [found[flag], *(next(ids) for _ in range(flag.slots - 1))][-1]
-        if last >= limit:
+    for flag in sorted(flags, key=lambda f: len(segments.of(f))):
+        path = segments.of(flag)
+        around = [used.get((flag.src, flag.dst, path[:n]), 0) for n in range(len(path) + 1)]
+        found[flag] = sum(around)
+        used[flag.src, flag.dst, path] = around[-1] + flag.slots
+        if found[flag] + flag.slots > limit:
             raise OutOfFlags(f"{flag.src.name} and {flag.dst.name} need more than {limit} flags")
     return found
 
 
 def insert_flags(graph: Graph, limit: int) -> Graph:
     """Order every conflict of an allocated Execution graph; `limit` ids for each pair of pipes."""
-    accesses = Accesses(graph)
+    accesses, segments = Accesses(graph), Segments(graph)
     flags = needed(accesses, all_flags(accesses))
-    return _Insert(flags, number(flags, limit)).run(graph)
-
-
+    return _Insert(flags, number(flags, limit, segments), segments).run(graph)

@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Protocol
 
 from pto.ir.graph import Graph, Node
-from pto.ir.ops import CONST, DIM, FOR
+from pto.ir.ops import CONST, DIM, EXECUTION_OPS, FOR
 from pto.isa.spec import Pipe
+from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses
 
+SYNC = EXECUTION_OPS[sync.SYNC_ALL.mnemonic]
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
@@ -49,7 +51,8 @@ class Relation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event: an access (pipe, reads and writes as (byte class, slot)), or a set or wait of a flag."""
+    """One event: an access (pipe, reads and writes as (byte class, slot)), a set or wait of a flag, or (pipe -1) a
+    barrier of all pipes."""
 
     pipe: int
     flag: int = -1
@@ -94,13 +97,18 @@ class Schedule:
             for n, flag, is_set in mine:
                 if not is_set:
                     self.out.append(Step(int(flag.dst), n, self._slot(flag), False))
-            if node.op is FOR:
-                self._loop(body, node)
-            elif (id(body), key) in self.by_key:
-                self.out.append(self._access(self.by_key[id(body), key]))
+            self._node(body, key, node)
             for n, flag, is_set in mine:
                 if is_set:
                     self.out.append(Step(int(flag.src), n, self._slot(flag), True))
+
+    def _node(self, body: Graph, key: int, node: Node) -> None:
+        if node.op is FOR:
+            self._loop(body, node)
+        elif node.op is SYNC:
+            self.out.append(Step(-1))
+        elif (id(body), key) in self.by_key:
+            self.out.append(self._access(self.by_key[id(body), key]))
 
     def _loop(self, outer: Graph, node: Node) -> None:
         body = node.body
@@ -158,7 +166,9 @@ class Schedule:
         reads, writes = [0] * len(self.cells), [0] * len(self.cells)
         for step, read, wrote, read_near, wrote_near in self.program:
             pipe = step.pipe
-            if step.flag < 0:
+            if pipe < 0:
+                clocks = [reduce(joined, clocks)] * PIPES
+            elif step.flag < 0:
                 clock = clocks[pipe] = clocks[pipe] + ONE[pipe]
                 known = clock | TOPS
                 if any((known - writes[n]) & TOPS != TOPS for n in read_near):

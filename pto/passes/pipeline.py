@@ -18,6 +18,7 @@ from pto.passes.bufferize import bufferize
 from pto.passes.choose_tiles import choices
 from pto.passes.emit import emit
 from pto.passes.expression import Tiles
+from pto.passes.insert_barriers import insert_barriers
 from pto.passes.insert_flags import OutOfFlags, insert_flags
 from pto.passes.materialise import materialise
 from pto.passes.tensor_to_tile import tensor_to_tile
@@ -46,6 +47,8 @@ def passes(target: Target, tiles: Tiles, slots: int | None) -> tuple[Pass, ...]:
         # Before flags: buffers that share bytes need flags between them.
         Pass("allocate", partial(allocate, target=target, limit=slots), needs=frozenset({facts.EXECUTION_LEVEL}),
              makes=frozenset({facts.ALLOCATED})),
+        # Before flags: what a barrier orders needs none.
+        Pass("insert-barriers", insert_barriers, needs=frozenset({facts.ALLOCATED})),
         Pass("insert-flags", partial(insert_flags, limit=target.flags), needs=frozenset({facts.ALLOCATED}),
              makes=frozenset({facts.SYNCHRONISED})),
     )
@@ -73,7 +76,7 @@ def remaining(graph: Graph, steps: tuple[Pass, ...]) -> tuple[tuple[Pass, ...], 
     given = frozenset(f for f in known if graph.level != "tensor" and not f.faults(graph))
     first = {"tensor": 0, "tile": 2, "block": 3, "execution": 4}[graph.level]
     if graph.level == "execution" and facts.ALLOCATED in given:
-        first = 6 if has_flags(graph) else 5
+        first = 7 if has_flags(graph) else 5
     if found := faults(graph):
         raise GraphTextError("the graph is not well formed: " + "; ".join(found[:3]))
     return steps[first:], given

@@ -23,7 +23,7 @@ from pto.ir.ops import ALLOC, ARG, CONST, DIM, FOR, GET, INDEX_OPS, TENSOR_OPS, 
 from pto.isa.meaning import MEANING
 from pto.isa.meaning.operands import Operands
 from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
-from pto.isa.program import Arg, Inst, Program, TensorDecl, TileDecl, TileRef
+from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, scalar
 from pto.passes.emit import view_declarations
@@ -92,7 +92,9 @@ class Interpreter:
         assert body is not None
         outer = dict(zip(node.inputs, inputs, strict=True))
         carried = inputs[LOOP_BOUNDS:LOOP_BOUNDS + node.carried]
-        for counter in range(*inputs[:LOOP_BOUNDS]):
+        low, high, step = inputs[:LOOP_BOUNDS]
+        starts = range(low, low + step) if "grid" in dict(node.attrs) else (low,)  # a grid: core after core
+        for counter in (c for start in starts for c in range(start, high, step)):
             env: dict[int, Any] = dict(zip(body.params, [counter, *carried], strict=False))
             env.update({inner: outer[key] for key, inner in captures(node)})
             carried = self.run(body, env)
@@ -222,14 +224,21 @@ class Flatten:
         self.tiles = {b.name: i for i, b in enumerate(root.buffers)}
         self.code: list[Inst] = []
 
-    def run(self) -> Program:
-        self.block(self.root, {})
+    def run(self, cores: int) -> Program:
+        """The instructions of each core after a jump to them."""
+        start: list[int] = []
+        for core in range(cores):
+            start.append(cores + len(self.code))
+            self.extents = {**self.extents, "core": core}
+            self.block(self.root, {})
+            self.code.append(Inst(scalar.HALT))
+        jumps = [Inst(scalar.BLT, (Reg(0), core + 1, pc)) for core, pc in enumerate(start)]
         tiles = tuple(TileDecl(b.name, b.type, b.address, b.slots) for b in self.root.buffers
                       if isinstance(b.type, TileType))
         args = sorted((n["slot"], n["name"], n.type) for _, n in self.root.items() if n.op is ARG)
         tensors = tuple(TensorDecl(name, t.dtype, tuple(self.extents[d] if isinstance(d, str) else d for d in t.dims),
                                    True, True) for _, name, t in args if isinstance(t, TensorType))
-        return Program(self.root.name, self.target.name, (), tensors, tiles, (*self.code, Inst(scalar.HALT)),
+        return Program(self.root.name, self.target.name, (), tensors, tiles, (*jumps, *self.code),
                        views=view_declarations(self.root))
 
     def block(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
@@ -285,11 +294,9 @@ def interpret(graph: Graph, tensors: Sequence[Array], extents: Mapping[str, int]
     if graph.level == "tensor":
         found: list[Array] = Interpreter(tensors, extents).run(graph, {})
         return found
-    for core in range(1 if graph.level == "tile" else cores):
-        here = {**extents, "core": core, "cores": cores}
-        if graph.level == "execution":
-            program = Flatten(graph, target, here).run()
-            SlowMachine(program, exact=True, order=order).run(tensors, ())
-        else:
-            Interpreter(tensors, here).run(graph, {})
+    if graph.level == "execution":
+        program = Flatten(graph, target, {**extents, "cores": cores}).run(cores)
+        SlowMachine(program, cores=cores, exact=True, order=order).run(tensors, ())
+    else:
+        Interpreter(tensors, {**extents, "core": 0, "cores": cores}).run(graph, {})
     return list(tensors)

@@ -90,7 +90,7 @@ class Verification:
 
     def steps(self) -> list[tuple[str, Callable[[], list[Array]]]]:
         """Every step that can be run: passes whose graph is complete, then the program."""
-        stages = [s for s in self.variant.compiled.stages if s.name not in ("bufferize", "allocate")]
+        stages = [s for s in self.variant.compiled.stages if s.name not in ("bufferize", "allocate", "insert-barriers")]
         found: list[tuple[str, Callable[[], list[Array]]]] = [(s.name, partial(self.results, s)) for s in stages]
         return [*found, ("emit and run", self.program)]
 

@@ -206,16 +206,10 @@ def run(ctx: int, code: int, budget: int) -> int:
             if weight > most - given + fuel:
                 set_word(ctx, STATUS, NO_FUEL)
             break
-        if op == TILE:
-            call_handler(word(record, HANDLER_AT), ctx, resolved(ctx, record), record + STATIC)
-            if word(ctx, STATUS) != RUNNING:
-                break
-            fuel -= weight
-            tiles += 1
-            pc += 1
-        elif op == BORROWER:
+        if op in (TILE, BORROWER):
             ops = resolved(ctx, record)
-            call_handler(word(record, HANDLER_AT), ctx, ops, borrowed(ctx, ops, record))
+            static = borrowed(ctx, ops, record) if op == BORROWER else record + STATIC
+            call_handler(word(record, HANDLER_AT), ctx, ops, static)
             if word(ctx, STATUS) != RUNNING:
                 break
             fuel -= weight

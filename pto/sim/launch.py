@@ -42,7 +42,7 @@ from pto.sim.traps import TrapKind, trap_error
 from pto.sim.waiting import Wait, deadlock, events_left
 
 SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
-SPINS = 1 << 10  # rounds of polling other host threads, some nanoseconds a core, before a thread sleeps
+SPINS = 1 << 14  # rounds of polling other host threads, some nanoseconds a core, before a thread sleeps
 NAP = 1e-4
 HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)
 Context = memoryview  # of int64 words; reads and writes plain ints, fast

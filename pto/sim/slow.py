@@ -27,10 +27,11 @@ from pto.sim.traps import TrapKind, trap_error
 from pto.sim.waiting import Channel, Wait, deadlock, events_left
 
 Flag = tuple[Pipe, Pipe, int]
-SET, WAIT, TVIEW = sync.SET_FLAG.mnemonic, sync.WAIT_FLAG.mnemonic, TVIEW_ROW.mnemonic
+SET, WAIT = sync.SET_FLAG.mnemonic, sync.WAIT_FLAG.mnemonic
 EVENT_SET, EVENT_WAIT = sync.EVENT_SET.mnemonic, sync.EVENT_WAIT.mnemonic
 PIPE_BARRIER, SYNC_ALL = sync.PIPE_BARRIER.mnemonic, sync.SYNC_ALL.mnemonic
 QUEUED, STALLING = {SET, WAIT, EVENT_SET}, {PIPE_BARRIER, SYNC_ALL, EVENT_WAIT}
+TVIEW = TVIEW_ROW.mnemonic
 POISON = 0xFF  # every f32 of fresh memory is a NaN
 EAGERNESS = (0.05, 0.3, 0.7, 0.95)  # how far the scalar unit issues ahead of the pipes
 GREED = 0.8  # how often the favourite pipe runs: quick, even draining would hide what is not ordered
@@ -216,11 +217,11 @@ class Core:
         if name in QUEUED:
             self._check_order(step)
             return step
-        if name == TVIEW:
-            self._set_view(step)
-            return None
         if name in STALLING:
             self._go_on(step)
+            return None
+        if name == TVIEW:
+            self._set_view(step)
             return None
         sources = [step.number(o.name) for o in spec.operands if o.kind is Kind.INDEX]
         if Trait.HALT in spec.traits:
@@ -304,14 +305,6 @@ class Core:
             position, kind = step.inst.spec.position("b"), TrapKind.DIVIDE_BY_ZERO
             raise trap_error(self.program, kind, step.pc, self.number, position, 0) from None
 
-    def _set_view(self, step: Step) -> None:
-        view, slot = step.number("view"), step.number("src")
-        made = surface_of(step, slot, self.views[slot].size)
-        if isinstance(made, int):
-            value = int(step.values[made])
-            raise trap_error(self.program, TrapKind.OUT_OF_BOUNDS, step.pc, self.number, made, value)
-        self.surfaces[view] = made
-
     def _go_on(self, step: Step) -> None:
         """Pass an instruction that the scalar unit need not wait for any more."""
         name, barrier, channel = step.inst.spec.mnemonic, Barrier.PIPES, None
@@ -335,6 +328,14 @@ class Core:
         for name, limit in limits.items():
             if not 0 <= step.number(name) < limit:
                 raise trap_error(self.program, kind, step.pc, self.number, names.index(name), step.number(name))
+
+    def _set_view(self, step: Step) -> None:
+        view, slot = step.number("view"), step.number("src")
+        made = surface_of(step, slot, self.views[slot].size)
+        if isinstance(made, int):
+            value = int(step.values[made])
+            raise trap_error(self.program, TrapKind.OUT_OF_BOUNDS, step.pc, self.number, made, value)
+        self.surfaces[view] = made
 
     def _change(self, step: Step, flag: Flag) -> None:
         setting = step.inst.spec.mnemonic == SET

@@ -123,7 +123,6 @@ def test_overlapping_windows_are_stored_in_order():
     check(k, [x, out], "out", x * 2)
 
 
-@pytest.mark.xfail(reason="two grids that store to one tensor are not ordered between cores")
 def test_two_nests_store_to_one_tensor_in_order():
     @pt.tile_kernel
     def k(x, y, out):

@@ -1,0 +1,119 @@
+"""Kernels of several nests: intermediates in global memory, loops over layers, any number of cores."""
+
+import numpy as np
+import pytest
+
+import pto as pt
+from pto.sim.happens_before import races
+from pto.sim.machine import Machine
+from pto.sim.slow import SlowMachine
+from tests.kernels import bind
+
+
+def arrays(*shapes):
+    random = np.random.default_rng(0)
+    return [(random.standard_normal(s) * 0.3).astype(np.float32) for s in shapes]
+
+
+@pt.tile_kernel
+def attention(Q, K, V):
+    return pt.matmul(pt.softmax(pt.matmul(Q, K.transpose(-2, -1)) * 0.125), V)
+
+
+@pt.tile_kernel
+def layers(X, W1, W2):
+    x = X
+    for layer in pt.range(0, W1.shape[0]):
+        x = x + pt.matmul(pt.relu(pt.matmul(x, W1[layer])), W2[layer])
+    return x
+
+
+@pt.tile_kernel
+def fibonacci(X, N):
+    a, b = X, X * 2.0
+    for _ in pt.range(0, N.shape[0]):
+        a, b = b, a + b
+    return a
+
+
+@pt.tile_kernel
+def power(X, N):
+    y = X
+    for _ in pt.range(0, N.shape[0]):
+        y = pt.matmul(y, X)
+    return y, y * 2.0
+
+
+def attention_of(q, k, v):
+    s = q @ k.swapaxes(-1, -2) * np.float32(0.125)
+    e = np.exp(s - s.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True) @ v
+
+
+def layers_of(x, w1, w2):
+    for a, b in zip(w1, w2, strict=True):
+        x = x + np.maximum(x @ a, 0) @ b
+    return x
+
+
+def fibonacci_of(x, n):
+    a, b = x, x * 2
+    for _ in n:
+        a, b = b, a + b
+    return a
+
+
+def power_of(x, n):
+    y = np.linalg.matrix_power(x, len(n) + 1)
+    return y, y * 2
+
+
+CASES = [
+    (attention, attention_of, ((2, 3, 20, 16), (2, 3, 30, 16), (2, 3, 30, 12))),
+    (layers, layers_of, ((5, 16), (4, 16, 40), (4, 40, 16))),
+    (fibonacci, fibonacci_of, ((5, 6), (5,))),
+    (power, power_of, ((6, 6), (3,))),
+]
+IDS = [kernel.__name__ for kernel, _, _ in CASES]
+
+
+@pytest.mark.parametrize(("kernel", "reference", "shapes"), CASES, ids=IDS)
+def test_every_level_computes_what_numpy_does_and_arguments_stay(kernel, reference, shapes):
+    given = arrays(*shapes)
+    kept = [a.copy() for a in given]
+    verdict = kernel.verify(*given, ref=reference)
+    assert verdict, verdict
+    found, wanted = kernel(*given), reference(*given)
+    for one, two in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, wanted)), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    assert all((a == b).all() for a, b in zip(given, kept, strict=True))
+
+
+@pytest.mark.parametrize(("kernel", "reference", "shapes"), CASES, ids=IDS)
+def test_cores_threads_and_orders_do_not_matter(kernel, reference, shapes):
+    bound = bind(kernel, arrays(*shapes))
+    runs = [Machine(bound.program, cores=c, threads=t, exact=True) for c, t in ((1, 1), (3, 1), (4, 2))]
+    runs += [SlowMachine(bound.program, cores=3, order=order) for order in ("program", "random:3")]
+    results = []
+    for machine in runs:
+        tensors = bound.fresh()
+        machine.run(tensors, bound.parameters)
+        results.append([tensors[i] for i in bound.results])
+    for one in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(one, results[0], strict=True))
+    assert not races(bound.program, bound.fresh(), bound.parameters, 3)
+
+
+def test_a_program_is_as_long_for_thirty_layers_as_for_two():
+    layers(*arrays((5, 16), (2, 16, 40), (2, 40, 16)))
+    two = layers.program()
+    layers(*arrays((5, 16), (30, 16, 40), (30, 40, 16)))
+    assert layers.program() is two
+
+
+def test_a_result_is_not_used_as_scratch_by_the_next_call():
+    a, b = arrays((5, 6), (5,))
+    first = fibonacci(a, b)
+    kept = first.copy()
+    fibonacci(a + 1, b)
+    assert (first == kept).all()
