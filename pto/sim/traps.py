@@ -86,6 +86,8 @@ class MachineTrap(TrapError):
                  race: Race | None = None) -> None:
         super().__init__(message, loc=loc)
         self.kind, self.pc, self.core, self.race = kind, pc, core, race
+        if kind is TrapKind.DEADLOCK:
+            self.exit_code = 7
 
 
 def trap_error(program: Program, kind: TrapKind | int, pc: int, core: int, operand: int = -1,
