@@ -16,9 +16,9 @@ def program(name: str, lines: Iterable[str]) -> Program:
     return assemble("\n".join((f".program {name}", ".target V2", *lines)), f"{name}.ptoas")
 
 
-def order(source: str, destination: str) -> tuple[str, str]:
+def order(source: str, destination: str, number: str = "0") -> tuple[str, str]:
     """What the one pipe has done before comes before what the other does after."""
-    return f"set_flag {source}, {destination}, 0", f"wait_flag {source}, {destination}, 0"
+    return f"set_flag {source}, {destination}, {number}", f"wait_flag {source}, {destination}, {number}"
 
 
 def loop(register: str, start: str | int, stop: str | int, step: str | int, body: Iterable[str]) -> list[str]:
@@ -79,7 +79,7 @@ def by_rows(name: str, rows: int, cols: int, tile: int, tensors: dict[str, str],
     output = next(tensor for tensor, use in tensors.items() if use == "write")
     body = (
         "wait_flag MTE3, MTE2, r6", *(f"tload %{t}s[r7], %{t}, r5, 0, {tile}, {cols}" for t in inputs),
-        "set_flag MTE2, V, 0", "wait_flag MTE2, V, 0", *work, *order("V", "MTE3"),
+        *order("MTE2", "V", "r6"), *work, *order("V", "MTE3", "r6"),
         f"tstore %{output}, %{inputs[0]}s[r7], r5, 0, {tile}, {cols}", "set_flag MTE3, MTE2, r6",
         "xor r6, r6, 1", f"mul r7, r6, {size}",
     )

@@ -27,9 +27,10 @@ from pto.runtime.launch import run_program
 @click.option("--exact", is_flag=True, help="Reductions as left folds, bit for bit as the manual says.")
 @click.option("--dump", type=click.Path(path_type=Path), help="Write every level of each kernel to this directory.")
 @click.option("--fuel", type=int, help="Stop a program after this much work.")
+@click.option("--check", default="", metavar="NAMES", help="Look for races,uninitialised reads, or all.")
 def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], parameters: tuple[str, ...],
             outputs: tuple[str, ...], cores: int, threads: int, exact: bool, dump: Path | None,
-            fuel: int | None) -> None:
+            fuel: int | None, check: str) -> None:
     """Run a Python script of kernels, or a compiled program on arrays.
 
     FILE.py runs as Python would run it, and gets the ARGUMENTS. FILE.pto (or assembly, FILE.ptoas, or a graph of any
@@ -50,7 +51,9 @@ def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], para
     [program] = programs(where)
     given = {name: _load(path) for name, path in _pairs(arrays)}
     values = {name: _integer(name, text) for name, text in _pairs(parameters)}
-    results, stats = run_program(program, given, values, cores=cores, threads=threads, exact=exact, fuel=fuel)
+    results, stats = run_program(
+        program, given, values, cores=cores, threads=threads, exact=exact, fuel=fuel, check=check
+    )
     targets = dict(_pairs(outputs))
     for name in targets:
         if name not in results:

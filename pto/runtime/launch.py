@@ -49,7 +49,7 @@ def _match(decl: TensorDecl, array: NDArray[Any], found: dict[str, int]) -> None
 
 def run_program(program: Program, arrays: Mapping[str, NDArray[Any]], parameters: Mapping[str, int] | None = None, *,
                 cores: int = 1, threads: int = 1, exact: bool = False,
-                fuel: int | None = None) -> tuple[dict[str, NDArray[Any]], RunStats]:
+                fuel: int | None = None, check: str = "") -> tuple[dict[str, NDArray[Any]], RunStats]:
     """Run a program on named arrays; gives the tensors it wrote, by name, and what ran.
 
     A tensor that the program only writes may be left out: it is made here. Inputs are never changed: a
@@ -61,7 +61,7 @@ def run_program(program: Program, arrays: Mapping[str, NDArray[Any]], parameters
                          hint=f"its tensors are {', '.join(d.name for d in program.tensors)}")
     values = extents(program, arrays, parameters or {})
     bound = [_tensor(decl, arrays, values) for decl in program.tensors]
-    machine = Machine(program, cores=cores, threads=threads, exact=exact)
+    machine = Machine(program, cores=cores, threads=threads, exact=exact, check=check)
     stats = machine.run(bound, [values[p.name] for p in program.parameters], fuel=fuel)
     results = {d.name: array for d, array in zip(program.tensors, bound, strict=True) if d.written and not d.scratch}
     return results, stats

@@ -32,22 +32,15 @@ def event(ctx: int, core_operand: int, core: int, number: int, setting: int) -> 
 
 
 @inline
-def event_set(ctx: int, core: int, number: int) -> int:
-    """Add one to an event; 0 where it traps."""
-    count = event(ctx, 1, core, number, 1)
-    if count == 0:
-        return 0
+def send(ctx: int, count: int) -> None:
+    """Add one to an event."""
     add_shared(count, 1)
     add_shared(word(ctx, SHARED) + HAS_SET, 1)
-    return 1
 
 
 @inline
-def event_wait(ctx: int, core: int, number: int) -> int:
-    """Take one from an event; 0 where it traps or must wait."""
-    count = event(ctx, 0, core, number, 0)
-    if count == 0:
-        return 0
+def take(ctx: int, count: int) -> int:
+    """Take one from an event; 0 where it must wait."""
     if load_shared(count) == 0:
         set_word(ctx, STATUS, WAITING)
         return 0
@@ -56,18 +49,20 @@ def event_wait(ctx: int, core: int, number: int) -> int:
 
 
 @inline
-def sync_all(ctx: int) -> int:
-    """Arrive, once, and go on when all cores have; 0 where it must wait."""
-    arrivals, awaited = word(ctx, SHARED) + ARRIVED, word(ctx, AWAITED)
-    if awaited == 0:
-        syncs = word(ctx, SYNCS) + 1
-        awaited = syncs * word(ctx, CORES)
-        set_word(ctx, SYNCS, syncs)
-        set_word(ctx, AWAITED, awaited)
-        arrived = add_shared(arrivals, 1) + 1
-    else:
-        arrived = load_shared(arrivals)
-    if arrived < awaited:
+def arrive(ctx: int) -> int:
+    """Come to the next sync_all."""
+    syncs = word(ctx, SYNCS) + 1
+    set_word(ctx, SYNCS, syncs)
+    set_word(ctx, AWAITED, syncs * word(ctx, CORES))
+    return 1
+
+
+@inline
+def sync_all(ctx: int, first: bool) -> int:
+    """Go on when all cores have come; 0 where it must wait. `first`: this core comes now."""
+    arrivals = word(ctx, SHARED) + ARRIVED
+    arrived = add_shared(arrivals, 1) + 1 if first else load_shared(arrivals)
+    if arrived < word(ctx, AWAITED):
         set_word(ctx, STATUS, WAITING)
         return 0
     set_word(ctx, AWAITED, 0)

@@ -48,19 +48,19 @@ def multiply_pairs(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return b.add(even, odd)
 
 
-class SumsType(types.Type):  # type: ignore[misc]
-    """The type of the sums of a dot product."""
+class Registers(types.Type):  # type: ignore[misc]
+    """The type of values of some LLVM type: a vector, or an array of them, which LLVM takes apart."""
 
-    def __init__(self, made_of: ir.VectorType) -> None:
+    def __init__(self, made_of: ir.Type) -> None:
         self.made_of = made_of
-        super().__init__(name=f"sums{made_of}")
+        super().__init__(name=f"registers {made_of}")
 
 
-@register_model(SumsType)
-class SumsModel(models.PrimitiveModel):  # type: ignore[misc]
-    """Sums are one LLVM vector."""
+@register_model(Registers)
+class RegistersModel(models.PrimitiveModel):  # type: ignore[misc]
+    """They are what they are made of."""
 
-    def __init__(self, manager: Any, kind: SumsType) -> None:
+    def __init__(self, manager: Any, kind: Registers) -> None:
         super().__init__(manager, kind, kind.made_of)
 
 
@@ -79,7 +79,7 @@ class Dot:
         self.vector, self.weights, self.factor = vector, weights, S16 if integer else F32
         self._change = (TO_S16 if integer else TO_F32)
         made_of = of(I32, DOT_LANES // 2) if integer else of(vec.F32)
-        kind = SumsType(made_of)
+        kind = Registers(made_of)
         self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
         self.widen = emits(VOID, INT, INT)(self._widen)
         self.step = emits(kind, kind, INT, INT)(self._integers if integer else self._floats)

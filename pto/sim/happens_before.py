@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import Loc
 from pto.isa.program import Inst, Program
 from pto.isa.spec import Kind, Pipe
 from pto.isa.table import sync
+from pto.sim.access import Access, Race
 from pto.sim.regions import Region
 from pto.sim.slow import Barrier, Event, Flag, SlowMachine, flag_name
 from pto.sim.waiting import event_name
@@ -27,44 +27,6 @@ from pto.sim.waiting import event_name
 Place = tuple[str, int, int]  # a memory of a core, a tensor, or a flag of a core
 PIPES = len(Pipe)
 FLAG_ROWS = (sync.SET_FLAG.mnemonic, sync.WAIT_FLAG.mnemonic)
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One side of a race: bytes `start` to `stop` of `place`."""
-
-    pc: int
-    pipe: Pipe
-    core: int
-    mnemonic: str
-    writes: bool
-    place: str
-    start: int
-    stop: int
-    loc: Loc | None
-
-    def __str__(self) -> str:
-        verb = "writes" if self.writes else "reads"
-        where = f" ({self.loc})" if self.loc else ""
-        head = (f"  {self.mnemonic} at pc {self.pc} ({self.pipe.name}, core {self.core}) "
-                f"{verb} bytes {self.start} to {self.stop}{where}")
-        return "\n".join(filter(None, (head, self.loc.excerpt() if self.loc else "")))
-
-
-@dataclass(frozen=True, slots=True)
-class Race:
-    """Two accesses that nothing orders; `count` pairs of these two instructions race, the first is shown."""
-
-    first: Access
-    second: Access
-    count: int = 1
-
-    def __str__(self) -> str:
-        one, two = self.first, self.second
-        missing = f"no flag orders {one.pipe.name} -> {two.pipe.name}"
-        if one.core != two.core:
-            missing = f"nothing orders core {one.core} and core {two.core}"
-        return f"race on {one.place}: {missing}\n{one}\n{two}"
 
 
 @dataclass(frozen=True, slots=True)

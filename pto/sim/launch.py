@@ -40,6 +40,7 @@ from pto.sim.layout import (
 from pto.sim.link import Words, flag_name, flags_set
 from pto.sim.traps import TrapKind, trap_error
 from pto.sim.waiting import Wait, deadlock, events_left
+from pto.sim.watch.state import Watch
 
 SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
 SPINS = 1 << 14  # rounds of polling other host threads, some nanoseconds a core, before a thread sleeps
@@ -81,6 +82,7 @@ class Launch:
 
     def __init__(self, program: Program, engine: Engine, code: int, frame: Frame, *, joined: bool) -> None:
         self.program, self.engine, self.code, self.frame, self.joined = program, engine, code, frame, joined
+        self.watch: Watch | None = None
         self.errors: dict[int, Exception] = {}
         self.stopped = self.stuck = False
         self.asleep: dict[int, int] = {}  # what each sleeping thread had seen of the others' progress
@@ -115,6 +117,8 @@ class Launch:
             result = crew[CREW_RESULT]
             if result == Result.FAILED:
                 self.fail(thread, fuel)
+            elif result == Result.NO_ROOM:
+                self.make_room()
             if result == Result.DONE or self.decided() or (result == Result.IDLE and self.sleep(thread)):
                 break
         self.sleep(thread, last=True)
@@ -125,13 +129,33 @@ class Launch:
             context = self.frame.cores[core]
             if context[STATUS] not in (TRAPPED, Status.NO_FUEL) or core in self.errors:
                 continue
-            self.errors[core] = trapped(self.program, core, context) if context[STATUS] == TRAPPED else FuelError(
-                f"{self.program.name}: core {core} did not finish within {fuel} units of fuel; "
-                f"it stopped before pc {context[PC]}", loc=self.program.span(context[PC]),
-            )
+            if context[STATUS] == TRAPPED:
+                self.errors[core] = self.trapped(core, context)
+            else:
+                self.errors[core] = FuelError(
+                    f"{self.program.name}: core {core} did not finish within {fuel} units of fuel; "
+                    f"it stopped before pc {context[PC]}", loc=self.program.span(context[PC]),
+                )
             context[STATUS] = HALTED
             if not self.joined:  # else a lower core may need a higher one
                 self.frame.shared[FAILED] = min(self.errors)
+
+    def trapped(self, core: int, context: Context) -> PtoError:
+        """The error of a core that trapped."""
+        kind = context[TRAP_KIND]
+        if self.watch and kind == TrapKind.RACE:
+            return self.watch.race(context[PC], core)
+        if self.watch and kind == TrapKind.UNINITIALISED:
+            return self.watch.uninitialised(context[PC], core, context[TRAP_OPERAND], context[TRAP_VALUE])
+        return trapped(self.program, core, context)
+
+    def make_room(self) -> None:
+        """Enlarge what the watch has filled; the instruction that found no room runs again."""
+        assert self.watch
+        self.watch.grow()
+        for context in self.frame.cores:
+            if context[STATUS] == Status.NO_ROOM:
+                context[STATUS] = Status.RUNNING
 
     def decided(self) -> bool:
         """Whether every core below one that failed has ended."""

@@ -22,7 +22,8 @@ STATIC_WORDS = TILE_FIELDS * SLOT_WORDS
 PC, FUEL, STATUS, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, SCALARS, TILES = range(8)
 ARENA, SPARE, EXACT = 8, 9, 10
 LENDING = 15  # whether a load may leave its bytes where they are, see `pto.sim.loans`
-SHARED, CORE, CORES, SYNCS, AWAITED = 16, 17, 18, 19, 20  # AWAITED: arrivals that a sync_all under way waits for, or 0
+SHARED, CORE, CORES, SYNCS = 16, 17, 18, 19
+AWAITED, WATCH = 20, 21  # arrivals that a sync_all under way waits for, or 0; what a checked run keeps
 SCRATCH_AT = 24
 FLAGS_AT = 32  # one word of flag bits for each ordered pair of pipes
 REGISTERS_AT = FLAGS_AT + len(Pipe) ** 2
@@ -61,6 +62,7 @@ class Result(IntEnum):
     FAILED = 1  # a core trapped or lacks fuel
     SPENT = 2
     IDLE = 3  # all cores that have not ended wait for cores of other threads, or for ever
+    NO_ROOM = 4  # in a pool of the watch
 
 
 # A use of a tile that can be on loan: what it is, which memory operand and operand word it is, where in the context
@@ -88,6 +90,7 @@ class Status(IntEnum):
     HALTED = 2
     TRAPPED = 3
     WAITING = 4  # for another core
+    NO_ROOM = 5  # in a pool of the watch, before the next instruction has any effect
 
 
 class Code(IntEnum):

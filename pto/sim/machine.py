@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -30,10 +30,12 @@ from pto.sim.layout import (
     TENSOR_WORDS,
     TENSORS_AT,
     TILES,
+    WATCH,
 )
 from pto.sim.link import PAGE, Words, link
 from pto.sim.loans import apart
-from pto.sim.names import ENGINE
+from pto.sim.names import ENGINE, WATCHED
+from pto.sim.watch.state import Watch, chosen
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
 JOINING = (sync.SYNC_ALL, sync.EVENT_SET, sync.EVENT_WAIT)
@@ -70,17 +72,30 @@ def _take(nbytes: int) -> _Memory:
 class Machine:
     """A linked program, ready to be launched, from several host threads too if need be."""
 
-    def __init__(self, program: Program, *, cores: int = 1, threads: int = 1, exact: bool = False) -> None:
+    def __init__(self, program: Program, *, cores: int = 1, threads: int = 1, exact: bool = False,
+                 check: str | Collection[str] = ()) -> None:
+        """Link a program.
+
+        Args:
+            program: what every core runs.
+            cores: virtual cores.
+            threads: host threads that share the cores; checks take one.
+            exact: sums as left folds, to the last bit as the manual says.
+            check: ``uninitialised``, ``races``, or ``all``: what to look for besides what always traps.
+        """
+        self.check = chosen(check)
+        threads = 1 if self.check else threads
         if cores < 1 or threads < 1:
             raise UsageError(f"a machine has at least one core and one thread, not {cores} and {threads}")
         self.program, self.cores, self.threads, self.exact = program, cores, min(threads, cores), exact
         self.joined = any(inst.spec in JOINING for inst in program.code)
         self._linked = link(program)
         names = {name for name in self._linked.handlers if name is not None}
-        address = jit.addresses(sorted(names | {ENGINE}))
+        engine = WATCHED if self.check else ENGINE
+        address = jit.addresses(sorted(names | {engine}))
         self._linked.bind(address)
         self._code = self._linked.code.ctypes.data
-        self._engine = ENTRY(address[ENGINE])
+        self._engine = ENTRY(address[engine])
         self._template = self._blank()
         self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
@@ -117,6 +132,9 @@ class Machine:
         self._fill(frame, memories, values, words)
         frame.reset(DEFAULT_FUEL if fuel is None else fuel)
         launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined)
+        if self.check:
+            launch.watch = Watch(self.program, self.cores, self.check, [array.nbytes for array in tensors])
+            frame.contexts[:, WATCH] = launch.watch.address
         try:
             launch.run(tensors)
             counts = frame.contexts[:, SCALARS:TILES + 1].tolist()

@@ -28,6 +28,7 @@ from enum import IntEnum
 from pto.core.errors import Loc, TrapError
 from pto.isa.program import Inst, Program, Reg, TileRef
 from pto.isa.spec import Kind, Pipe
+from pto.sim.access import Race
 
 
 class TrapKind(IntEnum):
@@ -67,7 +68,7 @@ REASONS = {
     TrapKind.BAD_EVENT: "no such core or event id",
     TrapKind.EVENT_LEFT_SET: "event is still above 0 when all cores have halted",
     TrapKind.UNINITIALISED: "read of an element that nothing has written",
-    TrapKind.RACE: "race",
+    TrapKind.RACE: "two accesses that nothing orders",
 }
 
 
@@ -78,15 +79,19 @@ class MachineTrap(TrapError):
         kind: what went wrong.
         pc: index of the instruction.
         core: number of the core.
+        race: of a `RACE`, the two accesses.
     """
 
-    def __init__(self, message: str, kind: TrapKind, pc: int, core: int, loc: Loc | None) -> None:
+    def __init__(self, message: str, kind: TrapKind, pc: int, core: int, loc: Loc | None,
+                 race: Race | None = None) -> None:
         super().__init__(message, loc=loc)
-        self.kind, self.pc, self.core = kind, pc, core
+        self.kind, self.pc, self.core, self.race = kind, pc, core, race
+        if kind is TrapKind.DEADLOCK:
+            self.exit_code = 7
 
 
 def trap_error(program: Program, kind: TrapKind | int, pc: int, core: int, operand: int = -1,
-               value: int | None = None, detail: str = "") -> MachineTrap:
+               value: int | None = None, detail: str = "", race: Race | None = None) -> MachineTrap:
     """The error for a trap: `operand` is a position in the row, or -1; `value` is what is wrong."""
     kind = TrapKind(kind)
     words = [REASONS[kind]]
@@ -97,7 +102,7 @@ def trap_error(program: Program, kind: TrapKind | int, pc: int, core: int, opera
     else:
         words.append(f"pc {pc}, core {core}")
     message = ": ".join(filter(None, (*words, detail)))
-    return MachineTrap(message, kind, pc, core, program.span(pc) if pc >= 0 else None)
+    return MachineTrap(message, kind, pc, core, program.span(pc) if pc >= 0 else None, race)
 
 
 def _operand(program: Program, inst: Inst, operand: int, value: int | None) -> str:

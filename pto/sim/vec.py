@@ -16,26 +16,16 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from pto.core.types import PANEL_COLS
 from pto.isa import exact_math
 
 LANES = 8
 I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
 F32X8, F64X8, I32X8, I64X8 = (ir.VectorType(element, LANES) for element in (F32, F64, I32, I64))
-F32X16 = ir.VectorType(F32, PANEL_COLS)
 Emit = Callable[..., ir.Value | None]
 
 
 class VectorType(types.Type):  # type: ignore[misc]
     """The type of eight f32 lanes."""
-
-
-class BlockType(types.Type):  # type: ignore[misc]
-    """The type of a register block: some rows of sixteen f32 accumulators."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        super().__init__(name=f"block{rows}x16")
 
 
 @register_model(VectorType)
@@ -44,15 +34,6 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
     def __init__(self, manager: Any, kind: VectorType) -> None:
         super().__init__(manager, kind, F32X8)
-
-
-@register_model(BlockType)
-class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
-    """A block is an LLVM array of vectors, which LLVM takes apart into registers."""
-
-    def __init__(self, manager: Any, kind: BlockType) -> None:
-        made_of = ir.ArrayType(F32X16, kind.rows)
-        super().__init__(manager, kind, made_of)
 
 
 VECTOR = VectorType(name="f32x8")
@@ -448,37 +429,3 @@ def exp8_fast(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
         bits = b.shl(b.add(part, all_lanes(127, I32X8)), all_lanes(23, I32X8))
         p = b.fmul(p, b.bitcast(bits, F32X8))
     return nan_through(b, x, p)
-
-
-# Register blocks of the matrix product ----------------------------------------------------------
-
-class Block:
-    """The operations of a register block of some rows x 16."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows, kind = rows, BlockType(rows)
-        self.zero = emits(kind)(self._zero)
-        self.load = emits(kind, INT)(self._load)
-        self.store = emits(VOID, INT, kind)(self._store)
-        self.step = emits(kind, kind, INT, INT, INT)(self._step)
-
-    def _zero(self, b: ir.IRBuilder) -> ir.Value:
-        return ir.Constant(ir.ArrayType(F32X16, self.rows), None)
-
-    def _load(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
-        block = ir.Constant(ir.ArrayType(F32X16, self.rows), ir.Undefined)
-        for row in range(self.rows):
-            block = b.insert_value(block, load(b, b.add(address, I64(64 * row)), F32X16), row)
-        return block
-
-    def _store(self, b: ir.IRBuilder, address: ir.Value, block: ir.Value) -> None:
-        for row in range(self.rows):
-            store(b, b.add(address, I64(64 * row)), canonical(b, b.extract_value(block, row)))
-
-    def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value) -> Any:
-        """Add the product of one column of a and one row of a panel of b."""
-        panel = load(b, right, F32X16)
-        for row in range(self.rows):
-            factor = broadcast(b, load(b, b.add(a, b.mul(pitch, I64(row))), F32), F32X16)
-            block = b.insert_value(block, call(b, "fma", factor, panel, b.extract_value(block, row)), row)
-        return block

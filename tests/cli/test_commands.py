@@ -170,3 +170,25 @@ def test_graphs_are_shown_without_the_machine(folder):
                           env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert "tile matmul(" in done.stdout
     assert "numba" not in done.stdout.splitlines()[-1]
+
+
+RACY = """\
+.program racy
+.target V2
+.tensor %y f32[1, 16] write
+.tile %t tile<ub, 1x16xf32> at 0x0 slots 1
+  texpands %t, 1.0, 1, 16
+  tstore %y, %t, 0, 0, 1, 16
+  halt
+"""
+
+
+@pytest.mark.parametrize(("options", "code", "words"), [
+    ((), 0, "1 scalar"), (("--check=races",), 6, "no flag orders V -> MTE3"),
+    (("--check=uninitialised",), 0, "1 scalar"),
+    (("--check=rases",), 2, "checks are races, uninitialised, or all"),
+])
+def test_checks_of_a_run(folder, options, code, words):
+    (folder / "racy.ptoas").write_text(RACY)
+    done = run(folder, "run", "racy.ptoas", *options)
+    assert done.returncode == code and words in done.stderr

@@ -28,13 +28,18 @@ def fma(a: Array, b: Array, c: Array) -> Array:
 def matmul(o: Operands) -> Array:
     """Products in increasing k, one rounding a term."""
     total: Array = o.c if o.acc else np.zeros(o.shape, o.dtype)
+    if o.dtype == np.int32:
+        return np.asarray(total + o.a.astype(np.int64) @ o.b.astype(np.int64))
+    a, b = o.a.astype(np.float32), o.b.astype(np.float32)
     for k in range(o.k):
-        total = fma(o.a[:, k : k + 1], o.b[k : k + 1, :], total)
+        total = fma(a[:, k : k + 1], b[k : k + 1, :], total)
     return total
 
 
 def streamed(o: Operands) -> Array:
     """Each lane a sum in increasing k, the lanes halved until one is left; zeros complete the last round."""
+    if o.dtype == np.int32:
+        return np.asarray(o.x.astype(np.int64) @ o.w.T.astype(np.int64))
     missing = ((0, 0), (0, -o.k % cube.DOT_LANES))
     x, w = (np.pad(operand, missing).astype(np.float32) for operand in (o.x, o.w))
     lanes: Array = np.zeros((o.n, cube.DOT_LANES), np.float32)

@@ -10,10 +10,16 @@ TMATMUL = Instr(
     "tmatmul", 0x40,
     (tile("c", "m", "n", role=Role.INOUT), tile("a", "m", "k"), tile("b", "k", "n"), *index("m", "n", "k", "acc")),
     "c = a times b where acc is 0, else c + a times b; "
-    "products are added in increasing k, each with one rounding",
-    dtypes=(("f32",),),
+    "products are added in increasing k, each with one rounding; sums of integers wrap",
+    dtypes=(("f32",), ("f32", "f16", "f16"), ("f32", "bf16", "bf16"), ("s32", "s8", "s8"), ("s32", "s16", "s8")),
     routes=(Route(((Space.L0C, Layout.PANEL), (Space.L0A, Layout.ROW), (Space.L0B, Layout.PANEL)), Pipe.M),),
     traits=Trait.ACCUMULATES,
+)
+
+
+STREAMED = (  # of y, x and w
+    ("f32",), ("f32", "f32", "f16"), ("f32", "f32", "bf16"), ("f32", "f32", "s8"),
+    ("f32", "f16", "f16"), ("f32", "bf16", "bf16"), ("s32", "s8", "s8"), ("s32", "s16", "s8"),
 )
 
 
@@ -24,7 +30,7 @@ def stream(mnemonic: str, opcode: int, role: Role, doc: str) -> Instr:
         f"sum number l of {DOT_LANES} adds the products at k = l, l + {DOT_LANES}, ..., each with one rounding; then "
         f"sum l and sum l + h are added, for h from {DOT_LANES // 2} down by halves"
     )
-    return Instr(mnemonic, opcode, operands, f"{doc}; {order}", dtypes=(("f32",),),
+    return Instr(mnemonic, opcode, operands, f"{doc}; {order}; sums of integers wrap", dtypes=STREAMED,
                  routes=(Route((UB, UB, GM), Pipe.M, also=Pipe.MTE2),))
 
 

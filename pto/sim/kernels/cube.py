@@ -4,47 +4,108 @@ from __future__ import annotations
 
 from typing import Any
 
+from pto.core.dtypes import DTYPES, DType
 from pto.core.types import Layout
 from pto.isa.table import cube
+from pto.sim.blocks import INTEGERS, LINE, Block, PairBlock, pair_rows, widener
 from pto.sim.kernels.checks import panels, pitch, tile
-from pto.sim.kernels.registry import handler
-from pto.sim.vec import Block, inline, word
+from pto.sim.kernels.copying import clear, copy_row
+from pto.sim.kernels.registry import Compiled, handler
+from pto.sim.layout import SPARE
+from pto.sim.vec import inline, word
 
 BLOCK_ROWS = 6  # 6 x 16 sums, a row of b and an element of a: what 16 registers of 8 lanes hold
+DEPTH = 256  # of what is widened at a time: a panel of b then stays in the first cache
 
 
-def micro_kernel(rows: int) -> Any:
+def micro_kernel(block: Block) -> Any:
     """The product of some rows of a with one panel of b, in registers."""
-    block = Block(rows)
     zero, load, step, store = block.zero, block.load, block.step, block.store
 
     @inline
-    def run(a: int, a_pitch: int, b: int, c: int, depth: int, acc: int) -> None:
+    def run(a: int, a_pitch: int, b: int, c: int, steps: int, acc: int) -> None:
         sums = load(c) if acc != 0 else zero()
-        for _ in range(depth):
+        for _ in range(steps):
             sums = step(sums, a, a_pitch, b)
             a += 4
-            b += 64
+            b += LINE
         store(c, sums)
     return run
 
 
-micro1, micro2, micro3, micro4, micro5, micro6 = (micro_kernel(rows) for rows in range(1, BLOCK_ROWS + 1))
+def panel_product(kind: type[Block]) -> Any:
+    """The product of any number of rows of a with one panel of b."""
+    micro1, micro2, micro3, micro4, micro5, micro6 = (micro_kernel(kind(n)) for n in range(1, BLOCK_ROWS + 1))
+
+    @inline
+    def rest(a: int, a_pitch: int, b: int, c: int, rows: int, steps: int, acc: int) -> None:
+        if rows == 5:
+            micro5(a, a_pitch, b, c, steps, acc)
+        elif rows == 4:
+            micro4(a, a_pitch, b, c, steps, acc)
+        elif rows == 3:
+            micro3(a, a_pitch, b, c, steps, acc)
+        elif rows == 2:
+            micro2(a, a_pitch, b, c, steps, acc)
+        elif rows == 1:
+            micro1(a, a_pitch, b, c, steps, acc)
+
+    @inline
+    def run(a: int, a_pitch: int, b: int, c: int, rows: int, steps: int, acc: int) -> None:
+        while rows >= BLOCK_ROWS:
+            micro6(a, a_pitch, b, c, steps, acc)
+            a += BLOCK_ROWS * a_pitch
+            c += BLOCK_ROWS * LINE
+            rows -= BLOCK_ROWS
+        rest(a, a_pitch, b, c, rows, steps, acc)
+    return run
 
 
-@inline
-def rest(a: int, a_pitch: int, b: int, c: int, rows: int, depth: int, acc: int) -> None:
-    """The last rows, fewer than a block."""
-    if rows == 5:
-        micro5(a, a_pitch, b, c, depth, acc)
-    elif rows == 4:
-        micro4(a, a_pitch, b, c, depth, acc)
-    elif rows == 3:
-        micro3(a, a_pitch, b, c, depth, acc)
-    elif rows == 2:
-        micro2(a, a_pitch, b, c, depth, acc)
-    elif rows == 1:
-        micro1(a, a_pitch, b, c, depth, acc)
+float_panel, pair_panel = panel_product(Block), panel_product(PairBlock)
+
+
+def row_widener(dtype: DType) -> Any:
+    """A copy of a row of a as f32, or as s16 completed with a zero to whole pairs."""
+    integer = dtype in INTEGERS
+    widen, size, wide = widener(dtype, integer=integer), dtype.size, 2 if integer else 4
+
+    @inline
+    def run(to: int, at: int, count: int, scratch: int) -> None:
+        while count >= 16:
+            widen(to, at)
+            to += 16 * wide
+            at += 16 * size
+            count -= 16
+        if count > 0:
+            clear(scratch, 64)
+            copy_row(scratch, at, size * count)
+            widen(scratch + 64, scratch)
+            copy_row(to, scratch + 64, (wide * count + 3) // 4 * 4)
+    return run
+
+
+def panel_widener(dtype: DType) -> Any:
+    """A copy of some rows of a panel of b as f32, or as pairs of s16, the last completed with zeros."""
+    if dtype in INTEGERS:
+        @inline
+        def pairs(to: int, at: int, depth: int, scratch: int) -> None:
+            for _ in range(depth // 2):
+                pair_rows(to, at, at + 16)
+                to += LINE
+                at += 32
+            if depth % 2:
+                clear(scratch, 64)
+                pair_rows(to, at, scratch)
+        return pairs
+    widen, size = widener(dtype, integer=False), dtype.size
+
+    @inline
+    def rows(to: int, at: int, depth: int, scratch: int) -> None:
+        for _ in range(depth):
+            widen(to, at)
+            to += LINE
+            at += 16 * size
+    return rows
 
 
 @handler(cube.TMATMUL, Layout.PANEL, Layout.ROW, Layout.PANEL)
@@ -62,10 +123,44 @@ def tmatmul(ctx: int, ops: int, st: int) -> None:
         return
     a_pitch, b_panel, c_panel = pitch(st, 1), pitch(st, 2), pitch(st, 0)
     for _ in range(0, n, 16):
-        row = 0
-        while m - row >= BLOCK_ROWS:
-            micro6(a + row * a_pitch, a_pitch, b, c + 64 * row, k, acc)
-            row += BLOCK_ROWS
-        rest(a + row * a_pitch, a_pitch, b, c + 64 * row, m - row, k, acc)
+        float_panel(a, a_pitch, b, c, m, k, acc)
         b += b_panel
         c += c_panel
+
+
+def widened(left: DType, right: DType) -> Compiled:
+    """The same on copies that are widened, some depth at a time."""
+    integer = right in INTEGERS
+    multiply, per_step = (pair_panel, 2) if integer else (float_panel, 1)
+    widen_row, widen_panel = row_widener(left), panel_widener(right)
+    a_size, b_row = left.size, 16 * right.size
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        m, n, k, acc = word(ops, 3), word(ops, 4), word(ops, 5), word(ops, 6)
+        c = panels(ctx, ops, st, 0, 0, m, n)
+        if c == 0:
+            return
+        a = tile(ctx, ops, st, 1, 1, m, k)
+        if a == 0:
+            return
+        b = panels(ctx, ops, st, 2, 2, k, n)
+        if b == 0:
+            return
+        wide_b, scratch = word(ctx, SPARE), word(ctx, SPARE) + LINE * DEPTH
+        wide_a = scratch + 128
+        for at in range(0, max(k, 1), DEPTH):
+            depth = min(k - at, DEPTH)
+            steps = (depth + per_step - 1) // per_step
+            for row in range(m):
+                widen_row(wide_a + 4 * steps * row, a + a_size * at + row * pitch(st, 1), depth, scratch)
+            for j in range((n + 15) // 16):
+                widen_panel(wide_b, b + b_row * at + j * pitch(st, 2), depth, scratch)
+                multiply(wide_a, 4 * steps, wide_b, c + j * pitch(st, 0), m, steps, 1 if at else acc)
+    return run
+
+
+for _types in cube.TMATMUL.dtypes:
+    if len(_types) > 1:
+        _left, _right = (DTYPES[name] for name in _types[1:])
+        _function = widened(_left, _right)
+        handler(cube.TMATMUL, Layout.PANEL, Layout.ROW, Layout.PANEL, types="_".join(_types))(_function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.dtypes import F32, DType
+from pto.core.dtypes import DTYPES, DType
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
@@ -86,5 +86,8 @@ def streamed(vector: DType, weights: DType, add: int) -> Compiled:
     return run
 
 
-for _add, _row in enumerate((cube.TGEMV_STREAM, cube.TGEMV_STREAM_ACC)):
-    handler(_row, Layout.ROW, Layout.ROW)(streamed(F32, F32, _add))
+for _types in cube.STREAMED:
+    _, _vector, _weights = _types * (3 // len(_types))
+    for _add, _row in enumerate((cube.TGEMV_STREAM, cube.TGEMV_STREAM_ACC)):
+        _function = streamed(DTYPES[_vector], DTYPES[_weights], _add)
+        handler(_row, Layout.ROW, Layout.ROW, types="_".join(_types))(_function)

@@ -1,0 +1,95 @@
+"""Register blocks of the matrix product: some rows of a times sixteen columns of b."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from pto.core.dtypes import BF16, F16, F32, S8, S16, DType
+from pto.core.types import PANEL_COLS
+from pto.sim import vec
+from pto.sim.dots import I16, STORED, TO_F32, TO_S16, Registers, multiply_pairs, of
+from pto.sim.vec import I32, I64, INT, VOID, broadcast, call, canonical, emits, lanes, load, store
+
+LINE = 64  # bytes of a row of the block, and of a step in a panel of b
+
+
+class Block:
+    """The operations of a block of f32: a step takes one element of each row of a and one row of a panel of b."""
+
+    sums = of(vec.F32, PANEL_COLS)
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.made_of = rows, ir.ArrayType(self.sums, rows)
+        kind = Registers(self.made_of)
+        self.zero = emits(kind)(lambda b: ir.Constant(self.made_of, None))
+        self.load = emits(kind, INT)(self._load)
+        self.store = emits(VOID, INT, kind)(self._store)
+        self.step = emits(kind, kind, INT, INT, INT)(self._step)
+
+    def _load(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+        block = ir.Constant(self.made_of, ir.Undefined)
+        for row in range(self.rows):
+            block = b.insert_value(block, load(b, b.add(address, I64(LINE * row)), self.sums), row)
+        return block
+
+    def _store(self, b: ir.IRBuilder, address: ir.Value, block: ir.Value) -> None:
+        for row in range(self.rows):
+            store(b, b.add(address, I64(LINE * row)), self.settled(b, b.extract_value(block, row)))
+
+    def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value) -> Any:
+        panel = self.panel(b, right)
+        for row in range(self.rows):
+            left = b.add(a, b.mul(pitch, I64(row)))
+            block = b.insert_value(block, self.added(b, b.extract_value(block, row), left, panel), row)
+        return block
+
+    def settled(self, b: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+        """Sums as they are stored."""
+        return canonical(b, sums)
+
+    def panel(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+        """What a step takes of b."""
+        return load(b, at, self.sums)
+
+    def added(self, b: ir.IRBuilder, sums: ir.Value, left: ir.Value, panel: ir.Value) -> ir.Value:
+        """The sums of one row after a step."""
+        factor = broadcast(b, load(b, left, vec.F32), self.sums)
+        return call(b, "fma", factor, panel, sums)
+
+
+class PairBlock(Block):
+    """The same for s16 with sums in s32: a step takes two elements of each row of a, and two rows of b, in pairs."""
+
+    sums = of(I32, PANEL_COLS)
+
+    def settled(self, b: ir.IRBuilder, sums: ir.Value) -> ir.Value:
+        return sums
+
+    def panel(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+        return load(b, at, of(I16, 2 * PANEL_COLS))
+
+    def added(self, b: ir.IRBuilder, sums: ir.Value, left: ir.Value, panel: ir.Value) -> ir.Value:
+        factor = b.bitcast(broadcast(b, load(b, left, I32), self.sums), panel.type)
+        return b.add(sums, multiply_pairs(b, factor, panel))
+
+
+def widener(dtype: DType, *, integer: bool) -> Any:
+    """Writes sixteen elements as f32, or as s16."""
+    change = (TO_S16 if integer else TO_F32)[dtype]
+
+    def widen(b: ir.IRBuilder, to: ir.Value, at: ir.Value) -> None:
+        store(b, to, change(b, load(b, at, of(STORED[dtype], PANEL_COLS))))
+    return emits(VOID, INT, INT)(widen)
+
+
+@emits(VOID, INT, INT, INT)
+def pair_rows(b: ir.IRBuilder, to: ir.Value, first: ir.Value, second: ir.Value) -> None:
+    """Write two rows of a panel of s8 as pairs of s16, the one after the other in each."""
+    rows = [load(b, at, of(STORED[S8], PANEL_COLS)) for at in (first, second)]
+    mixed = b.shuffle_vector(*rows, lanes([i // 2 + PANEL_COLS * (i % 2) for i in range(2 * PANEL_COLS)]))
+    store(b, to, TO_S16[S8](b, mixed))
+
+
+FLOATS, INTEGERS = (F32, F16, BF16), (S16, S8)
