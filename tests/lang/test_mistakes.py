@@ -39,7 +39,7 @@ def rebinds(x):
     (lambda x: x.sum(), "no attribute 'sum'"),
     (lambda x: x[[0, 1]], "list"),
     (lambda x: x[0, 0], "without an axis"),
-], ids=str)
+], ids=lambda p: p.replace(" ", "-") if isinstance(p, str) else "kernel")
 def test_a_mistake_is_located_in_this_file(function, message):
     with pytest.raises(pt.PtoError, match=message) as caught:
         pt.tile_kernel(function)(X)
