@@ -329,7 +329,7 @@ def _array(cursor: _Cursor, key: str, depth: int) -> tuple[str, Value]:
     dtype = np.dtype(SCALARS[kind][1])
     numbers = np.frombuffer(cursor.data, dtype, count, cursor.take(count * dtype.itemsize, key))
     if kind == BOOL and count and numbers.max() > 1:
-        refuse(start, key, "has a bool that is neither 0 nor 1")
+        refuse(cursor.position - count, key, "has a bool that is neither 0 nor 1")
     return TYPES[kind], numbers
 
 
