@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException, HTTPResponse
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -116,13 +117,13 @@ def _link(page: bytes, name: str) -> str:
 
 
 @contextmanager
-def _opened(url: str, headers: dict[str, str]) -> Iterator[IO[bytes]]:
+def _opened(url: str, headers: dict[str, str]) -> Iterator[HTTPResponse]:
     if urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(f"{shown(url)} is no address on the web")
     try:
-        with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as answer:  # noqa: S310 - checked above
+        with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as answer:
             yield answer
-    except (URLError, TimeoutError, ConnectionError) as err:
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as err:
         reason = getattr(err, "reason", err)
         raise DownloadError(f"cannot fetch {shown(url)}: {printable(str(reason))}") from None
 

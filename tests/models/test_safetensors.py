@@ -55,7 +55,7 @@ HOSTILE = {
     "offset 2^64": (raw({"a": entry(offsets=(2**64, 4))}, bytes(4)), "'a': data_offsets: has 18446744073709551616"),
     "another size": (raw({"a": entry(offsets=(0, 8))}, bytes(8)), "'a': data_offsets: are not of 4 bytes"),
     "a hole": (raw({"a": entry(), "b": entry(offsets=(8, 12))}, bytes(12)), "'b': data_offsets: begin at 8, not at 4"),
-    "an overlap": (raw({"a": entry(), "b": entry(offsets=(0, 4))}, bytes(4)), "'b': data_offsets: begin at 0, not at 4"),
+    "an overlap": (raw({"a": entry(), "b": entry(offsets=(0, 4))}, bytes(4)), "'b': data_offsets: begin at 0, not"),
     "cut": (raw({"a": entry()}, bytes(3)), "data: the tensors end at byte"),
     "bytes behind": (raw({"a": entry()}, bytes(5)), "data: the tensors end at byte"),
 }
