@@ -27,9 +27,19 @@ def relu(x: Any) -> Any:
     return values.unary("relu", x)
 
 
+def sqrt(x: Any) -> Any:
+    """Square root, element by element."""
+    return values.unary("sqrt", x)
+
+
 def maximum(a: Any, b: Any) -> Any:
     """The larger of a and b, element by element."""
     return values.binary("maximum", a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of a and b, element by element."""
+    return values.binary("minimum", a, b)
 
 
 def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
@@ -51,6 +61,49 @@ def sum(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     """The sum of each row; the result has one column."""
     _last_axis(x, axis, keepdims)
     return values.unary("rowsum", x)
+
+
+def mean(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
+    """The mean of each row; the program is then for rows of this length."""
+    _last_axis(x, axis, keepdims)
+    if isinstance(x, values.Tensor):
+        length = tracer().symbols.value(x.dims[-1])
+        tracer().symbols.pin(x.dims[-1])
+    else:
+        length = x.shape[1]
+    if length is None:
+        raise ShapeError("the length of a row must be known for a mean", loc=Loc.of_user(),
+                         hint="annotate the last axis with a number, or call the kernel")
+    return sum(x, axis, keepdims=True) * (1.0 / length)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), element by element."""
+    return 1.0 / (1.0 + exp(-x))
+
+
+def silu(x: Any) -> Any:
+    """x times its sigmoid, element by element."""
+    return x / (1.0 + exp(-x))
+
+
+def gelu(x: Any) -> Any:
+    """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
+    return x * sigmoid((x + x * x * x * 0.044715) * (2.0 * 0.7978845608028654))
+
+
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Each row less its mean, over the root of its variance plus eps; times weight, plus bias, where given."""
+    centred = x - mean(x, keepdims=True)
+    y = centred / sqrt(mean(centred * centred, keepdims=True) + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
+    """Each row over the root of its mean square plus eps; times weight, where given."""
+    y = x / sqrt(mean(x * x, keepdims=True) + eps)
+    return y if weight is None else y * weight
 
 
 def softmax(x: Any, dim: int = -1) -> Any:

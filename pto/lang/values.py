@@ -171,6 +171,11 @@ class Array(Proxy):
     def __truediv__(self, other: Any) -> Any:
         return binary("div", self, other)
 
+    def __rtruediv__(self, other: Any) -> Any:
+        if not isinstance(other, Number):
+            return NotImplemented
+        return tracer().emit(_ops(self)["rdivs"], self, scalar=float(other))
+
     def __neg__(self) -> Any:
         return binary("mul", self, -1.0)
 

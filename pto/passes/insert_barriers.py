@@ -46,7 +46,8 @@ def is_shared(node: Node) -> bool:
 class Barriers:
     """Finds the steps that need a barrier before them."""
 
-    def __init__(self, root: Graph) -> None:
+    def __init__(self, root: Graph, *, everywhere: bool) -> None:
+        self.everywhere = everywhere
         self.accesses = Accesses(root)
         self.before: set[tuple[int, int]] = set()
         self.walk(root, Slots())
@@ -72,7 +73,8 @@ class Barriers:
                 pending = pending.joined(self.walk(node.body, once))
                 continue
             now = self.touched(node)
-            if (id(graph), key) in self.before or pending.conflicts(now):
+            fenced = self.everywhere and node.op is FOR and bool(pending.reads or pending.writes)
+            if (id(graph), key) in self.before or fenced or pending.conflicts(now):
                 self.before.add((id(graph), key))
                 pending = Slots()
             pending = pending.joined(now)
@@ -91,6 +93,6 @@ class _Insert(Rewriter):
         return super().visit(old, key, node, new, env)
 
 
-def insert_barriers(graph: Graph) -> Graph:
-    """Order the nests of an Execution graph between cores."""
-    return _Insert(Barriers(graph).before).run(graph)
+def insert_barriers(graph: Graph, *, everywhere: bool = False) -> Graph:
+    """Order the nests of an Execution graph between cores; `everywhere`: also those that need no order."""
+    return _Insert(Barriers(graph, everywhere=everywhere).before).run(graph)

@@ -35,8 +35,13 @@ class Options:
     tiles: dict[str, int] = field(default_factory=dict)
 
 
-def passes(target: Target, tiles: Tiles, slots: int | None) -> tuple[Pass, ...]:
-    """Every step, in order."""
+# Where a pair of pipes lacks flags: first barriers, for the nests between two of them use the same ids; then fewer
+# slots.
+THRIFT: tuple[tuple[int | None, bool], ...] = ((None, False), (None, True), (2, True), (1, True), (0, True))
+
+
+def passes(target: Target, tiles: Tiles, slots: int | None = None, barriers: bool = False) -> tuple[Pass, ...]:
+    """Every step, in order; at most `slots` buffers of a memory have two slots, `barriers` between all nests."""
     return (
         Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
@@ -48,7 +53,7 @@ def passes(target: Target, tiles: Tiles, slots: int | None) -> tuple[Pass, ...]:
         Pass("allocate", partial(allocate, target=target, limit=slots), needs=frozenset({facts.EXECUTION_LEVEL}),
              makes=frozenset({facts.ALLOCATED})),
         # Before flags: what a barrier orders needs none.
-        Pass("insert-barriers", insert_barriers, needs=frozenset({facts.ALLOCATED})),
+        Pass("insert-barriers", partial(insert_barriers, everywhere=barriers), needs=frozenset({facts.ALLOCATED})),
         Pass("insert-flags", partial(insert_flags, limit=target.flags), needs=frozenset({facts.ALLOCATED}),
              makes=frozenset({facts.SYNCHRONISED})),
     )
@@ -90,17 +95,17 @@ def has_flags(graph: Graph) -> bool:
 def compile_graph(graph: Graph, options: Options) -> Compiled:
     """Lower a graph of any level to a program.
 
-    Tile extents that the author did not direct are tried from large to small; the slots of a memory are
-    withdrawn where a pair of pipes would need more flags than there are.
+    Tile extents that the author did not direct are tried from large to small; where a pair of pipes would need
+    more flags than there are, barriers are added and the slots of a memory withdrawn.
 
     Raises:
         CapacityError: the directed tiles, or the smallest ones, do not fit.
     """
     problem: CapacityError | None = None
     for tiles in choices(graph, options.target, options.tiles):
-        for slots in (None, 2, 1, 0):
+        for slots, barriers in THRIFT:
             try:
-                steps, given = remaining(graph, passes(options.target, tiles, slots))
+                steps, given = remaining(graph, passes(options.target, tiles, slots, barriers))
                 stages = run_pipeline(graph, steps, given)
             except OutOfFlags as err:
                 if slots == 0:

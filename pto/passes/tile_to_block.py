@@ -222,7 +222,7 @@ class ToBlock(Rewriter):
         if Trait.COMMUTATIVE in row.traits and whole == [False, True]:
             tiles, whole = tiles[::-1], whole[::-1]
         op = BLOCK_OPS[row.mnemonic]
-        tables = {(type.rows, 1): BY_COLUMN, (1, type.cols): BY_ROW}
+        tables = {(type.rows, 1): BY_COLUMN, (1, type.cols): BY_ROW} if type.cols > 1 else {}
         fused = tables.get(shape(tiles[-1]), {}).get(row.tensor_op)
         if whole == [True, False] and fused is not None:
             op = fused

@@ -10,9 +10,12 @@ ENGINE = "engine"
 
 
 def transposes(row: Instr, layouts: tuple[Layout, ...]) -> bool:
-    """Whether the function for ROW tiles serves, with rows and columns exchanged: all tiles are COL."""
-    tensors = any(operand.kind is Kind.TENSOR for operand in row.operands)
-    return not tensors and all(layout is Layout.COL for layout in layouts)
+    """Whether the function for ROW tiles serves, with rows and columns exchanged: all tiles are COL, and alike."""
+    alike = all(
+        operand.kind is Kind.TILE and (operand.rows, operand.cols) in (("rows", "cols"), (1, 1))
+        for operand in row.operands if operand.is_memory
+    )
+    return alike and all(layout is Layout.COL for layout in layouts)
 
 
 def type_part(row: Instr, dtypes: tuple[DType, ...]) -> str:

@@ -276,6 +276,29 @@ max8 = emits(VECTOR, VECTOR, VECTOR)(maximum)
 
 
 @emits(VECTOR, VECTOR, VECTOR)
+def min8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """The smaller; a NaN loses to a number, -0 is below +0."""
+    bits = ir.VectorType(I32, x.type.count)
+    smaller = b.select(b.or_(b.fcmp_ordered("<", x, y), b.fcmp_unordered("uno", y, y)), x, y)
+    either = b.bitcast(b.or_(b.bitcast(x, bits), b.bitcast(y, bits)), x.type)
+    return canonical(b, b.select(b.fcmp_ordered("==", x, y), either, smaller))
+
+
+@emits(VECTOR, VECTOR)
+def sqrt8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Square roots, correctly rounded."""
+    root = b.bitcast(call(b, "sqrt", x), I32X8)  # as bits: LLVM takes one NaN of a square root for another
+    above = b.icmp_signed(">", b.and_(root, lanes([0x7FFFFFFF] * LANES)), lanes([0x7F800000] * LANES))
+    return b.bitcast(b.select(above, lanes([0x7FC00000] * LANES), root), F32X8)
+
+
+@emits(VECTOR, VECTOR)
+def canonical8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """NaNs become the canonical NaN."""
+    return canonical(b, x)
+
+
+@emits(VECTOR, VECTOR, VECTOR)
 def greater8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """x where it is above y, else y: one instruction, and right but for NaN and signed zeros."""
     return b.select(b.fcmp_ordered(">", x, y), x, y)

@@ -45,7 +45,7 @@ def test_a_parsed_graph_lowers_to_the_same_program(case):
     buffers = bufferize(parse(text(stages["tile-to-block"], spans=False)))
     found = [text(allocate(buffers, DEFAULT, limit), spans=False) for limit in (None, 2, 1, 0)]
     assert text(stages["allocate"], spans=False) in found
-    flags = insert_flags(parse(text(stages["allocate"], spans=False)), DEFAULT.flags)
+    flags = insert_flags(parse(text(stages["insert-barriers"], spans=False)), DEFAULT.flags)
     assert text(flags, spans=False) == text(stages["insert-flags"], spans=False)
     program = emit(parse(text(flags)), DEFAULT)
     assert program.code == bound.program.code

@@ -19,6 +19,16 @@ def larger(a: Array, b: Array) -> Array:
     return np.where((a == 0) & (b == 0), a + b, chosen)  # -0 only where both are
 
 
+def smaller(a: Array, b: Array) -> Array:
+    """The smaller of a and b; one NaN is ignored, -0 is below +0."""
+    return -larger(-a, -b)
+
+
+def expanded(o: Operands) -> Array:
+    """A column or a row, everywhere."""
+    return np.broadcast_to(o.a, o.shape).copy()
+
+
 def relu(o: Operands) -> Array:
     """The larger of a and +0."""
     return larger(o.a, np.zeros(o.shape, o.dtype))
@@ -63,6 +73,16 @@ MEANING: dict[str, Meaning] = {
     vector.TMUL.mnemonic: of_tiles(np.multiply),
     vector.TDIV.mnemonic: of_tiles(np.divide),
     vector.TMAX.mnemonic: of_tiles(larger),
+    vector.TMIN.mnemonic: of_tiles(smaller),
+    vector.TSQRT.mnemonic: lambda o: np.sqrt(o.a),
+    vector.TDIVS.mnemonic: of_scalar(np.divide),
+    vector.TRDIVS.mnemonic: of_scalar(lambda a, scalar: np.divide(scalar, a)),
+    vector.TROWEXPAND.mnemonic: expanded,
+    vector.TCOLEXPAND.mnemonic: expanded,
+    vector.TCOLEXPANDADD.mnemonic: of_tiles(np.add),
+    vector.TCOLEXPANDSUB.mnemonic: of_tiles(np.subtract),
+    vector.TCOLEXPANDMUL.mnemonic: of_tiles(np.multiply),
+    vector.TCOLEXPANDDIV.mnemonic: of_tiles(np.divide),
     vector.TEXP.mnemonic: exp,
     vector.TRELU.mnemonic: relu,
     vector.TMULS.mnemonic: of_scalar(np.multiply),

@@ -16,6 +16,7 @@ from pto.sim.vec import (
     add8,
     called,
     canonical1,
+    canonical8,
     div8,
     exp8_exact,
     exp8_fast,
@@ -27,11 +28,13 @@ from pto.sim.vec import (
     load_part,
     max8,
     maximum_lane,
+    min8,
     mul8,
     number,
     plain_add8,
     relu8,
     splat8,
+    sqrt8,
     store1,
     store8,
     store_part,
@@ -180,6 +183,103 @@ def row_expand(operation: Any) -> Compiled:
     return run
 
 
+def col_expand(operation: Any) -> Compiled:
+    """dst[i, j] = operation(a[i, j], b[j])"""
+    row = row_of_two(operation)
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        rows, cols = word(ops, 3), word(ops, 4)
+        d = tile(ctx, ops, st, 0, 0, rows, cols)
+        if d == 0:
+            return
+        a = tile(ctx, ops, st, 1, 1, rows, cols)
+        if a == 0:
+            return
+        b = tile(ctx, ops, st, 2, 2, 1, cols)
+        if b == 0:
+            return
+        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
+        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
+        if made == d:
+            made = detour(ctx, d, d_pitch, 4 * cols, b, 0, 4 * cols, rows)
+        for i in range(rows):
+            row(made + i * d_pitch, a + i * a_pitch, b, cols)
+        settle(d, d_pitch, made, rows, cols)
+    return run
+
+
+@handler(vector.TROWEXPAND, ROW, COL)
+def column_everywhere(ctx: int, ops: int, st: int) -> None:
+    """dst[i, j] = a[i]"""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    a = tile(ctx, ops, st, 1, 1, 1, rows)
+    if a == 0:
+        return
+    made = detour(ctx, d, pitch(st, 0), 4 * cols, a, 4, 4, rows)
+    whole, left = 4 * (cols - cols % 8), cols % 8
+    for i in range(rows):
+        to, value = made + i * pitch(st, 0), splat8(canonical1(load1(a + 4 * i)))
+        for j in range(0, whole, 32):
+            store8(to + j, value)
+        store_part(to + whole, left, value)
+    settle(d, pitch(st, 0), made, rows, cols)
+
+
+@inline
+def same_row(to: int, at: int, cols: int) -> None:
+    """A row as it is, but for its NaNs."""
+    whole, left = 4 * (cols - cols % 8), cols % 8
+    for j in range(0, whole, 32):
+        store8(to + j, canonical8(load8(at + j)))
+    if left:
+        store_part(to + whole, left, canonical8(load_part(at + whole, left, ZERO)))
+
+
+@handler(vector.TCOLEXPAND, ROW, ROW)
+def row_everywhere(ctx: int, ops: int, st: int) -> None:
+    """dst[i, j] = a[j]"""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, rows, cols)
+    if d == 0:
+        return
+    a = tile(ctx, ops, st, 1, 1, 1, cols)
+    if a == 0:
+        return
+    made = detour(ctx, d, pitch(st, 0), 4 * cols, a, 0, 4 * cols, rows)
+    for i in range(rows):
+        same_row(made + i * pitch(st, 0), a, cols)
+    settle(d, pitch(st, 0), made, rows, cols)
+
+
+@handler(vector.TCOLEXPAND, COL, COL)
+def row_everywhere_in_columns(ctx: int, ops: int, st: int) -> None:
+    """dst[i, j] = a[j]"""
+    rows, cols = word(ops, 2), word(ops, 3)
+    d = tile(ctx, ops, st, 0, 0, cols, rows)
+    if d == 0:
+        return
+    a = tile(ctx, ops, st, 1, 1, cols, 1)
+    if a == 0:
+        return
+    made = detour(ctx, d, pitch(st, 0), 4 * rows, a, pitch(st, 1), 4, cols)
+    for j in range(cols):
+        to, value, left = made + j * pitch(st, 0), splat8(canonical1(load1(a + j * pitch(st, 1)))), rows
+        while left > 0:
+            store_part(to, left, value)
+            to += 32
+            left -= 8
+    settle(d, pitch(st, 0), made, cols, rows)
+
+
+@inline
+def divide_by(x: Any, y: Any) -> Any:
+    """The number over each lane."""
+    return div8(y, x)
+
+
 def row_reduce(fold: Any) -> Compiled:
     """dst[i] = fold of a[i, :]"""
     def run(ctx: int, ops: int, st: int) -> None:
@@ -281,8 +381,14 @@ def exponential() -> Compiled:
     return run
 
 
-BINARY = {vector.TADD: add8, vector.TSUB: sub8, vector.TMUL: mul8, vector.TDIV: div8, vector.TMAX: max8}
-SCALAR = {vector.TMULS: mul8, vector.TADDS: add8}
+BINARY = {
+    vector.TADD: add8, vector.TSUB: sub8, vector.TMUL: mul8, vector.TDIV: div8, vector.TMAX: max8, vector.TMIN: min8,
+}
+SCALAR = {vector.TMULS: mul8, vector.TADDS: add8, vector.TDIVS: div8, vector.TRDIVS: divide_by}
+BY_ROW = {
+    vector.TCOLEXPANDADD: add8, vector.TCOLEXPANDSUB: sub8,
+    vector.TCOLEXPANDMUL: mul8, vector.TCOLEXPANDDIV: div8,
+}
 EXPAND = {
     vector.TROWEXPANDADD: add8, vector.TROWEXPANDSUB: sub8,
     vector.TROWEXPANDMUL: mul8, vector.TROWEXPANDDIV: div8,
@@ -291,9 +397,12 @@ for _row, _operation in BINARY.items():
     handler(_row, ROW, ROW, ROW)(binary(_operation))
 for _row, _operation in SCALAR.items():
     handler(_row, ROW, ROW)(with_scalar(_operation))
+for _row, _operation in BY_ROW.items():
+    handler(_row, ROW, ROW, ROW)(col_expand(_operation))
 for _row, _operation in EXPAND.items():
     handler(_row, ROW, ROW, COL)(row_expand(_operation))
 handler(vector.TRELU, ROW, ROW)(unary(relu8))
+handler(vector.TSQRT, ROW, ROW)(unary(sqrt8))
 handler(vector.TEXP, ROW, ROW)(exponential())
 handler(vector.TROWSUM, COL, ROW)(row_reduce(sum_fold))
 handler(vector.TROWMAX, COL, ROW)(row_reduce(max_fold))
