@@ -12,12 +12,13 @@ import numpy as np
 from pto.models.gguf import ALIGNMENT, ALIGNMENT_KEY, ARRAY, MAGIC, SCALARS, STRING, VERSION
 from pto.models.stored import Storage
 
+ARRAY_OF = "array of "
 NUMBERS = {name: number for number, (name, _) in SCALARS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A value with the name of its GGUF type; Python's own types need none."""
+    """A value with the name of its GGUF type, as `Field.kind` has it; Python's own types need none."""
 
     kind: str
     value: Any
@@ -62,6 +63,11 @@ def _string(text: str) -> bytes:
 
 
 def _value(value: Any) -> bytes:
+    if isinstance(value, Typed) and value.kind.startswith(ARRAY_OF):
+        kind = value.kind.removeprefix(ARRAY_OF)
+        number = NUMBERS.get(kind, STRING)
+        parts = [_typed(one if number == STRING else Typed(kind, one))[1] for one in value.value]
+        return pack("<IIQ", ARRAY, number, len(parts)) + b"".join(parts)
     if isinstance(value, Sequence) and not isinstance(value, str):
         number, elements = ARRAY, [_typed(one) for one in value]
         kind = elements[0][0] if elements else STRING

@@ -111,6 +111,15 @@ def test_tables_that_contradict_one_another_are_refused(merges):
         build(replace(BYTES, merges=merges), BYTE_CONFIG)
 
 
+def test_what_the_package_cannot_encode_is_an_error_of_the_file():
+    """A tokenizer of words that has no word for the unknown."""
+    found = document()[1]
+    found |= {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "?"}, "pre_tokenizer": None}
+    tokens = build(Vocabulary("json", document=found, size=261), SMALL)
+    with pytest.raises(PtoFormatError, match="tokenizer: "):
+        tokens.encode("b")
+
+
 # SentencePiece
 
 def pieces(seed: int) -> Vocabulary:
@@ -185,6 +194,7 @@ def test_a_tokenizer_json_encodes_as_its_package_does(text, marked):
     ({"model": None}, "has no vocabulary"), ({"added_tokens": [3]}, "an entry has no content and id"),
     ({"added_tokens": [{"content": "x", "id": 999}]}, "'x': its id 999 is not below 261"),
     ({"decoder": None}, "its decoder is neither"), ({"pre_tokenizer": {"type": "Nope"}}, "tokenizer: "),
+    ({"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+b"}, "content": ""}}, r"pattern '\(a\+\)\+b' is"),
 ])
 def test_damaged_tokenizer_jsons_are_refused(change, words):
     with pytest.raises((ModelError, PtoFormatError), match=words):
