@@ -358,10 +358,12 @@ def _first_of_processor(processor: object, specials: Mapping[str, int]) -> tuple
     """The token that a tokenizer.json puts before each text."""
     if not isinstance(processor, dict):
         return ()
-    for step in processor.get("processors") or [processor]:
+    steps = processor.get("processors", [processor])
+    for step in steps if isinstance(steps, list) else []:
         single = step.get("single") if isinstance(step, dict) else None
-        begin = single[0].get("SpecialToken") if isinstance(single, list) and single and isinstance(
-            single[0], dict) else None
-        if isinstance(begin, dict) and begin.get("id") in specials:
-            return (specials[begin["id"]],)
+        begin = single[0] if isinstance(single, list) and single else None
+        token = begin.get("SpecialToken") if isinstance(begin, dict) else None
+        name = token.get("id") if isinstance(token, dict) else None
+        if isinstance(name, str) and name in specials:
+            return (specials[name],)
     return ()

@@ -111,6 +111,28 @@ def test_tables_that_contradict_one_another_are_refused(merges):
         build(replace(BYTES, merges=merges), BYTE_CONFIG)
 
 
+BEGIN = [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]
+
+
+@pytest.mark.parametrize(("processor", "first"), [
+    (None, []), ({"single": BEGIN}, [259]), ({"processors": [{"type": "ByteLevel"}, {"single": BEGIN}]}, [259]),
+    ({"processors": 3}, []), ({"single": [3]}, []), ({"single": []}, []),
+    ({"single": [{"SpecialToken": {"id": []}}]}, []),
+    ({"single": BEGIN[1:]}, []), ({"single": [{"SpecialToken": {"id": "<t>"}}]}, []),
+])
+def test_the_first_token_is_what_the_processor_puts_first(processor, first):
+    found = document(post_processor=processor)[1]
+    tokens = build(Vocabulary("json", document=found, size=261), SMALL)
+    assert tokens.encode("h") == [*first, found["model"]["vocab"]["h"]]
+
+
+def test_tokens_that_are_no_bytes_stand_for_their_text():
+    v = replace(BYTES, tokens=(*BYTES.tokens[:255], "\N{SNOWMAN}", END))
+    tokens = build(v, BYTE_CONFIG)
+    assert tokens.decode([255]) == "\N{SNOWMAN}"
+    assert build(replace(v, kinds=(NORMAL,) * 257), BYTE_CONFIG).encode(END, special=True)[1:] == [*END.encode()]
+
+
 def test_what_the_package_cannot_encode_is_an_error_of_the_file():
     """A tokenizer of words that has no word for the unknown."""
     found = document()[1]
