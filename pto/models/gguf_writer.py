@@ -65,15 +65,15 @@ def _string(text: str) -> bytes:
 def _value(value: Any) -> bytes:
     if isinstance(value, Typed) and value.kind.startswith(ARRAY_OF):
         kind = value.kind.removeprefix(ARRAY_OF)
-        number = NUMBERS.get(kind, STRING)
-        parts = [_typed(one if number == STRING else Typed(kind, one))[1] for one in value.value]
-        return pack("<IIQ", ARRAY, number, len(parts)) + b"".join(parts)
+        return _array(NUMBERS.get(kind, STRING), [Typed(kind, v) if kind in NUMBERS else v for v in value.value])
     if isinstance(value, Sequence) and not isinstance(value, str):
-        number, elements = ARRAY, [_typed(one) for one in value]
-        kind = elements[0][0] if elements else STRING
-        return pack("<IIQ", number, kind, len(elements)) + b"".join(data for _, data in elements)
+        return _array(_typed(value[0])[0] if value else STRING, value)
     number, data = _typed(value)
     return pack("<I", number) + data
+
+
+def _array(number: int, values: Sequence[Any]) -> bytes:
+    return pack("<IIQ", ARRAY, number, len(values)) + b"".join(_typed(one)[1] for one in values)
 
 
 def _typed(value: Any) -> tuple[int, bytes]:
