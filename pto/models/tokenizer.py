@@ -107,13 +107,18 @@ class Tokenizer:
         Args:
             special: show the names of special tokens.
         """
-        stream = self.stream(special=special)
+        stream = self.stream(special=special, begin=True)
         return "".join([*map(stream.push, ids), stream.finish()])
 
-    def stream(self, *, special: bool = True) -> TextStream:
-        """Decodes ids one by one."""
+    def stream(self, *, special: bool = True, begin: bool = False) -> TextStream:
+        """Decodes ids one by one.
+
+        Args:
+            special: show the names of special tokens.
+            begin: the ids begin a text; else they continue one, and a first space counts.
+        """
         hidden = frozenset() if special else frozenset(self.specials.values())
-        return TextStream(self.pieces, hidden, self.drop_space)
+        return TextStream(self.pieces, hidden, self.drop_space and begin)
 
     def _parts(self, text: str) -> list[str]:
         if not self.specials:

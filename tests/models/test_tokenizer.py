@@ -178,7 +178,10 @@ def test_sentence_pieces_are_joined_best_score_first(seed, text):
     v = pieces(seed)
     tokens = build(v, replace(SMALL, vocab=len(v.tokens)))
     assert tokens.encode(text) == [1, *merged(v, text)]
-    assert tokens.decode(merged(v, text)) == text
+    ids = merged(v, text)
+    assert tokens.decode(ids) == text
+    stream = tokens.stream()
+    assert "".join(map(stream.push, ids)) + stream.finish() == f" {text}"
 
 
 def test_pairs_are_ranked_by_the_score_of_what_they_make():
