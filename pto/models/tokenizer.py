@@ -319,6 +319,9 @@ def _document(v: Vocabulary, config: LlamaConfig) -> Tokenizer:
     if not isinstance(table, dict) or not isinstance(added, list | None):
         raise PtoFormatError("tokenizer.json: has no vocabulary of pairs")
     specials = dict(map(_added, added or []))
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if isinstance(model, dict) and model.get(name):  # the package fails hard on lengths that do not fit
+            raise ModelError(f"tokenizer.json: model.{name}: no Llama's tokens have one")
     style = json.dumps(decoder)
     if "ByteLevel" not in style and "ByteFallback" not in style:
         raise ModelError("tokenizer.json: its decoder is neither of bytes nor with a fallback to bytes")

@@ -133,6 +133,13 @@ def test_tokens_that_are_no_bytes_stand_for_their_text():
     assert build(replace(v, kinds=(NORMAL,) * 257), BYTE_CONFIG).encode(END, special=True)[1:] == [*END.encode()]
 
 
+def test_affixes_are_refused_before_the_package_sees_them():
+    found = document()[1]
+    found["model"]["continuing_subword_prefix"] = "##" * 40
+    with pytest.raises(ModelError, match="continuing_subword_prefix: no Llama"):
+        build(Vocabulary("json", document=found, size=261), SMALL)
+
+
 def test_what_the_package_cannot_encode_is_an_error_of_the_file():
     """A tokenizer of words that has no word for the unknown."""
     found = document()[1]
