@@ -19,7 +19,8 @@ _HOMES = {
 }
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
 _DTYPES = {"f32": "F32", "float32": "F32"}
-__all__ = [*_NAMES, *_DTYPES]
+_TYPES = {"index": "INDEX"}
+__all__ = [*_NAMES, *_DTYPES, *_TYPES]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_NAMES[name]), name)
     elif name in _DTYPES:
         value = getattr(import_module("pto.core.dtypes"), _DTYPES[name])
+    elif name in _TYPES:
+        value = getattr(import_module("pto.core.types"), _TYPES[name])
     else:
         raise AttributeError(f"module 'pto' has no attribute {name!r}")
     globals()[name] = value

@@ -71,10 +71,13 @@ def same_as_first(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
 
 
 def assigned(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """Equal types; gives the next version of the tensor."""
-    if types[0] != types[1]:
-        raise ShapeError(f"cannot write a {types[1]} to a {types[0]}")
-    return types[0]
+    """Equal types, or an offset and a stride for each axis of the value; gives the next version of the tensor."""
+    target, value, *where = types
+    if where and (dtype_of(target) != dtype_of(value) or len(where) != 1 + len(extents(value))):
+        raise TypeMismatch(f"cannot write a {value} to a part of a {target} given by {len(where)} integers")
+    if not where and target != value:
+        raise ShapeError(f"cannot write a {value} to a {target}")
+    return target
 
 
 def extents(value: Type) -> tuple[int | str, ...]:
@@ -208,7 +211,8 @@ TENSOR_OPS = {
     "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
     "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
                "the elements of a tensor from an offset on, in other extents and strides"),
-    "assign": Op("tensor.assign", ("tensor", "value"), (), assigned, "the next version of tensor, equal to value"),
+    "assign": Op("tensor.assign", ("tensor", "value", "view*"), (), assigned,
+                 "the next version of tensor: value, or value in the elements from an offset on, at these strides"),
 }
 
 _WINDOW = ("i", "j", "rows", "cols")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pto.core.dtypes import F32
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
-from pto.core.types import TensorType
+from pto.core.types import INDEX, IndexType, TensorType
 from pto.ir.graph import Graph
 from pto.lang import capture, language
 from pto.lang.symbols import Extent
@@ -49,12 +49,14 @@ class Traced:
         graph: its outputs are the returned tensors, then written arguments that are not returned.
         returned: how many of the outputs the function returned; -1: one, not in a tuple; 0: none.
         same: symbols that must equal another symbol or an integer.
+        within: (extent, start, size, where): a piece that must be inside an axis.
         options: options of the kernel, as the author's code saw them.
     """
 
     graph: Graph
     returned: int
     same: Mapping[str, Extent]
+    within: tuple[tuple[Extent, int, Extent, Loc], ...]
     options: Mapping[str, Any]
 
 
@@ -81,7 +83,7 @@ class Source:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the tensor parameters.
+        """Names of the parameters.
 
         Raises:
             CaptureError: the function takes ``*args`` or ``**kwargs``.
@@ -93,29 +95,51 @@ class Source:
         return tuple(p.name for p in found)
 
     @cached_property
-    def annotations(self) -> Mapping[str, TensorType]:
-        """Types of the parameters that are annotated as ``pt.f32["M", "K"]``."""
+    def annotations(self) -> Mapping[str, TensorType | IndexType]:
+        """Types of the parameters that are annotated as ``pt.f32["M", "K"]`` or ``pt.index``."""
         try:
             found = inspect.get_annotations(self.function, eval_str=True)
         except (NameError, SyntaxError):  # an annotation in quotes that is not Python: it says nothing to us
             found = inspect.get_annotations(self.function)
-        return {name: hint for name, hint in found.items() if isinstance(hint, TensorType)}
+        return {name: hint for name, hint in found.items() if isinstance(hint, TensorType | IndexType)}
+
+    @cached_property
+    def types(self) -> Mapping[str, TensorType]:
+        """Types of the annotated tensors."""
+        return {name: hint for name, hint in self.annotations.items() if isinstance(hint, TensorType)}
+
+    @cached_property
+    def counts(self) -> tuple[str, ...]:
+        """Names of the parameters that are integers of a call."""
+        return tuple(p for p in self.parameters if isinstance(self.annotations.get(p), IndexType))
+
+    @cached_property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the other parameters."""
+        return tuple(p for p in self.parameters if p not in self.counts)
+
+    def complete(self, tensors: Sequence[Argument]) -> tuple[Argument, ...]:
+        """All arguments in order, given those that are tensors."""
+        found = {a.name: a for a in tensors}
+        return tuple(found[p] if p in found else Argument(p, INDEX) for p in self.parameters)
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of a parameter, as its annotation would."""
         self.__dict__["annotations"] = {**self.annotations, name: type}
+        for made in ("types", "counts", "tensors"):
+            self.__dict__.pop(made, None)
 
     def declared(self) -> tuple[Argument, ...]:
-        """The arguments by annotations alone.
+        """The tensor arguments by annotations alone.
 
         Raises:
             CaptureError: a parameter has no annotation.
         """
-        for name in self.parameters:
-            if name not in self.annotations:
+        for name in self.tensors:
+            if name not in self.types:
                 raise CaptureError(f"the type of {name} is not known", loc=self.loc,
                                    hint=f'annotate it, `{name}: pt.f32["M", "N"]`, or call the kernel once')
-        return tuple(Argument(name, self.annotations[name]) for name in self.parameters)
+        return tuple(Argument(name, self.types[name]) for name in self.tensors)
 
     def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any]) -> Traced:
         """Run the function on symbolic arguments of these types, with the extents of this call as hints.
@@ -135,22 +159,26 @@ class Source:
             result = _run(function, values)
             value, written = result if self.code is not None else (result, ())
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
-            known = {v.val for v in (*returned, *values) if isinstance(v, Tensor)}
-            outputs = [*returned, *(w for w in written if _stored(w) and w.val not in known)]
+            given = {v.val for v in (*returned, *values) if isinstance(v, Tensor)}
+            outputs = [*returned, *(w for w in written if _stored(w) and w.val not in given)]
             self._check(outputs)
             graph = finish(found, [o.val for o in outputs])
         count = len(returned) if isinstance(value, tuple | list) else -len(returned)
-        return Traced(graph, count, {k: found.symbols.resolve(k) for k in found.symbols.same}, dict(options))
+        known = found.symbols
+        within = tuple((known.resolve(a), n, known.resolve(b), loc) for (a, n, b), loc in known.within.items())
+        return Traced(graph, count, {k: known.resolve(k) for k in known.same}, within, dict(options))
 
     def _unique(self, arguments: Sequence[Argument]) -> None:
         """Arguments and extents share one space of names with the numbers of cores."""
         taken = {a.name for a in arguments} | set(RESERVED)
-        for dim in (d for a in arguments for d in a.type.dims if d in taken):
+        for dim in (d for a in arguments if isinstance(a.type, TensorType) for d in a.type.dims if d in taken):
             raise CaptureError(f"the extent {dim} of {self.name} has a name that means something else", loc=self.loc,
                                hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
 
     def _floats(self, arguments: Sequence[Argument]) -> None:
-        for a in (a for a in arguments if a.type.dtype != F32):
+        for a in arguments:
+            if isinstance(a.type, IndexType) or a.type.dtype == F32:
+                continue
             raise DTypeError(f"{a.name} of {self.name} is {a.type.dtype}: kernels compute in float32", loc=self.loc,
                              hint=f"convert it: {a.name}.astype(np.float32)")
 

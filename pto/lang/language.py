@@ -148,12 +148,11 @@ def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
 
 
 def _extent(value: Any) -> int | str:
-    if isinstance(value, int) and value > 0:
-        return value
-    if isinstance(value, Index) and value.val.node.op.name == "dim":
-        return str(value.val.node["name"])
-    raise ShapeError("a result's extent is a constant or an extent of an argument", loc=Loc.of_user(),
-                     hint="write pt.empty((A.shape[0], B.shape[1]))")
+    found = tracer().extent(value)
+    if found is None:
+        raise ShapeError("a result's extent is a constant, an extent of an argument or an integer argument",
+                         loc=Loc.of_user(), hint="write pt.empty((A.shape[0], B.shape[1]))")
+    return found
 
 
 def cdiv(a: Any, b: int) -> Any:

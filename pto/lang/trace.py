@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc, located
-from pto.core.types import EFFECT, INDEX, TensorType, Type
+from pto.core.types import EFFECT, INDEX, IndexType, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val
 from pto.ir.ops import ARG, DIM, Op
 from pto.ir.rewrite import Made, Rewriter
@@ -20,10 +20,10 @@ Factory = Callable[[Val], Any]
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A tensor argument: its name and type, whose dims name symbols."""
+    """An argument: a tensor, whose dims name symbols, or an integer of the call, which is a symbol itself."""
 
     name: str
-    type: TensorType
+    type: TensorType | IndexType
 
 
 class Tracer:
@@ -35,6 +35,8 @@ class Tracer:
         self.dims: dict[str, Val] = {}
         self.valid: dict[Val, Any] = {}  # valid regions of tiles, as far as they were asked for
         self.slots, self.names = 0, set[str]()
+        self.counts = set[str]()  # integers of the call: not below 0
+        self.extents = set[str]()  # those that are extents: not below 1
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""
@@ -42,7 +44,12 @@ class Tracer:
         return extent if isinstance(extent, int) else self.wrap(self.dims[extent])
 
     def argument(self, argument: Argument, *, result: int = 0) -> Any:
-        """Declare the next slot."""
+        """Declare the next slot, or an integer of the call."""
+        if isinstance(argument.type, IndexType):
+            self.names.add(argument.name)
+            self.counts.add(argument.name)
+            self.dims[argument.name] = self.root.op(DIM, type=INDEX, name=argument.name)
+            return self.wrap(self.dims[argument.name])
         for extent in argument.type.dims:
             if isinstance(extent, str) and extent not in self.dims:
                 self.dims[extent] = self.root.op(DIM, type=INDEX, name=extent)
@@ -50,6 +57,17 @@ class Tracer:
         made = self.root.op(ARG, type=argument.type, name=argument.name, slot=self.slots, result=result)
         self.slots += 1
         return self.wrap(made)
+
+    def extent(self, value: Any) -> int | str | None:
+        """What an integer is as an extent of a tensor: a constant, or the name of a symbol; None: neither."""
+        if isinstance(value, int):
+            return value if value > 0 and not isinstance(value, bool) else None
+        found = getattr(value, "val", None)
+        if found is None or found.node.op is not DIM:
+            return None
+        name = str(found.node["name"])
+        self.extents |= {name} & self.counts
+        return name
 
     def emit(self, op: Op, *inputs: Any, type: Type | None = None, **attrs: Any) -> Any:
         """Append an operation at the user's line; its type is derived unless stated."""
@@ -116,7 +134,9 @@ def finish(found: Tracer, outputs: Sequence[Val]) -> Graph:
     """The traced graph with every symbol resolved, and only the extents that are still symbols."""
     old, resolve = found.root, found.symbols.resolve
     names = [name for name in found.dims if resolve(name) == name]
-    new = Graph(name=old.name, level=old.level, symbols=tuple(map(Symbol, names)))
+    low = {name: 0 for name in found.counts - set(map(resolve, found.extents))}
+    symbols = tuple(Symbol(name, low.get(name, 1)) for name in names)
+    new = Graph(name=old.name, level=old.level, symbols=symbols)
     dims = {name: new.op(DIM, type=INDEX, name=name) for name in names}
     old.outputs = tuple(old.use(v) for v in outputs)
     env: dict[int, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -251,6 +252,20 @@ class Tensor(Array):
         return found.made([*self.dims[:at], 1, *self.dims[at:]], [*found.strides[:at], 0, *found.strides[at:]],
                           found.offset)
 
+    def view(self, *dims: Any) -> Tensor:
+        """The same elements in the same order in other extents, without a copy; one extent may be -1."""
+        with located(Loc.of_user()):
+            return reshaped(self, dims)
+
+    reshape = view
+
+    def narrow(self, axis: int, start: Any, length: Any) -> Tensor:
+        """`length` elements of an axis from `start` on, without a copy; as in PyTorch."""
+        with located(Loc.of_user()):
+            if not -self.ndim <= axis < self.ndim:
+                raise ShapeError(f"there is no axis {axis} of {self.ndim}")
+            return narrowed(layout(self), axis % self.ndim, start, length).tensor()
+
     def __getitem__(self, where: Any) -> Any:
         loc = Loc.of_user()
         with located(loc):
@@ -303,12 +318,17 @@ def layout(tensor: Tensor) -> Strided:
     if node.op is TENSOR_OPS["view"]:
         base, offset, *steps = (wrap(Val(graph, k)) for k in node.inputs)
         return Strided(unwrap(base), tensor.dtype, tensor.dims, _constant(offset), tuple(map(_constant, steps)))
+    return Strided(tensor.val, tensor.dtype, tensor.dims, 0, contiguous(tensor.shape), tensor)
+
+
+def contiguous(shape: Sequence[Any]) -> tuple[Any, ...]:
+    """Strides of elements that lie one after the other."""
     strides: list[Any] = []
     step: Any = 1
-    for extent in reversed(tensor.shape):
+    for extent in reversed(shape):
         strides.insert(0, step)
         step = step * extent
-    return Strided(tensor.val, tensor.dtype, tensor.dims, 0, tuple(strides), tensor)
+    return tuple(strides)
 
 
 def _constant(value: Any) -> Any:
@@ -341,7 +361,63 @@ def select(tensor: Tensor, where: Any) -> tuple[Strided, list[Any]]:
             kept.append(axis)
     left = Strided(found.base, found.dtype, tuple(found.dims[a] for a in kept), offset,
                    tuple(found.strides[a] for a in kept))
-    return left, [parts[a] for a in kept]
+    return cut(left, [parts[a] for a in kept])
+
+
+def cut(found: Strided, parts: list[Any]) -> tuple[Strided, list[Any]]:
+    """Slices that end at an extent of the program, as ``x[:, :length]``, applied: they give tensors, not tiles."""
+    for axis, part in enumerate(parts):
+        if isinstance(part, slice) and isinstance(part.stop, Index) and part.start in (None, 0) and part.step is None:
+            extent = tracer().extent(part.stop)
+            if extent is not None:
+                found, parts[axis] = narrowed(found, axis, 0, part.stop), slice(None)
+    return found, parts
+
+
+def narrowed(found: Strided, axis: int, start: Any, length: Any) -> Strided:
+    """A piece of an axis.
+
+    Raises:
+        ShapeError: it is empty, not inside, or of a length that is no extent.
+    """
+    extent = tracer().extent(length)
+    if extent is None:
+        raise ShapeError("a length is a positive constant, an extent of an argument or an integer argument")
+    if isinstance(start, int):
+        tracer().symbols.inside(extent, start, found.dims[axis], Loc.of_user())
+    dims = (*found.dims[:axis], extent, *found.dims[axis + 1:])
+    if dims == found.dims and start == 0:
+        return found
+    return Strided(found.base, found.dtype, dims, found.offset + start * found.strides[axis], found.strides)
+
+
+def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Tensor:
+    """The elements of a contiguous tensor in other extents.
+
+    Raises:
+        ShapeError: the numbers of elements differ, or the elements do not lie one after the other.
+    """
+    found = layout(tensor)
+    steps = list(map(unwrap, contiguous(tensor.shape)))
+    if any(unwrap(a) != b for a, b, n in zip(found.strides, steps, found.dims, strict=True) if n != 1):
+        raise ShapeError("the elements of this view do not lie one after the other",
+                         hint="assign it to a tensor first: y = pt.empty(x.shape); y[:] = x")
+    want = [d if isinstance(d, int) and d == -1 else tracer().extent(d) for d in dims]
+    if None in want or want.count(-1) > 1:
+        raise ShapeError("an extent of a view is a positive constant, an extent of an argument, or (one of them) -1")
+    have, asked = Counter(d for d in found.dims if isinstance(d, str)), Counter(d for d in want if isinstance(d, str))
+    total = math.prod(d for d in found.dims if isinstance(d, int))
+    given = math.prod(d for d in want if isinstance(d, int) and d != -1)
+    missing = have - asked
+    if -1 in want:
+        left = total // given if total % given == 0 else 0
+        one = next(iter(missing), left) if left == 1 or not missing else 0
+        want[want.index(-1)] = one if missing.total() <= 1 else 0
+        asked, given = Counter(d for d in want if isinstance(d, str)), given * left
+    if asked != have or given != total or 0 in want:
+        raise ShapeError(f"{_shape(tensor)} elements cannot be seen as {' x '.join(map(str, dims))}")
+    shape = [tracer().dim(d) for d in want]  # type: ignore[arg-type]
+    return found.made(want, contiguous(shape), found.offset)  # type: ignore[arg-type]
 
 
 class Tile(Array):
@@ -380,14 +456,13 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         return target
     loc = Loc.of_user()
     with located(loc):
-        if isinstance(value, Tensor) and where in (slice(None), (slice(None), slice(None)), Ellipsis):
-            _agree("the tensor that is written", target, "the value", value)
-            return tracer().emit(TENSOR_OPS["assign"], target, value)
-        if not isinstance(value, Tile):
-            raise CaptureError("only a tile can be stored to a window, and a tensor to the whole")
+        if not isinstance(value, Tile | Tensor):
+            raise CaptureError("only tensors and tiles can be stored")
         if target.val.node.op is TENSOR_OPS["view"]:
             raise CaptureError("store through the argument itself, not through a view of it",
                                hint="write out[b, i:i + m, j:j + n] = tile")
+        if isinstance(value, Tensor):
+            return _assign(target, where, value)
         selected, rest = select(target, where)
         operands, extent = selected.window(rest)
         if value.shape != extent:
@@ -398,6 +473,26 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         for mine, its in zip(operands[2:4], valid(value.val), strict=True):
             agree_valid(unwrap(mine), its, "the tensor that is stored to has another extent than the tile's")
         return tracer().emit(TILE_OPS["store"], target, value, *operands)
+
+
+def _assign(target: Tensor, where: Any, value: Tensor) -> Any:
+    """``C[...] = tensor``, of the whole or of a part that subscripts select."""
+    selected, rest = select(target, where)
+    for axis, part in enumerate(rest):
+        if part != slice(None):
+            start, _, extent = _span(tracer().dim(selected.dims[axis]), part)
+            selected = narrowed(selected, axis, start, extent)
+    place = wrap(selected.plain.val) if selected.plain is not None else None
+    said = "the tensor that is written" if place is not None else "the part that is written"
+    found = " x ".join(map(tracer().symbols.show, selected.dims)) or "one element"
+    if len(selected.dims) != value.ndim:
+        raise ShapeError(f"extents differ: {said} is {found}, the value is {_shape(value)}",
+                         hint="give both as many axes")
+    _unify(selected.dims, value.dims, f"extents differ: {said} is {found}, the value is {_shape(value)}", False)
+    if value.dtype != target.dtype:
+        raise DTypeError(f"a tensor of {value.dtype} cannot be stored to a tensor of {target.dtype}")
+    view = () if place is not None else (selected.offset, *selected.strides)
+    return tracer().emit(TENSOR_OPS["assign"], target, value, *view)
 
 
 def _ops(value: Array) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Expression:
         self.old, self.graph, self.env, self.dims, self.tiles = old, graph, env, dims, tiles
         self.depths: dict[int, int] = {}
         self.flat = False
+        self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
 
     # extents
 
@@ -151,12 +152,15 @@ class Expression:
     def strided(self, graph: Graph, source: Strided, dims: Dims, at: Place, tile: TileType,
                 locs: tuple[Loc, ...]) -> Val:
         """A tile of a view."""
+        return graph.op(TILE_OPS["load"], source.base, *self.seen(graph, source, dims, at), type=tile, locs=locs)
+
+    def seen(self, graph: Graph, source: Strided, dims: Dims, at: Place) -> tuple[Size, ...]:
+        """The window of a tile in a view, and the view: offset, extents and strides of a matrix."""
         offset = source.offset
         for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
             offset = graph.index("madd", coordinate, stride, offset)
         sizes, steps = map(self.size, self.two(dims)), (0, *source.strides)[-2:]
-        return graph.op(TILE_OPS["load"], source.base, at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps,
-                        type=tile, locs=locs)
+        return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
 
     def locs(self, key: int) -> tuple[Loc, ...]:
         return tuple(dict.fromkeys(loc for _, user in self.old.users(key) for loc in user.locs))[:1]
@@ -207,9 +211,10 @@ class Expression:
 
     # nests
 
-    def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...]) -> Val:
-        """The nest that computes an expression and stores it; gives the target's next version."""
-        self.flat = self.can_be_flat(key)
+    def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...], place: Strided | None = None) -> Val:
+        """The nest that computes an expression and stores it, at a place; gives the target's next version."""
+        self.place = place
+        self.flat = place is None and self.can_be_flat(key)
         dims = self.extents(key)
         leading = () if self.flat else dims[:-2]
 
@@ -244,7 +249,8 @@ class Expression:
         def last(deep: Graph, j: Val, inner: list[Val]) -> list[Val]:
             here = replace(at, j=j, cols=wide)
             value = self.value(deep, key, here, done, {})
-            return [deep.apply(TILE_OPS["store"], inner[0], value, *self.window(deep, dims, here), locs=locs)]
+            where = self.seen(deep, self.place, dims, here) if self.place else self.window(deep, dims, here)
+            return [deep.apply(TILE_OPS["store"], inner[0], value, *where, locs=locs)]
 
         return graph.loop((0, cols, wide), versions, last, locs, parallel=1)
 

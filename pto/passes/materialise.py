@@ -67,8 +67,10 @@ class Costs:
                     self.product.discard(key)
                     self.reduction.discard(key)
 
-    def clobbers(self, graph: Graph, key: int, slot: int) -> bool:
-        """Does an expression read the tensor that it is stored to, elsewhere than at the element it writes?"""
+    def clobbers(self, graph: Graph, key: int, slot: int, *, part: bool = False) -> bool:
+        """Does an expression read the tensor that it is stored to (or a part of it), elsewhere than at the element it
+        writes?
+        """
         leaves, stack, far = set(), [key], key in self.product or key in self.reduction
         while stack:
             k = stack.pop()
@@ -76,7 +78,7 @@ class Costs:
                 stack += graph[k].inputs
             elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) == slot:
                 leaves.add(k)
-                far |= graph[k].op is VIEW or graph[k].type != graph[key].type
+                far |= graph[k].op is VIEW or graph[k].type != graph[key].type or part
         return bool(leaves) and far
 
     def _overtaken(self, graph: Graph, key: int) -> bool:
@@ -103,7 +105,8 @@ class Costs:
         users = [n for _, n in graph.users(key)]
         if self._overtaken(graph, key):
             return True
-        if any(n.op is ASSIGN and self.clobbers(graph, key, slot_of(graph, n.inputs[0])) for n in users):
+        if any(self.clobbers(graph, key, slot_of(graph, n.inputs[0]), part=len(n.inputs) > 2)
+               for n in users if n.op is ASSIGN):
             return True
         outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
         operand = any(n.op is MATMUL for n in users)
@@ -127,12 +130,18 @@ class Materialise(Rewriter):
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         if node.op is FOR:
             return self.carry(old, key, node, new, [env[i] for i in node.inputs])
+        if node.op is ARG and node["result"] == RESULT and not self.returns(old, node["slot"]):
+            return new.op(ARG, type=node.type, **{**dict(node.attrs), "result": SCRATCH})
         made = super().visit(old, key, node, new, env)
         if key not in self.of(old).stored:
             return made
         returned = old.outer is None and key in old.outputs
         assert isinstance(made, Val)
         return self.assigned(new, made, RESULT if returned else SCRATCH, node)
+
+    def returns(self, root: Graph, slot: int) -> bool:
+        """Is a tensor in a slot one of the outputs?"""
+        return any(slot_of(root, k) == slot for k in root.outputs if not is_expression(root[k]))
 
     def assigned(self, graph: Graph, value: Val, kind: int, node: Node) -> Val:
         """A value in a tensor of its own."""

@@ -241,7 +241,14 @@ def at_least_once(graph: Graph, node: Node) -> bool:
         return False
     if high.op is CONST:
         return int(high["value"]) > low
-    return low == 0 and (high.op is DIM or _edge(high))
+    return low == 0 and (_positive(graph, high) or _edge(high))
+
+
+def _positive(graph: Graph, node: Node) -> bool:
+    """Is it an extent: a symbol of the program that is at least 1?"""
+    while graph.outer is not None:
+        graph = graph.outer
+    return node.op is DIM and all(s.low > 0 for s in graph.symbols if s.name == node["name"])
 
 
 def _origin(graph: Graph, key: int) -> Node | None:

@@ -104,8 +104,9 @@ class Interpreter:
 
     def expression(self, op: Op, node: Node, inputs: list[Any]) -> Any:
         if op is TENSOR_OPS["assign"]:
-            inputs[0][...] = inputs[1]
-            return inputs[0]
+            target, value, *view = inputs
+            (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value
+            return target
         if op is TENSOR_OPS["view"]:
             tensor, offset, *strides = inputs
             return strided(tensor, offset, self.shape(node.type), strides)
@@ -170,6 +171,7 @@ class Interpreter:
                 given[operand.name] = None if made else next(values)
         view = list(values)
         out = row.operands[row.memory[0]]
+        stored = given[out.name]
         for operand in row.operands:
             if operand.kind is Kind.TENSOR and view:
                 given[operand.name] = seen(given[operand.name], view)
@@ -178,7 +180,8 @@ class Interpreter:
             given[out.name] = blank(node.type)
         else:
             given[out.name] = given[out.name] if out.kind is Kind.TENSOR else given[out.name].copy()
-        return apply(row, given, node.type)
+        made = apply(row, given, node.type)
+        return stored if out.kind is Kind.TENSOR else made
 
 
 def blank(tile: TileType) -> Array:

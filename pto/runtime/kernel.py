@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from operator import is_not
+from operator import index, is_not
 from types import FunctionType
 from typing import Any
 
@@ -53,20 +53,32 @@ class Kernel:
             PtoError: the arguments do not fit the kernel, or each other.
         """
         given = self._bind(values, named) if named else values
-        arrays = self._arrays(given)
-        extents = [n for array in arrays for n in array.shape]
+        given, arrays, extents = self._given(given)
         found = self._variant(arrays, extents)
         result = found.run(arrays, extents)
         if any(map(is_not, arrays, given)):
             found.write_back(arrays, given)
         return result
 
-    def _arrays(self, values: Sequence[Any]) -> list[NDArray[Any]]:
-        names = self.source.parameters
+    def _given(self, values: Sequence[Any]) -> tuple[Sequence[Any], list[NDArray[Any]], list[int]]:
+        """The tensors of a call as given, as arrays, and its extents with its integers after them."""
+        names, counts = self.source.parameters, self.source.counts
         if len(values) != len(names):
             raise UsageError(f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), has {len(values)}",
                              loc=Loc.of_user())
-        return [self._array(v, n) for v, n in zip(values, names, strict=True)]
+        numbers: list[int] = []
+        if counts:
+            numbers = [self._count(v, n) for v, n in zip(values, names, strict=True) if n in counts]
+            values = [v for v, n in zip(values, names, strict=True) if n not in counts]
+        arrays = [self._array(v, n) for v, n in zip(values, self.source.tensors, strict=True)]
+        return values, arrays, [n for array in arrays for n in array.shape] + numbers
+
+    def _count(self, value: Any, name: str) -> int:
+        try:
+            return index(value)
+        except TypeError:
+            raise UsageError(f"{name} is an integer of {self.__name__}, not a {type(value).__name__}",
+                             loc=Loc.of_user()) from None
 
     def _array(self, value: Any, name: str) -> NDArray[Any]:
         if type(value) is np.ndarray and value.flags.c_contiguous and value.dtype == np.float32:
@@ -97,22 +109,22 @@ class Kernel:
             if found.fits(extents):
                 return found
         with located(Loc.of_user()):
-            arguments = tuple(self._argument(n, a) for n, a in zip(self.source.parameters, arrays, strict=True))
+            arguments = tuple(self._argument(n, a) for n, a in zip(self.source.tensors, arrays, strict=True))
             hints = self._hints(arguments, arrays)
             return self._compile(key, arguments, hints)
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int], *,
                  fresh: bool = False) -> Variant:
-        traced = self.source.trace(arguments, hints, self.options)
+        traced = self.source.trace(self.source.complete(arguments), hints, self.options)
         tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
-        made = Variant.make(arguments, traced, Options(self.target, tiles), fresh=fresh)
+        made = Variant.make(arguments, self.source.counts, traced, Options(self.target, tiles), fresh=fresh)
         with self._lock:
             self.variants.setdefault(key, []).append(made)
         return made
 
     def _argument(self, name: str, array: NDArray[Any]) -> Argument:
         """The type of an argument: as annotated, else with a symbol for each axis."""
-        annotated = self.source.annotations.get(name)
+        annotated = self.source.types.get(name)
         dtype = dtype_of(array)
         if annotated is None:
             return Argument(name, TensorType(dtype, tuple(self._symbol(name, axis) for axis in range(array.ndim))))
@@ -126,7 +138,7 @@ class Kernel:
 
     def _symbol(self, name: str, axis: int) -> str:
         """What an extent is called: an argument's name and the axis, unless that names something else."""
-        taken = {*self.source.parameters, *(d for t in self.source.annotations.values() for d in t.dims)}
+        taken = {*self.source.parameters, *(d for t in self.source.types.values() for d in t.dims)}
         found = f"{name}{axis}"
         while found in taken:
             found += "_"
@@ -137,6 +149,7 @@ class Kernel:
         hints: dict[str, int] = {}
         first: dict[str, str] = {}
         for argument, array in zip(arguments, arrays, strict=True):
+            assert isinstance(argument.type, TensorType)
             for axis, (dim, size) in enumerate(zip(argument.type.dims, array.shape, strict=True)):
                 here = f"{argument.name}.shape[{axis}]"
                 want = hints.setdefault(dim, size) if isinstance(dim, str) else dim
@@ -159,7 +172,7 @@ class Kernel:
         for variants in reversed(self.variants.values()):
             return variants[-1]
         arguments = self.source.declared()
-        key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
+        key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments if isinstance(a.type, TensorType))
         return self._compile(key, arguments, {})
 
     def verify(self, *values: Any, ref: Any = None, tolerance: float = 1e-4) -> Verdict:
@@ -169,8 +182,7 @@ class Kernel:
             ref: a function of the same arguments, or its result; the traced graph is compared with it.
             tolerance: allowed difference, relative to one plus the largest element.
         """
-        arrays = self._arrays(values)
-        extents = [n for array in arrays for n in array.shape]
+        _, arrays, extents = self._given(values)
         expected = ref(*[np.array(a) for a in arrays]) if callable(ref) else ref
         if expected is not None:
             expected = [np.asarray(e) for e in (expected if isinstance(expected, tuple | list) else [expected])]

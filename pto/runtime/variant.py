@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import ShapeError, UsageError
+from pto.core.types import TensorType
 from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
@@ -31,22 +32,24 @@ Guard = tuple[int, int, bool]  # (position, other position or value, is it a val
 class Variant:
     """A traced and compiled kernel, ready to be launched.
 
-    `symbols` names, for each axis of each argument in order, the symbol or integer it is.
+    `symbols` names, for each axis of each argument in order, the symbol or integer it is, then the integers of a call.
     """
 
     arguments: tuple[Argument, ...]
+    counts: tuple[str, ...]
     traced: Traced
     options: Options
     program: Program
     outputs: tuple[int, ...]  # the slot of each output
 
     @classmethod
-    def make(cls, arguments: tuple[Argument, ...], traced: Traced, options: Options, *, fresh: bool = False) -> Variant:
+    def make(cls, arguments: tuple[Argument, ...], counts: tuple[str, ...], traced: Traced, options: Options, *,
+             fresh: bool = False) -> Variant:
         """Compile, or find what an earlier process compiled."""
         uncached = fresh or os.environ.get("PTO_DISABLE_CACHE") or os.environ.get("PTO_DUMP_DIR")
         name = "" if uncached else keep.key(traced.graph, options)
         if name and (kept := keep.fetch(name)):
-            return cls(arguments, traced, options, *kept)
+            return cls(arguments, counts, traced, options, *kept)
         compiled = compile_graph(traced.graph, options)
         if directory := os.environ.get("PTO_DUMP_DIR"):
             dump(compiled, Path(directory))
@@ -54,7 +57,7 @@ class Variant:
         outputs = tuple(slot_of(tile, k) for k in tile.outputs)
         if name:
             keep.put(name, compiled.program, outputs)
-        made = cls(arguments, traced, options, compiled.program, outputs)
+        made = cls(arguments, counts, traced, options, compiled.program, outputs)
         made.__dict__["compiled"] = compiled
         return made
 
@@ -65,7 +68,7 @@ class Variant:
 
     @cached_property
     def symbols(self) -> tuple[int | str, ...]:
-        return tuple(d for a in self.arguments for d in a.type.dims)
+        return (*(d for a in self.arguments if isinstance(a.type, TensorType) for d in a.type.dims), *self.counts)
 
     @cached_property
     def first(self) -> dict[str, int]:
@@ -145,6 +148,18 @@ class Variant:
         except (KeyError, IndexError):
             return np.empty(shape, numpy_dtype(decl.dtype))
 
+    def _within(self, extents: Sequence[int]) -> None:
+        """Pieces of axes lie inside of them.
+
+        Raises:
+            ShapeError: at the line that takes a piece that does not.
+        """
+        for extent, start, size, loc in self.traced.within:
+            have, room = (extents[self.first[n]] if isinstance(n, str) else n for n in (extent, size))
+            if start + have > room:
+                raise ShapeError(f"{have} elements from {start} on ({extent}) are not inside an axis of extent {room}",
+                                 loc=loc)
+
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         values = [extents[i] for i in self.parameters]
@@ -153,6 +168,7 @@ class Variant:
                 raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
                                  f"{p.name} is {value}")
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
+        self._within(extents)
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:
             shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
