@@ -14,7 +14,7 @@ from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
 from pto.isa.spec import Instr, Kind, Role, Trait
-from pto.isa.table import TABLE, move
+from pto.isa.table import TABLE, cube, move
 
 Attrs = Mapping[str, Any]
 TypeRule = Callable[[tuple[Type, ...], Attrs, Type], Type]
@@ -221,6 +221,7 @@ VIEW = "view*"
 TILE_OPS = {
     **_lifted("tile"),
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
+    "gemv": Op("tile.gemv", ("x", "tensor", "i", "j", "n", "k", VIEW), (), declared, cube.TGEMV_STREAM.doc),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
     "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),

@@ -136,11 +136,9 @@ def zeros(shape: tuple[int, int], dtype: DType = F32) -> Any:
 
 
 def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
-    """Room for a result of the kernel: a tensor to store tiles to, and to return."""
+    """Room for a tensor: to store tensors and tiles to, to read, and to return; in a loop, the same at each turn."""
     found = tracer()
     dims = tuple(_extent(n) for n in shape)
-    if found.graph is not found.root:
-        raise CaptureError("make room for a result outside of loops", loc=Loc.of_user())
     name = f"result{found.slots}"
     while name in found.names:
         name += "_"

@@ -25,11 +25,19 @@ Size = Val | int
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Extents of the tiles that whole-tensor expressions are cut into."""
+    """Extents of the tiles that whole-tensor expressions are cut into.
 
-    m: int
-    n: int
-    k: int
+    Attributes:
+        matrix: rows, columns and inner extent, of nests with a matrix product.
+        vector: rows and columns, of nests without.
+        line: columns, of nests of one row.
+        stream: columns and inner extent, of products of one row with a matrix that is streamed.
+    """
+
+    matrix: tuple[int, int, int]
+    vector: tuple[int, int]
+    line: int
+    stream: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,11 @@ class Strided:
     strides: tuple[Size, ...]
 
 
+def least(tile: int, extent: object) -> int:
+    """A tile's extent along an axis: no more than there is."""
+    return min(tile, extent) if isinstance(extent, int) else tile
+
+
 class Expression:
     """A tensor expression of the old graph, tile by tile in the new one."""
 
@@ -60,6 +73,7 @@ class Expression:
         self.depths: dict[int, int] = {}
         self.flat = False
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
+        self.tall, self.wide = tiles.vector  # tiles of this nest
 
     # extents
 
@@ -190,12 +204,53 @@ class Expression:
         return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
                            **dict(node.attrs))
 
+    def streams(self, node: Node) -> bool:
+        """Is a product of one row whose right operand lies in memory with the inner axis contiguous?"""
+        a, b = node.inputs
+        source = self.env[b]
+        one_row = self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
+        return one_row and isinstance(source, Strided) and source.strides[-2] == 1
+
+    def cut(self, key: int) -> tuple[int, int]:
+        """Rows and columns of the tiles of a nest."""
+        products = [self.old[k] for k in self.inside(key) if self.old[k].op is MATMUL and not self.is_leaf(k)]
+        if products and all(map(self.streams, products)):
+            return 1, self.tiles.stream[0]
+        if products:
+            return self.tiles.matrix[:2]
+        return (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
+
+    def stream(self, graph: Graph, node: Node, at: Place) -> Val:
+        """A product of one row with a matrix in memory, which is read once."""
+        a, b = node.inputs
+        type, source = self.old[node.inputs[0]].type, self.env[b]
+        assert isinstance(type, TensorType)
+        inner, most = type.dims[-1], self.tiles.stream[1]
+        k = inner if isinstance(inner, int) and inner <= most else most
+        across = replace(source, strides=(*source.strides[:-2], source.strides[-1], source.strides[-2]))
+        dims = self.extents(b)
+        across_dims = (*dims[:-2], dims[-1], dims[-2])
+
+        def part(body: Graph, kk: Size) -> Val:
+            x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k), {}, {})
+            here = replace(at, i=at.j, rows=at.cols, j=kk, cols=k)
+            return body.op(TILE_OPS["gemv"], x, source.base, *self.seen(body, across, across_dims, here), locs=node.locs,
+                           type=TileType(type.dtype, 1, at.cols))
+
+        if k == inner:
+            return part(graph, 0)
+        zero = graph.op(TILE_OPS["full"], type=TileType(type.dtype, 1, at.cols), scalar=0.0, locs=node.locs)
+        return graph.loop((0, self.size(inner), k), [zero], lambda body, kk, carried: [
+            body.apply(TILE_OPS["add"], carried[0], part(body, kk), locs=node.locs)], node.locs)[0]
+
     def product(self, graph: Graph, node: Node, at: Place) -> Val:
         a, b = node.inputs
+        if self.streams(node) and at.cols > 1:
+            return self.stream(graph, node, at)
         if self.depth(a) or self.depth(b):
             raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
                                    loc=node.locs[0], hint="split this into two kernels")
-        k = self.tiles.k
+        k = self.tiles.matrix[2]
         inner = self.old[a].type
         assert isinstance(inner, TensorType)
 
@@ -215,12 +270,13 @@ class Expression:
         """The nest that computes an expression and stores it, at a place; gives the target's next version."""
         self.place = place
         self.flat = place is None and self.can_be_flat(key)
+        self.tall, self.wide = self.cut(key)
         dims = self.extents(key)
         leading = () if self.flat else dims[:-2]
 
         def nest(inner: Graph, batch: tuple[Size, ...], versions: list[Val]) -> list[Val]:
             rows = self.size(self.two(dims)[0])
-            tall = self.tiles.m if rows != 1 else 1
+            tall = least(self.tall, rows)
             if len(dims) < 2:  # one row: no loop over rows
                 return self.row(inner, key, Place(0, 0, tall, 1, batch), versions, locs)
             return inner.loop((0, rows, tall), versions,
@@ -244,7 +300,7 @@ class Expression:
             done.update(self.stage(graph, self.reductions(key, depth), at, done))
         dims = self.extents(key)
         cols = self.size(self.two(dims)[1])
-        wide = self.tiles.n if cols != 1 else 1
+        wide = least(self.wide, cols)
 
         def last(deep: Graph, j: Val, inner: list[Val]) -> list[Val]:
             here = replace(at, j=j, cols=wide)
@@ -265,7 +321,7 @@ class Expression:
 
     def fold(self, graph: Graph, keys: list[int], at: Place, width: Any, done: dict[int, Val]) -> list[Val]:
         """Reductions over rows of one width, tile by tile."""
-        wide = self.tiles.n if width != 1 else 1
+        wide = least(self.wide, width)
 
         def column(body: Graph, j: Val, carried: list[Val]) -> list[Val]:
             memo: dict[Any, Val] = {}

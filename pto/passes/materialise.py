@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.types import TensorType
+from pto.core.types import TensorType, Type
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, DIM, FOR, GET, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
@@ -120,6 +120,11 @@ class Materialise(Rewriter):
 
     def __init__(self) -> None:
         self.costs: dict[int, Costs] = {}
+        self.slots = 0  # that are taken
+
+    def run(self, old: Graph) -> Graph:
+        self.slots = sum(node.op is ARG for _, node in old.items())
+        return super().run(old)
 
     def of(self, graph: Graph) -> Costs:
         """What is known of the values of a graph or body."""
@@ -131,7 +136,7 @@ class Materialise(Rewriter):
         if node.op is FOR:
             return self.carry(old, key, node, new, [env[i] for i in node.inputs])
         if node.op is ARG and node["result"] == RESULT and not self.returns(old, node["slot"]):
-            return new.op(ARG, type=node.type, **{**dict(node.attrs), "result": SCRATCH})
+            return self.room(new, node.type, node["slot"], SCRATCH)
         made = super().visit(old, key, node, new, env)
         if key not in self.of(old).stored:
             return made
@@ -148,13 +153,16 @@ class Materialise(Rewriter):
         root = graph
         while root.outer is not None:
             root = root.outer
-        slot = sum(n.op is ARG for _, n in root.items())
+        self.slots += 1
+        return graph.apply(ASSIGN, self.room(root, value.type, self.slots - 1, kind), value, locs=node.locs)
+
+    def room(self, root: Graph, type: Type, slot: int, kind: int) -> Val:
+        """A tensor of the program's own."""
         name = f"{'result' if kind == RESULT else 'scratch'}{slot}"
         taken = {n["name"] for _, n in root.items() if n.op in (ARG, DIM)}
         while name in taken:
             name += "_"
-        room = root.op(ARG, type=value.type, name=name, slot=slot, result=kind)
-        return graph.apply(ASSIGN, room, value, locs=node.locs)
+        return root.op(ARG, type=type, name=name, slot=slot, result=kind)
 
     def carry(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop: a tensor that it carries and does not store to itself gets a tensor, written at each turn's end."""

@@ -29,7 +29,7 @@ from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
-LOAD, STORE, FULL, MATMUL = (TILE_OPS[n] for n in ("load", "store", "full", "matmul"))
+LOAD, STORE, FULL, MATMUL, GEMV = (TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv"))
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
     for name in ("trowexpand", "tcolexpand")
@@ -166,7 +166,17 @@ class ToBlock(Rewriter):
             return self.store(node, new, inputs)
         if node.op is MATMUL:
             return self.matmul(new, inputs[0], inputs[1], node.locs)
+        if node.op is GEMV:
+            return self.stream(node, new, inputs)
         return self.vector(node, new, inputs)
+
+    def stream(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """A product of a row with a matrix that is read from global memory as it is used."""
+        row, tensor, *where = inputs
+        assert isinstance(node.type, TileType)
+        x = self.into(new, row, Space.UB, node.locs)
+        return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
+                         valid=(1, where[2]), locs=node.locs)
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)

@@ -121,6 +121,8 @@ class Interpreter:
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)
             return np.full((node.type.rows, node.type.cols), node["scalar"], numpy_dtype(node.type.dtype))
+        if op is TILE_OPS["gemv"]:
+            return self.streamed(*inputs)
         if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
             return self.product(*inputs)
         return self.elementwise(op, node, inputs)
@@ -128,6 +130,10 @@ class Interpreter:
     def shape(self, type: Any) -> tuple[int, ...]:
         """The extents of a tensor type."""
         return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+
+    def streamed(self, x: Array, tensor: Array, i: int, j: int, n: int, k: int, *view: int) -> Array:
+        w = seen(tensor, view)[i:i + n, j:j + k]
+        return MEANING[cube.TGEMV_STREAM.mnemonic](Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=x.dtype))
 
     def product(self, a: Array, b: Array) -> Array:
         if max(a.ndim, b.ndim) > 2:
