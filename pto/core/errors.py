@@ -177,6 +177,30 @@ class FuelError(PtoError):
     code, exit_code = "PTO-E0302", 8
 
 
+class ModelError(PtoError):
+    """A sound file of a model that this version does not run."""
+
+    code, exit_code = "PTO-E0401", 3
+
+
+class MemoryLimitError(PtoError):
+    """Something needs more memory than there is."""
+
+    code, exit_code = "PTO-E0402", 8
+
+
+class MissingPackageError(PtoError):
+    """A package that only some commands need is not installed."""
+
+    code, exit_code = "PTO-E0403", 9
+
+
+class DownloadError(PtoError):
+    """A file could not be fetched, or is not the one that was asked for. Nothing of it was kept."""
+
+    code, exit_code = "PTO-E0404", 1
+
+
 class CompilerBug(Exception):
     """Ours, not the user's: a pass broke an invariant. The message names the pass."""
 
