@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,37 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
     """Each row over the root of its mean square plus eps; times weight, where given."""
     y = x / sqrt(mean(x * x, keepdims=True) + eps)
     return y if weight is None else y * weight
+
+
+def concat(parts: Sequence[Any], dim: int = -1) -> Any:
+    """Tensors one after the other along an axis; the other extents are equal."""
+    loc = Loc.of_user()
+    with located(loc):
+        if not parts or not all(isinstance(p, values.Tensor) for p in parts):
+            raise ShapeError("concat takes one or more tensors")
+        first = parts[0]
+        axis = dim % first.ndim
+        widths = [p.dims[axis] if p.ndim == first.ndim else None for p in parts]
+        if not all(isinstance(w, int) for w in widths):
+            raise ShapeError("the tensors have as many axes, and a constant extent along the one that is joined")
+        room = empty((*first.shape[:axis], builtins.sum(widths), *first.shape[axis + 1:]), first.dtype)
+        start = 0
+        for part, width in zip(parts, widths, strict=True):
+            where = (slice(None),) * axis + (slice(start, start + width),)
+            room, start = values.assign(room, where, part), start + width
+        return room
+
+
+def rope(x: Any, cos: Any, sin: Any) -> Any:
+    """Rotary position embedding: pairs of channels (i, i + half) of the last axis turned by the angle of a position.
+
+    Args:
+        x: [..., 2 * half].
+        cos, sin: of the angles, [half], or with axes that broadcast with those of x.
+    """
+    half = x.dims[-1] // 2
+    low, high = x.narrow(-1, 0, half), x.narrow(-1, half, half)
+    return concat((low * cos - high * sin, high * cos + low * sin))
 
 
 def softmax(x: Any, dim: int = -1) -> Any:

@@ -462,7 +462,7 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
             raise CaptureError("store through the argument itself, not through a view of it",
                                hint="write out[b, i:i + m, j:j + n] = tile")
         if isinstance(value, Tensor):
-            return _assign(target, where, value)
+            return assign(target, where, value)
         selected, rest = select(target, where)
         operands, extent = selected.window(rest)
         if value.shape != extent:
@@ -475,7 +475,7 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         return tracer().emit(TILE_OPS["store"], target, value, *operands)
 
 
-def _assign(target: Tensor, where: Any, value: Tensor) -> Any:
+def assign(target: Tensor, where: Any, value: Tensor) -> Any:
     """``C[...] = tensor``, of the whole or of a part that subscripts select."""
     selected, rest = select(target, where)
     for axis, part in enumerate(rest):
