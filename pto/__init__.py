@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used.
 _HOMES = {
     "pto.runtime.kernel": ("Kernel", "tile_kernel"),
-    "pto.lang.language": ("cdiv", "concat", "dot", "empty", "exp", "full", "gelu", "layer_norm", "matmul", "max", "maximum",
-                          "mean", "minimum", "range", "relu", "rms_norm", "rope", "sigmoid", "silu", "softmax", "sqrt",
-                          "static_range", "sum", "tile_matmul", "zeros"),
+    "pto.lang.language": ("cdiv", "concat", "dot", "empty", "exp", "full", "gelu", "layer_norm", "matmul", "max",
+                          "maximum", "mean", "minimum", "range", "relu", "rms_norm", "rope", "sigmoid", "silu",
+                          "softmax", "sqrt", "static_range", "sum", "tile_matmul", "zeros"),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
     "pto.ir.parse": ("parse",),

@@ -30,12 +30,15 @@ def command(kernel: str, parameters: tuple[str, ...], seed: int, tolerance: floa
     for name, found in kernels(place(kernel)).items():
         arguments = typed(found, specs).source.declared()
         sizes = dict(_pair(p) for p in parameters)
-        symbols = dict.fromkeys(d for a in arguments for d in a.type.dims if isinstance(d, str))
+        axes = [d for a in arguments for d in a.type.dims]
+        symbols = dict.fromkeys(d for d in (*axes, *found.source.counts) if isinstance(d, str))
         sizes = {s: sizes.get(s, SIZES[i % len(SIZES)]) for i, s in enumerate(symbols)}
         random = np.random.default_rng(seed)
         shapes = [[sizes[d] if isinstance(d, str) else d for d in a.type.dims] for a in arguments]
         arrays = [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
-        verdict = found.verify(*arrays, tolerance=tolerance)
+        named = {a.name: array for a, array in zip(arguments, arrays, strict=True)}
+        given = [named[p] if p in named else sizes[p] for p in found.source.parameters]
+        verdict = found.verify(*given, tolerance=tolerance)
         click.echo(f"{name} with {', '.join(f'{k} = {v}' for k, v in sizes.items())}, seed {seed}\n{verdict}\n")
         failed |= not verdict
     if failed:

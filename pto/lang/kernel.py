@@ -11,7 +11,7 @@ from typing import Any
 
 from pto.core.dtypes import F32
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
-from pto.core.types import INDEX, IndexType, TensorType
+from pto.core.types import IndexType, TensorType
 from pto.ir.graph import Graph
 from pto.lang import capture, language
 from pto.lang.symbols import Extent
@@ -118,11 +118,6 @@ class Source:
         """Names of the other parameters."""
         return tuple(p for p in self.parameters if p not in self.counts)
 
-    def complete(self, tensors: Sequence[Argument]) -> tuple[Argument, ...]:
-        """All arguments in order, given those that are tensors."""
-        found = {a.name: a for a in tensors}
-        return tuple(found[p] if p in found else Argument(p, INDEX) for p in self.parameters)
-
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of a parameter, as its annotation would."""
         self.__dict__["annotations"] = {**self.annotations, name: type}
@@ -155,7 +150,8 @@ class Source:
                  capture.RESULT: lambda value, written: (value, written)}
         function = capture.build(self.function, self.code, {**options, **hooks})
         with tracing(found), located(self.loc):
-            values = [found.argument(a) for a in arguments]
+            made = {a.name: found.argument(a) for a in arguments} | {name: found.count(name) for name in self.counts}
+            values = [made[p] for p in self.parameters]
             result = _run(function, values)
             value, written = result if self.code is not None else (result, ())
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
@@ -170,15 +166,13 @@ class Source:
 
     def _unique(self, arguments: Sequence[Argument]) -> None:
         """Arguments and extents share one space of names with the numbers of cores."""
-        taken = {a.name for a in arguments} | set(RESERVED)
-        for dim in (d for a in arguments if isinstance(a.type, TensorType) for d in a.type.dims if d in taken):
+        taken = {*self.parameters, *RESERVED}
+        for dim in (d for a in arguments for d in a.type.dims if d in taken):
             raise CaptureError(f"the extent {dim} of {self.name} has a name that means something else", loc=self.loc,
                                hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
 
     def _floats(self, arguments: Sequence[Argument]) -> None:
-        for a in arguments:
-            if isinstance(a.type, IndexType) or a.type.dtype == F32:
-                continue
+        for a in (a for a in arguments if a.type.dtype != F32):
             raise DTypeError(f"{a.name} of {self.name} is {a.type.dtype}: kernels compute in float32", loc=self.loc,
                              hint=f"convert it: {a.name}.astype(np.float32)")
 

@@ -13,8 +13,9 @@ from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TILE_OPS
 from pto.lang import values
+from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.trace import Argument, tracer
-from pto.lang.values import Index, Proxy, unwrap, wrap
+from pto.lang.values import wrap
 
 
 def exp(x: Any) -> Any:
@@ -114,8 +115,8 @@ def concat(parts: Sequence[Any], dim: int = -1) -> Any:
             raise ShapeError("concat takes one or more tensors")
         first = parts[0]
         axis = dim % first.ndim
-        widths = [p.dims[axis] if p.ndim == first.ndim else None for p in parts]
-        if not all(isinstance(w, int) for w in widths):
+        widths = [w for p in parts if p.ndim == first.ndim and isinstance(w := p.dims[axis], int)]
+        if len(widths) != len(parts):
             raise ShapeError("the tensors have as many axes, and a constant extent along the one that is joined")
         room = empty((*first.shape[:axis], builtins.sum(widths), *first.shape[axis + 1:]), first.dtype)
         start = 0

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc, located
-from pto.core.types import EFFECT, INDEX, IndexType, TensorType, Type
+from pto.core.types import EFFECT, INDEX, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val
 from pto.ir.ops import ARG, DIM, Op
 from pto.ir.rewrite import Made, Rewriter
 from pto.lang.symbols import Symbols
 
-Factory = Callable[[Val], Any]
+Factory = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument: a tensor, whose dims name symbols, or an integer of the call, which is a symbol itself."""
+    """A tensor argument: its name and type, whose dims name symbols."""
 
     name: str
-    type: TensorType | IndexType
+    type: TensorType
 
 
 class Tracer:
@@ -43,13 +43,15 @@ class Tracer:
         extent = self.symbols.resolve(extent)
         return extent if isinstance(extent, int) else self.wrap(self.dims[extent])
 
+    def count(self, name: str) -> Any:
+        """Declare an integer of the call, which is a symbol."""
+        self.names.add(name)
+        self.counts.add(name)
+        self.dims[name] = self.root.op(DIM, type=INDEX, name=name)
+        return self.wrap(self.dims[name])
+
     def argument(self, argument: Argument, *, result: int = 0) -> Any:
-        """Declare the next slot, or an integer of the call."""
-        if isinstance(argument.type, IndexType):
-            self.names.add(argument.name)
-            self.counts.add(argument.name)
-            self.dims[argument.name] = self.root.op(DIM, type=INDEX, name=argument.name)
-            return self.wrap(self.dims[argument.name])
+        """Declare the next slot."""
         for extent in argument.type.dims:
             if isinstance(extent, str) and extent not in self.dims:
                 self.dims[extent] = self.root.op(DIM, type=INDEX, name=extent)

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 from pto.core.dtypes import DType
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
-from pto.core.types import INDEX, TensorType, TileType, Type
+from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
+from pto.lang.integers import Index, Proxy, unwrap
+from pto.lang.regions import agree_valid, valid
 from pto.lang.trace import tracer
+from pto.lang.views import layout, narrowed, reshaped, select, shown, span
 
 Number = Real
-
-
-class Proxy:
-    """What an author's name is bound to while a kernel is traced: it stands for one value of the graph."""
-
-    __slots__ = ("val",)
-
-    def __init__(self, val: Val) -> None:
-        self.val = val
-
-    @property
-    def type(self) -> Type:
-        return self.val.type
 
 
 def wrap(value: Any) -> Any:
@@ -40,103 +28,6 @@ def wrap(value: Any) -> Any:
     if value.type == INDEX:
         return Index(value)
     return Tensor(value) if isinstance(value.type, TensorType) else Tile(value)
-
-
-def unwrap(value: Any) -> Any:
-    """The value that a proxy stands for; anything else as it is."""
-    return value.val if isinstance(value, Proxy) else value
-
-
-class Index(Proxy):
-    """An integer known at run time: an extent, a loop counter, an offset. Conditions on it are 0 or 1."""
-
-    __slots__ = ()
-
-    def _op(self, name: str, other: Any, flip: bool = False) -> Any:
-        if not isinstance(other, Index | int):
-            return NotImplemented
-        a, b = self.val, unwrap(int(other) if isinstance(other, bool) else other)
-        return wrap(tracer().graph.index(name, *((b, a) if flip else (a, b))))
-
-    def __add__(self, other: Any) -> Any:
-        return self._op("add", other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Any:
-        return self._op("sub", other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._op("sub", other, flip=True)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._op("mul", other)
-
-    __rmul__ = __mul__
-
-    def __floordiv__(self, other: Any) -> Any:
-        return self._op("div", other)
-
-    def __rfloordiv__(self, other: Any) -> Any:
-        return self._op("div", other, flip=True)
-
-    def __mod__(self, other: Any) -> Any:
-        return self._op("mod", other)
-
-    def __rmod__(self, other: Any) -> Any:
-        return self._op("mod", other, flip=True)
-
-    def __neg__(self) -> Any:
-        return 0 - self
-
-    def __lt__(self, other: Any) -> Any:
-        return self._op("lt", other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self._op("lt", other, flip=True)
-
-    def __le__(self, other: Any) -> Any:
-        found = self._op("lt", other, flip=True)
-        return found if found is NotImplemented else 1 - found
-
-    def __ge__(self, other: Any) -> Any:
-        found = self._op("lt", other)
-        return found if found is NotImplemented else 1 - found
-
-    def __eq__(self, other: object) -> Any:
-        found = self._op("lt", other)
-        return found if found is NotImplemented else (1 - found) * (1 - self._op("lt", other, flip=True))
-
-    def __ne__(self, other: object) -> Any:
-        found = self == other
-        return found if found is NotImplemented else 1 - found
-
-    def __and__(self, other: Any) -> Any:
-        """Both conditions."""
-        return self * other
-
-    __rand__ = __and__
-
-    def __or__(self, other: Any) -> Any:
-        """Either condition."""
-        return self._op("max", other)
-
-    __ror__ = __or__
-
-    def __hash__(self) -> int:
-        return hash(self.val)
-
-    def _python(self, what: str) -> Any:
-        raise CaptureError(
-            f"{what} needs a number when the kernel is traced, but this is known at run time only",
-            loc=Loc.of_user(), hint="loop with `for ... in pt.range(...)`; give what must be constant as an option "
-                                    "of @pt.tile_kernel")
-
-    def __bool__(self) -> bool:
-        return bool(self._python("a condition"))
-
-    def __index__(self) -> int:
-        return int(self._python("Python"))
 
 
 class Array(Proxy):
@@ -229,37 +120,37 @@ class Tensor(Array):
     __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     @property
-    def T(self) -> Tensor:  # as in NumPy
+    def T(self) -> Any:  # as in NumPy
         """The last two axes swapped."""
         return self.transpose(-2, -1)
 
-    def transpose(self, a: int, b: int) -> Tensor:
+    def transpose(self, a: int, b: int) -> Any:
         """Two axes swapped, without a copy."""
         axes = list(builtins.range(self.ndim))
         axes[a], axes[b] = axes[b], axes[a]
         return self.permute(*axes)
 
-    def permute(self, *axes: int) -> Tensor:
+    def permute(self, *axes: int) -> Any:
         """The axes in another order, without a copy."""
         if sorted(a % self.ndim for a in axes) != list(builtins.range(self.ndim)):
             raise ShapeError(f"{axes} is no order of {self.ndim} axes", loc=Loc.of_user())
         found = layout(self)
         return found.made([self.dims[a] for a in axes], [found.strides[a] for a in axes], found.offset)
 
-    def unsqueeze(self, axis: int) -> Tensor:
+    def unsqueeze(self, axis: int) -> Any:
         """One more axis, of extent 1."""
         found, at = layout(self), axis % (self.ndim + 1)
         return found.made([*self.dims[:at], 1, *self.dims[at:]], [*found.strides[:at], 0, *found.strides[at:]],
                           found.offset)
 
-    def view(self, *dims: Any) -> Tensor:
+    def view(self, *dims: Any) -> Any:
         """The same elements in the same order in other extents, without a copy; one extent may be -1."""
         with located(Loc.of_user()):
             return reshaped(self, dims)
 
     reshape = view
 
-    def narrow(self, axis: int, start: Any, length: Any) -> Tensor:
+    def narrow(self, axis: int, start: Any, length: Any) -> Any:
         """`length` elements of an axis from `start` on, without a copy; as in PyTorch."""
         with located(Loc.of_user()):
             if not -self.ndim <= axis < self.ndim:
@@ -276,150 +167,6 @@ class Tensor(Array):
             return tracer().emit(TILE_OPS["load"], selected.base, *where, type=TileType(self.dtype, *extent))
 
 
-@dataclass(frozen=True)
-class Strided:
-    """Where the elements of a tensor lie in its argument: from an offset on, with a stride for each axis."""
-
-    base: Val
-    dtype: DType
-    dims: tuple[int | str, ...]
-    offset: Any
-    strides: tuple[Any, ...]
-    plain: Tensor | None = None  # the tensor itself, where it is the whole argument
-
-    def made(self, dims: Sequence[int | str], strides: Sequence[Any], offset: Any) -> Tensor:
-        """A tensor of other extents over the same elements."""
-        type = TensorType(self.dtype, tuple(dims))
-        found = tracer().emit(TENSOR_OPS["view"], self.base, offset, *strides, type=type)
-        assert isinstance(found, Tensor)
-        return found
-
-    def tensor(self) -> Tensor:
-        return self.plain or self.made(self.dims, self.strides, self.offset)
-
-    def window(self, slices: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, int]]:
-        """Operands of a load or store, and the tile's extents: the valid region is what lies inside."""
-        if len(self.dims) not in (1, 2) or len(slices) != len(self.dims):
-            raise ShapeError(f"a window has one or two axes, not {len(self.dims)}",
-                             hint="select the other axes with integers: X[b, i:i + m, j:j + n]")
-        sizes = [tracer().dim(d) for d in self.dims]
-        parts = [_span(size, part) for size, part in zip(sizes, slices, strict=True)]
-        strides = list(self.strides)
-        if len(parts) == 1:
-            parts, sizes, strides = [(0, 1, 1), *parts], [1, *sizes], [0, *strides]
-        (i, rows, r), (j, cols, c) = parts
-        view = () if self.plain is not None else (self.offset, *sizes, *strides)
-        return (i, j, rows, cols, *view), (r, c)
-
-
-def layout(tensor: Tensor) -> Strided:
-    """Where a tensor lies: a view knows; an argument is contiguous."""
-    node, graph = tensor.val.node, tensor.val.graph
-    if node.op is TENSOR_OPS["view"]:
-        base, offset, *steps = (wrap(Val(graph, k)) for k in node.inputs)
-        return Strided(unwrap(base), tensor.dtype, tensor.dims, _constant(offset), tuple(map(_constant, steps)))
-    return Strided(tensor.val, tensor.dtype, tensor.dims, 0, contiguous(tensor.shape), tensor)
-
-
-def contiguous(shape: Sequence[Any]) -> tuple[Any, ...]:
-    """Strides of elements that lie one after the other."""
-    strides: list[Any] = []
-    step: Any = 1
-    for extent in reversed(shape):
-        strides.insert(0, step)
-        step = step * extent
-    return tuple(strides)
-
-
-def _constant(value: Any) -> Any:
-    """A constant as a number."""
-    found = value.val.graph.constant(value.val.key) if isinstance(value, Index) else None
-    return value if found is None else found
-
-
-def select(tensor: Tensor, where: Any) -> tuple[Strided, list[Any]]:
-    """A subscript's integers applied; gives what is left and its slices, one for each axis."""
-    parts = list(where) if isinstance(where, tuple) else [where]
-    if Ellipsis in [p for p in parts if not isinstance(p, Proxy)]:
-        at = next(n for n, p in enumerate(parts) if p is Ellipsis)
-        parts[at:at + 1] = [slice(None)] * (tensor.ndim - len(parts) + 1)
-    if len(parts) > tensor.ndim:
-        raise ShapeError(f"{len(parts)} subscripts of a tensor with {tensor.ndim} axes")
-    parts += [slice(None)] * (tensor.ndim - len(parts))
-    found = layout(tensor)
-    if not any(isinstance(p, int | Index) for p in parts):
-        return found, parts
-    offset, kept = found.offset, []
-    for axis, part in enumerate(parts):
-        if isinstance(part, int | Index):
-            size = tracer().symbols.value(found.dims[axis])
-            if isinstance(part, int) and size is not None and not -size <= part < size:
-                raise ShapeError(f"index {part} is out of range for an axis of extent {size}")
-            position = part + tracer().dim(found.dims[axis]) if isinstance(part, int) and part < 0 else part
-            offset = offset + position * found.strides[axis]
-        else:
-            kept.append(axis)
-    left = Strided(found.base, found.dtype, tuple(found.dims[a] for a in kept), offset,
-                   tuple(found.strides[a] for a in kept))
-    return cut(left, [parts[a] for a in kept])
-
-
-def cut(found: Strided, parts: list[Any]) -> tuple[Strided, list[Any]]:
-    """Slices that end at an extent of the program, as ``x[:, :length]``, applied: they give tensors, not tiles."""
-    for axis, part in enumerate(parts):
-        if isinstance(part, slice) and isinstance(part.stop, Index) and part.start in (None, 0) and part.step is None:
-            extent = tracer().extent(part.stop)
-            if extent is not None:
-                found, parts[axis] = narrowed(found, axis, 0, part.stop), slice(None)
-    return found, parts
-
-
-def narrowed(found: Strided, axis: int, start: Any, length: Any) -> Strided:
-    """A piece of an axis.
-
-    Raises:
-        ShapeError: it is empty, not inside, or of a length that is no extent.
-    """
-    extent = tracer().extent(length)
-    if extent is None:
-        raise ShapeError("a length is a positive constant, an extent of an argument or an integer argument")
-    if isinstance(start, int):
-        tracer().symbols.inside(extent, start, found.dims[axis], Loc.of_user())
-    dims = (*found.dims[:axis], extent, *found.dims[axis + 1:])
-    if dims == found.dims and start == 0:
-        return found
-    return Strided(found.base, found.dtype, dims, found.offset + start * found.strides[axis], found.strides)
-
-
-def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Tensor:
-    """The elements of a contiguous tensor in other extents.
-
-    Raises:
-        ShapeError: the numbers of elements differ, or the elements do not lie one after the other.
-    """
-    found = layout(tensor)
-    steps = list(map(unwrap, contiguous(tensor.shape)))
-    if any(unwrap(a) != b for a, b, n in zip(found.strides, steps, found.dims, strict=True) if n != 1):
-        raise ShapeError("the elements of this view do not lie one after the other",
-                         hint="assign it to a tensor first: y = pt.empty(x.shape); y[:] = x")
-    want = [d if isinstance(d, int) and d == -1 else tracer().extent(d) for d in dims]
-    if None in want or want.count(-1) > 1:
-        raise ShapeError("an extent of a view is a positive constant, an extent of an argument, or (one of them) -1")
-    have, asked = Counter(d for d in found.dims if isinstance(d, str)), Counter(d for d in want if isinstance(d, str))
-    total = math.prod(d for d in found.dims if isinstance(d, int))
-    given = math.prod(d for d in want if isinstance(d, int) and d != -1)
-    missing = have - asked
-    if -1 in want:
-        left = total // given if total % given == 0 else 0
-        one = next(iter(missing), left) if left == 1 or not missing else 0
-        want[want.index(-1)] = one if missing.total() <= 1 else 0
-        asked, given = Counter(d for d in want if isinstance(d, str)), given * left
-    if asked != have or given != total or 0 in want:
-        raise ShapeError(f"{_shape(tensor)} elements cannot be seen as {' x '.join(map(str, dims))}")
-    shape = [tracer().dim(d) for d in want]  # type: ignore[arg-type]
-    return found.made(want, contiguous(shape), found.offset)  # type: ignore[arg-type]
-
-
 class Tile(Array):
     """A tile: a piece of a tensor in a core's memory, of constant capacity."""
 
@@ -430,23 +177,6 @@ class Tile(Array):
         """Capacity in rows and columns."""
         assert isinstance(self.type, TileType)
         return self.type.rows, self.type.cols
-
-
-def _span(size: Any, part: Any) -> tuple[Any, Any, int]:
-    """(start, valid extent, capacity) of one axis of a window."""
-    graph = tracer().graph
-    if part.step not in (None, 1):
-        raise UnsupportedError("a window has no step", hint="load the whole window")
-    start = 0 if part.start is None else part.start
-    stop = size if part.stop is None else part.stop
-    extent = wrap(graph.index("sub", unwrap(stop), unwrap(start)))
-    if not isinstance(extent, int):
-        raise ShapeError("a tile's extent must be a constant",
-                         hint="write the window as `i:i + n` where n is an option of @pt.tile_kernel")
-    if extent < 1:
-        raise ShapeError(f"a tile of extent {extent} is empty")
-    left = graph.index("sub", unwrap(size), unwrap(start))
-    return start, wrap(graph.index("min", extent, left)), extent
 
 
 def setitem(target: Any, where: Any, value: Any) -> Any:
@@ -480,11 +210,11 @@ def assign(target: Tensor, where: Any, value: Tensor) -> Any:
     selected, rest = select(target, where)
     for axis, part in enumerate(rest):
         if part != slice(None):
-            start, _, extent = _span(tracer().dim(selected.dims[axis]), part)
+            start, _, extent = span(tracer().dim(selected.dims[axis]), part)
             selected = narrowed(selected, axis, start, extent)
     place = wrap(selected.plain.val) if selected.plain is not None else None
     said = "the tensor that is written" if place is not None else "the part that is written"
-    found = " x ".join(map(tracer().symbols.show, selected.dims)) or "one element"
+    found = shown(selected.dims)
     if len(selected.dims) != value.ndim:
         raise ShapeError(f"extents differ: {said} is {found}, the value is {_shape(value)}",
                          hint="give both as many axes")
@@ -518,65 +248,6 @@ def _unify(x: Sequence[int | str], y: Sequence[int | str], said: str, broadcast:
             symbols.pin(n if symbols.is_one(n) else m)
         else:
             symbols.equal(m, n, said, "extents must be equal, or 1 in one of the operands" if broadcast else "")
-
-
-def valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
-    """Valid rows and columns of a tile as far as its making tells."""
-    known: dict[Val, tuple[Val | int | None, Val | int | None]] = tracer().valid
-    if tile not in known:
-        known[tile] = _valid(tile)
-    return known[tile]
-
-
-def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
-    node, graph = tile.node, tile.graph
-    inputs = [Val(graph, k) for k in node.inputs]
-    if node.op is TILE_OPS["load"]:
-        return inputs[3], inputs[4]
-    if node.op is TILE_OPS["matmul"]:
-        return valid(inputs[0])[0], valid(inputs[1])[1]
-    if node.op.name == "get" and (body := inputs[0].node.body) is not None:
-        return valid(Val(body, body.outputs[node["index"]]))
-    if node.op.instr is None:
-        return None, None
-    kind = tile.type
-    assert isinstance(kind, TileType)
-    tiles = [v for v in inputs if isinstance(v.type, TileType)]
-    rows = [valid(v)[0] for v in tiles if v.type.rows == kind.rows]  # type: ignore[union-attr]
-    cols = [valid(v)[1] for v in tiles if v.type.cols == kind.cols]  # type: ignore[union-attr]
-    return next((n for n in rows if n is not None), None), next((n for n in cols if n is not None), None)
-
-
-def _edge(size: Val | int | None) -> tuple[int, Any, str] | None:
-    """(capacity, offset, symbol) where a valid size is the smaller of a capacity and symbol - offset."""
-    if not isinstance(size, Val) or (node := outside(size).node).op.name != "min":
-        return None
-    graph = outside(size).graph
-    capacity, rest = graph.constant(node.inputs[0]), outside(Val(graph, node.inputs[1]))
-    if capacity is not None and rest.node.op.name == "dim":
-        return capacity, 0, str(rest.node["name"])
-    if capacity is None or rest.node.op.name != "sub":
-        return None
-    total, offset = (outside(Val(rest.graph, k)) for k in rest.node.inputs)
-    return (capacity, offset, str(total.node["name"])) if total.node.op.name == "dim" else None
-
-
-def agree_valid(a: Val | int | None, b: Val | int | None, complaint: str) -> None:
-    """Make the extents equal that two valid sizes come from, where they are the edges of two tensors."""
-    x, y = _edge(a), _edge(b)
-    if x and y and x[:2] == y[:2]:
-        symbols = tracer().symbols
-        symbols.equal(x[2], y[2], f"{complaint}: {symbols.show(x[2])} and {symbols.show(y[2])}")
-
-
-def outside(value: Val) -> Val:
-    """The value that a captured parameter is in the outer graphs."""
-    while value.node.op.name == "param":
-        found = next((v for v, k in value.graph.captured.items() if k == value.key), None)
-        if found is None:
-            return value
-        value = found
-    return value
 
 
 def _shape(value: Array) -> str:

@@ -1,4 +1,4 @@
-"""Extents of tiles for each kind of nest: what the author directs, and otherwise what fits the target, from large to small."""
+"""Extents of tiles for each kind of nest: what the author directs, else what fits the target, from large to small."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ STREAM = ((64, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
 def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterator[Tiles]:
     """Tile extents to try, the best first; extents named `tile_m`, `tile_n`, `tile_k` are the author's."""
     seen: set[Tiles] = set()
-    m, n, k = (directed.get(name) for name in ("tile_m", "tile_n", "tile_k"))
+    m, n, k = (directed.get(name, 0) for name in ("tile_m", "tile_n", "tile_k"))
     for at in range(max(map(len, (MATRIX, VECTOR, LINE, STREAM)))):
-        matrix, vector, line, stream = (table[min(at, len(table) - 1)] for table in (MATRIX, VECTOR, LINE, STREAM))
-        found = Tiles(
-            (m or matrix[0], n or matrix[1], k or matrix[2]),  # type: ignore[index]
-            (m or vector[0], n or vector[1]),  # type: ignore[index]
-            n or line,  # type: ignore[arg-type]
-            (n or stream[0], k or stream[1]),  # type: ignore[index]
-        )
+        matrix, vector = MATRIX[min(at, len(MATRIX) - 1)], VECTOR[min(at, len(VECTOR) - 1)]
+        line, stream = LINE[min(at, len(LINE) - 1)], STREAM[min(at, len(STREAM) - 1)]
+        found = Tiles((m or matrix[0], n or matrix[1], k or matrix[2]), (m or vector[0], n or vector[1]), n or line,
+                      (n or stream[0], k or stream[1]))
         large = found.matrix[0] * found.matrix[1] * 4 > target.bytes_of(Space.L0C)
         if found not in seen and not (large and not directed and has_product(graph)):
             seen.add(found)

@@ -223,7 +223,7 @@ class Expression:
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of one row with a matrix in memory, which is read once."""
         a, b = node.inputs
-        type, source = self.old[node.inputs[0]].type, self.env[b]
+        type, source = self.old[a].type, self.env[b]
         assert isinstance(type, TensorType)
         inner, most = type.dims[-1], self.tiles.stream[1]
         k = inner if isinstance(inner, int) and inner <= most else most
@@ -234,8 +234,8 @@ class Expression:
         def part(body: Graph, kk: Size) -> Val:
             x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k), {}, {})
             here = replace(at, i=at.j, rows=at.cols, j=kk, cols=k)
-            return body.op(TILE_OPS["gemv"], x, source.base, *self.seen(body, across, across_dims, here), locs=node.locs,
-                           type=TileType(type.dtype, 1, at.cols))
+            return body.op(TILE_OPS["gemv"], x, source.base, *self.seen(body, across, across_dims, here),
+                           type=TileType(type.dtype, 1, at.cols), locs=node.locs)
 
         if k == inner:
             return part(graph, 0)

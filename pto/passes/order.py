@@ -185,7 +185,7 @@ class Schedule:
     def ordered(self, flags: Sequence[Relation], without: Relation | None = None) -> bool:
         """Is every conflict ordered with these flags alone?
 
-        With `without`, a flag that these lack and with which all was ordered, only where that flag is used is looked at.
+        With `without`, a flag that these lack and with which all was ordered, only its own stretches are looked at.
         """
         live = {self.number[id(f)] for f in flags}
         gone = None if without is None else self.number[id(without)]

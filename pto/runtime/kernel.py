@@ -52,8 +52,7 @@ class Kernel:
         Raises:
             PtoError: the arguments do not fit the kernel, or each other.
         """
-        given = self._bind(values, named) if named else values
-        given, arrays, extents = self._given(given)
+        given, arrays, extents = self._given(self._bind(values, named) if named else values)
         found = self._variant(arrays, extents)
         result = found.run(arrays, extents)
         if any(map(is_not, arrays, given)):
@@ -115,7 +114,7 @@ class Kernel:
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int], *,
                  fresh: bool = False) -> Variant:
-        traced = self.source.trace(self.source.complete(arguments), hints, self.options)
+        traced = self.source.trace(arguments, hints, self.options)
         tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
         made = Variant.make(arguments, self.source.counts, traced, Options(self.target, tiles), fresh=fresh)
         with self._lock:
@@ -149,7 +148,6 @@ class Kernel:
         hints: dict[str, int] = {}
         first: dict[str, str] = {}
         for argument, array in zip(arguments, arrays, strict=True):
-            assert isinstance(argument.type, TensorType)
             for axis, (dim, size) in enumerate(zip(argument.type.dims, array.shape, strict=True)):
                 here = f"{argument.name}.shape[{axis}]"
                 want = hints.setdefault(dim, size) if isinstance(dim, str) else dim
@@ -172,7 +170,7 @@ class Kernel:
         for variants in reversed(self.variants.values()):
             return variants[-1]
         arguments = self.source.declared()
-        key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments if isinstance(a.type, TensorType))
+        key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
         return self._compile(key, arguments, {})
 
     def verify(self, *values: Any, ref: Any = None, tolerance: float = 1e-4) -> Verdict:

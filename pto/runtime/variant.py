@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import ShapeError, UsageError
-from pto.core.types import TensorType
 from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
@@ -68,7 +67,7 @@ class Variant:
 
     @cached_property
     def symbols(self) -> tuple[int | str, ...]:
-        return (*(d for a in self.arguments if isinstance(a.type, TensorType) for d in a.type.dims), *self.counts)
+        return (*(d for a in self.arguments for d in a.type.dims), *self.counts)
 
     @cached_property
     def first(self) -> dict[str, int]:
