@@ -10,15 +10,16 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used.
 _HOMES = {
     "pto.runtime.kernel": ("Kernel", "tile_kernel"),
-    "pto.lang.language": ("cdiv", "concat", "dot", "empty", "exp", "full", "gelu", "layer_norm", "matmul", "max",
+    "pto.lang.language": ("arange", "cdiv", "concat", "dot", "embedding", "empty", "exp", "full", "gelu", "layer_norm", "matmul", "max",
                           "maximum", "mean", "minimum", "range", "relu", "rms_norm", "rope", "sigmoid", "silu",
                           "softmax", "sqrt", "static_range", "sum", "tile_matmul", "zeros"),
+    "pto.lang.attention": ("attention",),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
     "pto.ir.parse": ("parse",),
 }
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
-_DTYPES = {"f32": "F32", "float32": "F32"}
+_DTYPES = {"f32": "F32", "float32": "F32", "s32": "S32", "int32": "S32"}
 _TYPES = {"index": "INDEX"}
 __all__ = [*_NAMES, *_DTYPES, *_TYPES]
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pto.core.dtypes import S32
 from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
 from pto.isa.spec import Instr, Kind, Role, Trait
-from pto.isa.table import TABLE, cube, move
+from pto.isa.table import TABLE, cube, gather, move
 
 Attrs = Mapping[str, Any]
 TypeRule = Callable[[tuple[Type, ...], Attrs, Type], Type]
@@ -146,6 +147,14 @@ def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     return like(a, (*broadcast(tuple(left), tuple(right)), m, n))
 
 
+def gathered(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """The rows of a table that integers name: the extents of the integers, then one row's."""
+    table, ids = types
+    if len(extents(table)) != 2 or dtype_of(ids) != S32:
+        raise TypeMismatch(f"takes a table of two axes and integers of 32 bits, not {table} and {ids}")
+    return like(table, (*extents(ids), extents(table)[1]))
+
+
 def _times(dims: tuple[int | str, ...]) -> str:
     return " x ".join(map(str, dims))
 
@@ -211,6 +220,8 @@ TENSOR_OPS = {
     "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
     "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
                "the elements of a tensor from an offset on, in other extents and strides"),
+    "iota": Op("tensor.iota", ("start", "step"), (), declared, "start + j * step at position j of the last axis"),
+    "gather": Op("tensor.gather", ("table", "ids"), (), gathered, "the rows of table that ids name"),
     "assign": Op("tensor.assign", ("tensor", "value", "view*"), (), assigned,
                  "the next version of tensor: value, or value in the elements from an offset on, at these strides"),
 }
@@ -222,6 +233,8 @@ TILE_OPS = {
     **_lifted("tile"),
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
     "gemv": Op("tile.gemv", ("x", "tensor", "i", "j", "n", "k", VIEW), (), declared, cube.TGEMV_STREAM.doc),
+    "iota": Op("tile.iota", ("start", "row_step", "col_step"), (), declared, gather.TCI.doc),
+    "gather": Op("tile.gather", ("tensor", "index", "j", "rows", "cols", VIEW), (), declared, gather.MGATHER.doc),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
     "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),

@@ -9,7 +9,7 @@ from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any
 
-from pto.core.dtypes import F32
+from pto.core.dtypes import F32, S32
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import Graph
@@ -172,7 +172,7 @@ class Source:
                                hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
 
     def _floats(self, arguments: Sequence[Argument]) -> None:
-        for a in (a for a in arguments if a.type.dtype != F32):
+        for a in (a for a in arguments if a.type.dtype not in (F32, S32)):
             raise DTypeError(f"{a.name} of {self.name} is {a.type.dtype}: kernels compute in float32", loc=self.loc,
                              hint=f"convert it: {a.name}.astype(np.float32)")
 

@@ -11,7 +11,7 @@ from pto.core.dtypes import F32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val
-from pto.ir.ops import TILE_OPS
+from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.trace import Argument, tracer
@@ -105,6 +105,17 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
     """Each row over the root of its mean square plus eps; times weight, where given."""
     y = x / sqrt(mean(x * x, keepdims=True) + eps)
     return y if weight is None else y * weight
+
+
+def embedding(ids: Any, table: Any) -> Any:
+    """The rows of a table [n, d] that integers [...] (int32) name: [..., d]."""
+    return tracer().emit(TENSOR_OPS["gather"], table, ids)
+
+
+def arange(count: Any, start: Any = 0, step: int = 1) -> Any:
+    """start, start + step, ...: `count` numbers in float32, one axis."""
+    with located(Loc.of_user()):
+        return tracer().emit(TENSOR_OPS["iota"], start, step, type=TensorType(F32, (_extent(count),)))
 
 
 def concat(parts: Sequence[Any], dim: int = -1) -> Any:

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from pto.core.dtypes import DType
+from pto.core.dtypes import F32, DType
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.regions import agree_valid, valid
-from pto.lang.trace import tracer
-from pto.lang.views import layout, narrowed, reshaped, select, shown, span
+from pto.lang.trace import Argument, tracer
+from pto.lang.views import layout, narrowed, piece, reshaped, select, shown
 
 Number = Real
 
@@ -150,6 +150,11 @@ class Tensor(Array):
 
     reshape = view
 
+    def contiguous(self) -> Any:
+        """The same elements one after the other: a copy, where they are not."""
+        with located(Loc.of_user()):
+            return self if self.val.node.op is not TENSOR_OPS["view"] else copied(self)
+
     def narrow(self, axis: int, start: Any, length: Any) -> Any:
         """`length` elements of an axis from `start` on, without a copy; as in PyTorch."""
         with located(Loc.of_user()):
@@ -205,13 +210,22 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         return tracer().emit(TILE_OPS["store"], target, value, *operands)
 
 
+def copied(tensor: Tensor) -> Any:
+    """A tensor in a room of its own."""
+    found = tracer()
+    name = f"copy{found.slots}"
+    while name in found.names:
+        name += "_"
+    room = found.argument(Argument(name, TensorType(tensor.dtype, tensor.dims)), result=1)
+    return found.emit(TENSOR_OPS["assign"], room, tensor)
+
+
 def assign(target: Tensor, where: Any, value: Tensor) -> Any:
     """``C[...] = tensor``, of the whole or of a part that subscripts select."""
     selected, rest = select(target, where)
     for axis, part in enumerate(rest):
         if part != slice(None):
-            start, _, extent = span(tracer().dim(selected.dims[axis]), part)
-            selected = narrowed(selected, axis, start, extent)
+            selected = piece(selected, axis, part)
     place = wrap(selected.plain.val) if selected.plain is not None else None
     said = "the tensor that is written" if place is not None else "the part that is written"
     found = shown(selected.dims)
@@ -269,6 +283,7 @@ def binary(name: str, a: Array, b: Any) -> Any:
                              hint="load a window of the tensor: `x[i:i + n, j:j + m]`")
         if a.dtype != b.dtype:
             raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
+        computable(a)
         _agree("the first operand", a, "the second", b, broadcast=True)
         if isinstance(a, Tile):
             for x, y in zip(valid(a.val), valid(b.val), strict=True):
@@ -277,6 +292,8 @@ def binary(name: str, a: Array, b: Any) -> Any:
 
 
 def _with_number(name: str, a: Array, value: float) -> Any:
+    with located(Loc.of_user()):
+        computable(a)
     op = _ops(a).get(f"{name}s")
     if op is not None:
         return tracer().emit(op, a, scalar=value)
@@ -290,7 +307,19 @@ def unary(name: str, a: Any) -> Any:
     if not isinstance(a, Array):
         raise CaptureError(f"pt.{name} takes a tensor or a tile of the kernel, not {type(a).__name__}",
                            loc=Loc.of_user())
+    with located(Loc.of_user()):
+        computable(a)
     return tracer().emit(_ops(a)[name], a)
+
+
+def computable(a: Array) -> None:
+    """Can a kernel compute with these elements?
+
+    Raises:
+        DTypeError: it can load, store and index with them only.
+    """
+    if a.dtype != F32:
+        raise DTypeError(f"kernels compute in float32, this is {a.dtype.title}", hint="integers can be indices")
 
 
 def matmul(a: Any, b: Any) -> Any:

@@ -121,11 +121,23 @@ def select(tensor: Tensor, where: Any) -> tuple[Strided, list[Any]]:
 def cut(found: Strided, parts: list[Any]) -> tuple[Strided, list[Any]]:
     """Slices that end at an extent of the program, as ``x[:, :length]``, applied: they give tensors, not tiles."""
     for axis, part in enumerate(parts):
-        if isinstance(part, slice) and isinstance(part.stop, Index) and part.start in (None, 0) and part.step is None:
+        if not isinstance(part, slice) or isinstance(part.start, Index) or not isinstance(part.stop, Index):
+            continue
+        if not part.start and part.step is None:
             extent = tracer().extent(part.stop)
             if extent is not None:
                 found, parts[axis] = narrowed(found, axis, 0, part.stop), slice(None)
     return found, parts
+
+
+def piece(found: Strided, axis: int, part: slice) -> Strided:
+    """A slice of an axis, as a tensor's: its length is a constant or an extent."""
+    start = 0 if part.start is None else part.start
+    stop = tracer().dim(found.dims[axis]) if part.stop is None else part.stop
+    if part.step not in (None, 1):
+        raise UnsupportedError("a slice has no step here", hint="store the whole piece")
+    length = tracer().graph.index("sub", unwrap(stop), unwrap(start))
+    return narrowed(found, axis, start, tracer().wrap(length))
 
 
 def narrowed(found: Strided, axis: int, start: Any, length: Any) -> Strided:

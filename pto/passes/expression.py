@@ -17,7 +17,7 @@ from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 
-MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
+MATMUL, ASSIGN, VIEW, IOTA, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather"))
 REDUCTIONS = {"tensor.rowmax": ("maximum", float("-inf")), "tensor.rowsum": ("add", 0.0)}
 Dims = tuple[Any, ...]
 Size = Val | int
@@ -200,9 +200,43 @@ class Expression:
             return self.load(graph, key, at)
         if node.op is MATMUL:
             return self.product(graph, node, at)
+        if node.op is IOTA:
+            start, step = (self.env[i] for i in node.inputs)
+            return graph.op(TILE_OPS["iota"], graph.index("madd", at.j, step, start), 0, step, locs=node.locs,
+                            type=TileType(node.type.dtype, at.rows, at.cols))  # type: ignore[union-attr]
+        if node.op is GATHER:
+            return self.gathered(graph, node, at)
         inputs = [self.value(graph, i, at, done, memo) for i in node.inputs]
         return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
                            **dict(node.attrs))
+
+    def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
+        """Rows of a table in memory, by integers in memory."""
+        table, ids = node.inputs
+        rows, type = self.extents(ids)[-1], self.old[table].type
+        source = self.placed(ids)
+        offset = source.offset
+        for coordinate, stride in zip(at.batch, source.strides[:-1], strict=True):
+            offset = graph.index("madd", coordinate, stride, offset)
+        ids_type = self.old[ids].type
+        assert isinstance(type, TensorType) and isinstance(ids_type, TensorType)
+        count, cols = self.valid(graph, (rows, type.dims[1]), at)
+        index = graph.op(TILE_OPS["load"], source.base, at.i, 0, count, 1, offset, self.size(rows), 1,
+                         source.strides[-1], 1, type=TileType(ids_type.dtype, at.rows, 1), locs=node.locs)
+        found = self.placed(table)
+        view = (found.offset, *map(self.size, type.dims), *found.strides)
+        return graph.op(TILE_OPS["gather"], found.base, index, at.j, count, cols, *view, locs=node.locs,
+                        type=TileType(type.dtype, at.rows, at.cols))
+
+    def placed(self, key: int) -> Strided:
+        """Where the elements of a tensor in memory lie."""
+        source = self.env[key]
+        if isinstance(source, Strided):
+            return source
+        strides: list[Size] = [1]
+        for extent in reversed(self.extents(key)[1:]):
+            strides.insert(0, self.graph.index("mul", strides[0], self.size(extent)))
+        return Strided(source, 0, tuple(strides))
 
     def streams(self, node: Node) -> bool:
         """Is a product of one row whose right operand lies in memory with the inner axis contiguous?"""

@@ -21,7 +21,7 @@ from pto.ir.ops import ARG, DIM, FOR, GET, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import slot_of
 
-MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
+MATMUL, ASSIGN, VIEW, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "gather"))
 STORE = TILE_OPS["store"]
 RESULT, SCRATCH = 1, 2
 REDUCES = {TENSOR_OPS[name] for name in ("rowsum", "rowmax")}
@@ -109,6 +109,8 @@ class Costs:
                for n in users if n.op is ASSIGN):
             return True
         outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
+        if any(n.op is GATHER for n in users):
+            return True
         operand = any(n.op is MATMUL for n in users)
         costly = key in self.product or key in self.reduction
         uses = len(users) + graph.outputs.count(key)

@@ -24,12 +24,14 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
-from pto.isa.table import TABLE, cube, move
+from pto.isa.table import TABLE, cube, gather, move
 from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
-LOAD, STORE, FULL, MATMUL, GEMV = (TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv"))
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER = (
+    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather")
+)
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
     for name in ("trowexpand", "tcolexpand")
@@ -168,6 +170,12 @@ class ToBlock(Rewriter):
             return self.matmul(new, inputs[0], inputs[1], node.locs)
         if node.op is GEMV:
             return self.stream(node, new, inputs)
+        if node.op is IOTA:
+            assert isinstance(node.type, TileType)
+            return self.make(new, BLOCK_OPS[gather.TCI.mnemonic], *inputs, node.type.rows, node.type.cols,
+                             type=in_ub(node.type), valid=(None, None), locs=node.locs)
+        if node.op is GATHER:
+            return self.gather(node, new, inputs)
         return self.vector(node, new, inputs)
 
     def stream(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
@@ -177,6 +185,17 @@ class ToBlock(Rewriter):
         x = self.into(new, row, Space.UB, node.locs)
         return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
                          valid=(1, where[2]), locs=node.locs)
+
+    def gather(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """Rows of a tensor in global memory, by a column of integers."""
+        tensor, ids, *where = inputs
+        assert isinstance(node.type, TileType)
+        if node.type.cols == 1:
+            raise UnsupportedError("rows of one element are not gathered", loc=(*node.locs, None)[0],
+                                   hint="give the table more than one column")
+        index = self.into(new, ids, Space.UB, node.locs)
+        return self.make(new, BLOCK_OPS[gather.MGATHER.mnemonic], tensor, index, *where, type=in_ub(node.type),
+                         valid=(where[1], where[2]), locs=node.locs)
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)

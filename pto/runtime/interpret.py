@@ -24,7 +24,7 @@ from pto.isa.meaning import MEANING
 from pto.isa.meaning.operands import Operands
 from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
 from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
-from pto.isa.spec import Instr, Kind, Operand, Role
+from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, scalar
 from pto.passes.emit import view_declarations
 from pto.sim.slow import SlowMachine
@@ -83,7 +83,7 @@ class Interpreter:
         if op is ALLOC:
             assert isinstance(node.type, TileType)
             return blank(node.type)
-        if op.name.startswith("t") and op.instr is not None and "." not in op.name:
+        if op.instr is not None and "." not in op.name:
             return self.instruction(op.instr, node, inputs)
         return self.expression(op, node, inputs)
 
@@ -121,6 +121,10 @@ class Interpreter:
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)
             return np.full((node.type.rows, node.type.cols), node["scalar"], numpy_dtype(node.type.dtype))
+        if op in (TENSOR_OPS["gather"], TILE_OPS["gather"]):
+            return self.gathered(*inputs)
+        if op in (TENSOR_OPS["iota"], TILE_OPS["iota"]):
+            return self.sequence(node, *inputs)
         if op is TILE_OPS["gemv"]:
             return self.streamed(*inputs)
         if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
@@ -130,6 +134,20 @@ class Interpreter:
     def shape(self, type: Any) -> tuple[int, ...]:
         """The extents of a tensor type."""
         return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+
+    def gathered(self, table: Array, ids: Array, *where: int) -> Array:
+        """Rows of a tensor, or (with a first column, extents and a view) of a window of it."""
+        if not where:
+            return table[ids]
+        j, rows, cols, *view = where
+        return seen(table, view)[ids[:rows, 0], j:j + cols]
+
+    def sequence(self, node: Node, start: int, *steps: int) -> Array:
+        assert isinstance(node.type, TensorType | TileType)
+        shape = (node.type.rows, node.type.cols) if isinstance(node.type, TileType) else self.shape(node.type)
+        at = np.indices(shape)
+        total = start + sum(step * axis for step, axis in zip(reversed(steps), reversed(at), strict=False))
+        return np.broadcast_to(total, shape).astype(numpy_dtype(node.type.dtype))
 
     def streamed(self, x: Array, tensor: Array, i: int, j: int, n: int, k: int, *view: int) -> Array:
         w = seen(tensor, view)[i:i + n, j:j + k]
@@ -191,8 +209,9 @@ class Interpreter:
 
 
 def blank(tile: TileType) -> Array:
-    """A tile that nothing was written to."""
-    return np.full((tile.rows, tile.cols), np.nan, numpy_dtype(tile.dtype))
+    """A tile that nothing was written to: not-a-number, or the lowest integer."""
+    dtype = numpy_dtype(tile.dtype)
+    return np.full((tile.rows, tile.cols), np.iinfo(dtype).min if dtype.kind in "iu" else np.nan, dtype)
 
 
 def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool) -> Array:
@@ -202,6 +221,7 @@ def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool
     if panel:
         cols = -(-cols // PANEL_COLS) * PANEL_COLS
     matrix = as_matrix(array)
+    rows = len(matrix) if operand.rows == WHOLE else rows
     found = matrix[i:i + rows, j:j + cols]
     if found.shape != (rows, cols) or i < 0 or j < 0:
         raise CompilerBug(f"{operand.name}: {rows} x {cols} at {i}, {j} is outside of {matrix.shape}")
