@@ -22,6 +22,7 @@ from pto.passes.pipeline import Compiled, Options, compile_graph
 from pto.runtime import keep
 from pto.runtime.arguments import convert
 from pto.runtime.dump import dump
+from pto.runtime.threads import get_num_threads
 from pto.sim.machine import Machine
 
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
@@ -95,8 +96,18 @@ class Variant:
         return all(extents[i] == (j if fixed else extents[j]) for i, j, fixed in self.guards)
 
     @cached_property
+    def machines(self) -> dict[int, Machine]:
+        """A machine for each number of threads that was used."""
+        return {}
+
+    @property
     def machine(self) -> Machine:
-        return Machine(self.program)
+        """The program on as many cores as there are threads for it."""
+        count = get_num_threads()
+        found = self.machines.get(count)
+        if found is None:
+            found = self.machines[count] = Machine(self.program, cores=count, threads=count)
+        return found
 
     @cached_property
     def parameters(self) -> tuple[int, ...]:
