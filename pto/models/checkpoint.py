@@ -67,7 +67,8 @@ class Checkpoint:
         needed, room = self.memory(context, itemsize), available_memory() if limit is None else limit
         if needed > room:
             raise MemoryLimitError(
-                f"{printable(str(self.path))} needs {needed / 2**30:.1f} GiB of memory, {room / 2**30:.1f} GiB are free",
+                f"{printable(str(self.path))} needs {needed / 2**30:.1f} GiB of memory, "
+                f"and may take {room / 2**30:.1f} GiB",
                 hint="a shorter context or a smaller model needs less")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from struct import Struct
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ class Field:
         self._count(len(self.value), count)
         return self.value
 
-    def refuse(self, reason: str) -> Any:
+    def refuse(self, reason: str) -> NoReturn:
         """Say that this field is wrong.
 
         Raises:
@@ -329,7 +329,7 @@ def _array(cursor: _Cursor, key: str, depth: int) -> tuple[str, Value]:
     dtype = np.dtype(SCALARS[kind][1])
     numbers = np.frombuffer(cursor.data, dtype, count, cursor.take(count * dtype.itemsize, key))
     if kind == BOOL and count and numbers.max() > 1:
-        refuse(start, key, "has a bool that is neither 0 nor 1")
+        refuse(cursor.position - count, key, "has a bool that is neither 0 nor 1")
     return TYPES[kind], numbers
 
 

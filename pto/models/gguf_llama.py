@@ -74,7 +74,6 @@ def read_vocabulary(file: GgufFile, config: LlamaConfig) -> Vocabulary | None:
     tokens = file.fields.get("tokenizer.ggml.tokens")
     if tokens is None:
         model.refuse("has no tokens")
-        return None
     kinds, scores = _tokenizer(file, "ggml.token_type"), _tokenizer(file, "ggml.scores")
     merges, pre = _tokenizer(file, "ggml.merges"), _tokenizer(file, "ggml.pre")
     begins, spaces = _tokenizer(file, "ggml.add_bos_token"), _tokenizer(file, "ggml.add_space_prefix")

@@ -40,7 +40,7 @@ class _Json:
     def number(self, name: str, default: float | None = None) -> float:
         value = self.values.get(name)
         value = default if value is None else value
-        if type(value) not in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse(name, "is missing" if value is None else f"is {shown(value)}, not a number")
         try:
             return float(value)

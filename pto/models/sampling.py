@@ -83,7 +83,8 @@ def probabilities(logits: NDArray[np.float64], temperature: float) -> NDArray[np
     """Softmax of logits at a positive temperature."""
     with np.errstate(over="ignore", under="ignore"):
         e = np.exp((logits - logits.max()) / temperature)
-    return e / e.sum()
+    odds: NDArray[np.float64] = e / e.sum()
+    return odds
 
 
 def uniform(seed: int, step: int) -> float:

@@ -188,7 +188,7 @@ def _built(make: Callable[[], Any]) -> Callable[[str], list[int]]:
     """The encoder that `tokenizers` makes of tables from a file; its own complaints become ours."""
     try:
         encoder = make()
-    except (KeyboardInterrupt, MemoryError):
+    except (KeyboardInterrupt, MemoryError, MissingPackageError):
         raise
     except BaseException as err:  # a panic of the package is no Exception
         raise PtoFormatError(f"tokenizer: {printable(str(err))[:200]}") from None
