@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "pto.runtime.kernel": ("Kernel", "tile_kernel"),
     "pto.runtime.threads": ("get_num_threads", "set_num_threads"),
-    "pto.lang.language": ("arange", "cdiv", "concat", "dot", "embedding", "empty", "exp", "full", "gelu", "layer_norm", "matmul", "max",
-                          "maximum", "mean", "minimum", "range", "relu", "rms_norm", "rope", "sigmoid", "silu",
-                          "softmax", "sqrt", "static_range", "sum", "tile_matmul", "zeros"),
+    "pto.lang.language": ("arange", "cdiv", "concat", "dot", "embedding", "empty", "exp", "full", "gelu", "layer_norm",
+                          "matmul", "max", "maximum", "mean", "minimum", "range", "relu", "rms_norm", "rope", "sigmoid",
+                          "silu", "softmax", "sqrt", "static_range", "sum", "tile_matmul", "zeros"),
     "pto.lang.attention": ("attention",),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
@@ -29,6 +30,7 @@ from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
+Maker = Callable[[Node, Graph, list[Any]], Made]
 LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER = (
     TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather")
 )
@@ -159,24 +161,28 @@ class ToBlock(Rewriter):
         if node.op is FOR:
             parallel = not self.in_grid and is_parallel(node)
             return self.grid(node, new, inputs) if parallel else self.serial(old, node, new, inputs)
-        if node.op is FULL:
-            assert isinstance(node.type, TileType)
-            return Fill(node.type, node["scalar"], node.locs)  # type: ignore[return-value]
         if node.op is LOAD:
             return self.load(old, key, node, new, inputs)
-        if node.op is STORE:
-            return self.store(node, new, inputs)
-        if node.op is MATMUL:
-            return self.matmul(new, inputs[0], inputs[1], node.locs)
-        if node.op is GEMV:
-            return self.stream(node, new, inputs)
-        if node.op is IOTA:
-            assert isinstance(node.type, TileType)
-            return self.make(new, BLOCK_OPS[gather.TCI.mnemonic], *inputs, node.type.rows, node.type.cols,
-                             type=in_ub(node.type), valid=(None, None), locs=node.locs)
-        if node.op is GATHER:
-            return self.gather(node, new, inputs)
-        return self.vector(node, new, inputs)
+        make: Maker = self.makers.get(node.op, self.vector)
+        return make(node, new, inputs)
+
+    @property
+    def makers(self) -> dict[Op, Maker]:
+        """What makes the values of an operation; else it is one of the vector unit."""
+        return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
+                GATHER: self.gather}
+
+    def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
+        assert isinstance(node.type, TileType)
+        return Fill(node.type, node["scalar"], node.locs)  # type: ignore[return-value]
+
+    def product(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        return self.matmul(new, inputs[0], inputs[1], node.locs)
+
+    def iota(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        assert isinstance(node.type, TileType)
+        return self.make(new, BLOCK_OPS[gather.TCI.mnemonic], *inputs, node.type.rows, node.type.cols,
+                         type=in_ub(node.type), valid=(None, None), locs=node.locs)
 
     def stream(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """A product of a row with a matrix that is read from global memory as it is used."""

@@ -1,5 +1,5 @@
 """Attention by blocks: against NumPy's over lengths, groups and masks; memory does not grow with the scores."""
-# ruff: noqa: F821 (extents in quotes)
+# ruff: noqa: F821, UP037 (extents in quotes)
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Parts of tensors: integer arguments, pieces, other extents, tensors stored to parts of tensors, joined tensors."""
-# ruff: noqa: F821 (extents in quotes)
+# ruff: noqa: F821, UP037 (extents in quotes)
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ def test_joined_tensors_are_those_of_numpy(widths, other, first_axis):
     assert np.array_equal(kernel(*parts), np.concatenate(parts, axis))
 
 
-@pytest.mark.parametrize(("dims", "said"), [((3, 5), "cannot be seen as"), ((-1, -1), "one of them"), ((0, 4), "extent")])
+@pytest.mark.parametrize(("dims", "said"), [
+    ((3, 5), "cannot be seen as"), ((-1, -1), "one of them"), ((0, 4), "extent"),
+])
 def test_views_of_other_sizes_are_refused(dims, said):
     @pt.tile_kernel
     def seen(x: pt.f32[4, 6]):

@@ -10,9 +10,9 @@ import pytest
 import pto as pt
 from pto.core.errors import UsageError
 from pto.isa.file import dumps, loads
+from pto.models.catalog import find
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
-from pto.models.data import TINY
 from pto.models.llama.decoder import decode_kernel, prefill_kernel
 from pto.models.llama.generate import encode, generate, stream
 from pto.models.llama.model import Llama
@@ -21,6 +21,7 @@ from pto.models.sampling import Sampling
 from pto.models.tensors import KINDS
 from pto.runtime.launch import run_program
 
+TINY = find("tiny")
 TEXT = "The old man took the small boat, and the "
 
 

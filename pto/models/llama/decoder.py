@@ -9,6 +9,18 @@ from typing import Any
 
 import pto as pt
 from pto.models.config import LlamaConfig
+from pto.models.tensors import KINDS
+
+
+def typed(kernel: Any, c: LlamaConfig, context: int) -> Any:
+    """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache."""
+    shapes = {kind.name: kind.shape(c) for kind in KINDS}
+    shapes |= dict.fromkeys(("cos", "sin"), (context, c.head_dim // 2))
+    shapes["keys"] = c.layers, c.kv_heads, context, c.head_dim
+    shapes["values"] = c.layers, c.kv_heads, c.head_dim, context
+    for name, shape in shapes.items():
+        kernel.declare(name, pt.f32[shape])
+    return kernel
 
 
 def decode_kernel(c: LlamaConfig, context: int) -> Any:
@@ -16,35 +28,25 @@ def decode_kernel(c: LlamaConfig, context: int) -> Any:
 
     `length` is how many positions are known with this one: the token stands at position length - 1.
     """
-    layers, channels, hidden, dim = c.layers, c.embed, c.ffn, c.head_dim
-    wide, narrow = c.heads * dim, c.kv_heads * dim
-
     @pt.tile_kernel
-    def decode(
-        token: pt.index, length: pt.index, embed: pt.f32[c.vocab, channels],
-        attn_norm: pt.f32[layers, channels], query: pt.f32[layers, wide, channels],
-        key: pt.f32[layers, narrow, channels], value: pt.f32[layers, narrow, channels],
-        output: pt.f32[layers, channels, wide], ffn_norm: pt.f32[layers, channels],
-        gate: pt.f32[layers, hidden, channels], up: pt.f32[layers, hidden, channels],
-        down: pt.f32[layers, channels, hidden], norm: pt.f32[channels], head: pt.f32[c.vocab, channels],
-        cos: pt.f32[context, dim // 2], sin: pt.f32[context, dim // 2],
-        keys: pt.f32[layers, c.kv_heads, context, dim], values: pt.f32[layers, c.kv_heads, dim, context],
-    ) -> Any:
+    def decode(token: pt.index, length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate, up, down,
+               norm, head, cos, sin, keys, values):
         at = length - 1
-        x = embed[token].view(1, channels)
-        for layer in pt.range(layers):
+        x = embed[token].view(1, c.embed)
+        for layer in pt.range(c.layers):
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
-            q = pt.rope(pt.matmul(h, query[layer].T).view(c.heads, dim), cos[at], sin[at])
-            keys[layer, :, at] = pt.rope(pt.matmul(h, key[layer].T).view(c.kv_heads, dim), cos[at], sin[at])
-            values[layer, :, :, at] = pt.matmul(h, value[layer].T).view(c.kv_heads, dim)
-            scores = pt.matmul(q.view(c.kv_heads, c.group, 1, dim), keys[layer, :, :length].unsqueeze(1).T)
-            mixed = pt.matmul(pt.softmax(scores * dim**-0.5), values[layer, :, :, :length].unsqueeze(1).T)
-            x = x + pt.matmul(mixed.view(1, wide), output[layer].T)
+            q = pt.rope(pt.matmul(h, query[layer].T).view(c.heads, c.head_dim), cos[at], sin[at])
+            keys[layer, :, at] = pt.rope(pt.matmul(h, key[layer].T).view(c.kv_heads, c.head_dim), cos[at], sin[at])
+            values[layer, :, :, at] = pt.matmul(h, value[layer].T).view(c.kv_heads, c.head_dim)
+            q = q.view(c.kv_heads, c.group, 1, c.head_dim)
+            scores = pt.matmul(q, keys[layer, :, :length].unsqueeze(1).T) * c.head_dim**-0.5
+            mixed = pt.matmul(pt.softmax(scores), values[layer, :, :, :length].unsqueeze(1).T)
+            x = x + pt.matmul(mixed.view(1, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
         return pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
 
-    return decode
+    return typed(decode, c, context)
 
 
 def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False) -> Any:
@@ -55,37 +57,27 @@ def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False) -> Any:
     Args:
         every: give the logits after every token, [count, vocab].
     """
-    layers, channels, hidden, dim = c.layers, c.embed, c.ffn, c.head_dim
-    wide, narrow = c.heads * dim, c.kv_heads * dim
-
     @pt.tile_kernel
-    def prefill(
-        tokens: pt.s32["count"], length: pt.index, embed: pt.f32[c.vocab, channels],  # noqa: F821
-        attn_norm: pt.f32[layers, channels], query: pt.f32[layers, wide, channels],
-        key: pt.f32[layers, narrow, channels], value: pt.f32[layers, narrow, channels],
-        output: pt.f32[layers, channels, wide], ffn_norm: pt.f32[layers, channels],
-        gate: pt.f32[layers, hidden, channels], up: pt.f32[layers, hidden, channels],
-        down: pt.f32[layers, channels, hidden], norm: pt.f32[channels], head: pt.f32[c.vocab, channels],
-        cos: pt.f32[context, dim // 2], sin: pt.f32[context, dim // 2],
-        keys: pt.f32[layers, c.kv_heads, context, dim], values: pt.f32[layers, c.kv_heads, dim, context],
-    ) -> Any:
+    def prefill(tokens: pt.s32["count"], length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate,
+                up, down, norm, head, cos, sin, keys, values):
         count = tokens.shape[0]
         start = length - count
         turn = cos.narrow(0, start, count).unsqueeze(1), sin.narrow(0, start, count).unsqueeze(1)
         x = pt.embedding(tokens, embed)
-        for layer in pt.range(layers):
+        for layer in pt.range(c.layers):
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
-            q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, dim), *turn)
-            k = pt.rope(pt.matmul(h, key[layer].T).view(count, c.kv_heads, dim), *turn)
+            q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, c.head_dim), *turn)
+            k = pt.rope(pt.matmul(h, key[layer].T).view(count, c.kv_heads, c.head_dim), *turn)
+            v = pt.matmul(h, value[layer].T).view(count, c.kv_heads, c.head_dim)
             keys[layer, :, start:length] = k.transpose(0, 1)
-            values[layer, :, :, start:length] = pt.matmul(h, value[layer].T).view(count, c.kv_heads, dim).permute(1, 2, 0)
-            mixed = pt.attention(q.transpose(0, 1), keys[layer, :, :length], values[layer, :, :, :length].transpose(1, 2),
-                                 causal=True, start=start)
-            x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, wide), output[layer].T)
+            values[layer, :, :, start:length] = v.permute(1, 2, 0)
+            mixed = pt.attention(q.transpose(0, 1), keys[layer, :, :length],
+                                 values[layer, :, :, :length].transpose(1, 2), causal=True, start=start)
+            x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
         if not every:
             x = x.narrow(0, count - 1, 1)
         return pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
 
-    return prefill
+    return typed(prefill, c, context)
