@@ -13,6 +13,7 @@ from pto.core.dtypes import F32
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
 from pto.core.types import TensorType
 from pto.ir.graph import Graph
+from pto.ir.ops import ARG
 from pto.lang import capture, language
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Tracer, finish, tracing
@@ -161,6 +162,9 @@ class Source:
             if not isinstance(value, Tensor):
                 raise ShapeError(f"{self.name} returns a {type(value).__name__.lower()}; a kernel returns tensors",
                                  hint="store the tile to a window of a result: C[i:i + m, j:j + n] = tile")
+            if value.val.node.op is ARG and value.val.node["result"]:
+                raise CaptureError(f"{self.name} returns a result that nothing is stored to",
+                                   hint="store to it: out[:] = value, or out[i:i + m, j:j + n] = tile")
             if value.val.node.op.name == "tensor.view" and not value.ndim:
                 raise ShapeError(f"{self.name} returns one element, without an axis",
                                  hint="keep an axis: x[i:i + 1, j:j + 1] stored to a result, or x[i] and index outside")

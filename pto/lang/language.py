@@ -45,6 +45,8 @@ def minimum(a: Any, b: Any) -> Any:
 def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
     loc = Loc.of_user()
     rank = len(x.shape) if isinstance(x, values.Tensor | values.Tile) else 2
+    if not rank:
+        raise ShapeError("a reduction of a tensor without axes", loc=loc, hint="x.unsqueeze(0) has one axis")
     if axis not in (-1, rank - 1):
         raise UnsupportedError(f"a reduction over axis {axis} is not built", loc=loc, hint="reduce over the last axis")
     if not keepdims:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.dtypes import TensorType
-from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UsageError, located
+from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
@@ -40,8 +40,13 @@ class Kernel:
         self.target, self.options = target, dict(options)
         self.variants: dict[Key, list[Variant]] = {}
         self._lock = threading.Lock()
+        self._latest: Variant | None = None
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
-        self.__module__ = function.__module__
+        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
+
+    def __reduce__(self) -> str:
+        """Pickled by name and copied by reference, as functions are."""
+        return self.__qualname__
 
     def __repr__(self) -> str:
         return f"<tile kernel {self.__name__}({', '.join(self.source.parameters)})>"
@@ -55,9 +60,15 @@ class Kernel:
         given = self._bind(values, named) if named else values
         arrays = self._arrays(given)
         extents = [n for array in arrays for n in array.shape]
-        found = self._variant(arrays, extents)
-        result = found.run(arrays, extents)
-        if any(map(is_not, arrays, given)):
+        self._latest = found = self._variant(arrays, extents)
+        try:
+            if found.written:
+                found.require(given)
+            result = found.run(arrays, extents)
+        except PtoError as err:
+            err.loc = err.loc or Loc.of_user()
+            raise
+        if found.written and any(map(is_not, arrays, given)):
             found.write_back(arrays, given)
         return result
 
@@ -87,6 +98,7 @@ class Kernel:
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of an argument, as its annotation would."""
+        self._latest = None
         self.source.declare(name, type)
 
     # compiling
@@ -151,16 +163,16 @@ class Kernel:
         return hints
 
     def compiled(self) -> Variant:
-        """The last compiled variant, or the one that the annotations describe.
+        """The variant of the latest call; before the first, the one that the annotations describe.
 
         Raises:
             CaptureError: nothing was called yet, and an argument is not annotated.
         """
-        for variants in reversed(self.variants.values()):
-            return variants[-1]
-        arguments = self.source.declared()
-        key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
-        return self._compile(key, arguments, {})
+        if self._latest is None:
+            arguments = self.source.declared()
+            key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
+            self._latest = self._compile(key, arguments, {})
+        return self._latest
 
     def verify(self, *values: Any, ref: Any = None, tolerance: float = 1e-4) -> Verdict:
         """Run every level on these arguments, each compared with the one before it.
