@@ -14,7 +14,7 @@ import ast
 import copy
 import linecache
 from collections.abc import Callable, Iterable, Sequence
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc
@@ -341,11 +341,13 @@ def rewrite(function: FunctionType) -> CodeType | None:
 
 def build(function: FunctionType, code: CodeType | None, extra: dict[str, Any]) -> Callable[..., Any]:
     """The rewritten function, seeing the names that the original sees, and `extra` over its globals."""
-    if code is None:
-        return function
     space: dict[str, Any] = {**function.__globals__, **extra}
+    free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    cells = [extra[name] if name in extra else c.cell_contents for name, c in free]
+    if code is None:
+        return FunctionType(function.__code__, space, function.__name__, function.__defaults__,
+                            tuple(map(CellType, cells)))
     exec(code, space)  # the user's own source, rewritten
-    cells = [c.cell_contents for c in function.__closure__ or ()]
     made: FunctionType = space["__pto_make__"](*cells)
     made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any
@@ -16,8 +16,8 @@ from pto.ir.graph import Graph
 from pto.ir.ops import ARG
 from pto.lang import capture, language
 from pto.lang.symbols import Extent
-from pto.lang.trace import Argument, Tracer, finish, tracing
-from pto.lang.values import Tensor, setitem, wrap
+from pto.lang.trace import Argument, Tracer, finish, tracer, tracing
+from pto.lang.values import Tensor, setitem, unwrap, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
 
@@ -64,6 +64,22 @@ class Source:
     """A kernel's Python function, taken apart once."""
 
     function: FunctionType
+    scope: InitVar[Mapping[str, Any] | None] = None  # names around it, which annotations in quotes may use
+
+    def __post_init__(self, scope: Mapping[str, Any] | None) -> None:
+        hints = inspect.get_annotations(self.function)
+        found = {name: self._annotation(name, hint, scope or {}) for name, hint in hints.items()}
+        self.__dict__["annotations"] = {n: hint for n, hint in found.items() if isinstance(hint, TensorType)}
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of what is around it that the function may read, functions defined in it included."""
+        found, stack = set[str](), [self.function.__code__]
+        while stack:
+            code = stack.pop()
+            found.update(code.co_names, code.co_freevars)
+            stack += [c for c in code.co_consts if isinstance(c, CodeType)]
+        return frozenset(found)
 
     @cached_property
     def name(self) -> str:
@@ -96,11 +112,16 @@ class Source:
     @cached_property
     def annotations(self) -> Mapping[str, TensorType]:
         """Types of the parameters that are annotated as ``pt.f32["M", "K"]``."""
+        return {}
+
+    def _annotation(self, name: str, hint: Any, scope: Mapping[str, Any]) -> Any:
+        """An annotation, evaluated where it is a string; one that is not Python says nothing to us."""
+        alone = FunctionType(self.function.__code__, self.function.__globals__, closure=self.function.__closure__)
+        alone.__annotations__ = {name: hint}
         try:
-            found = inspect.get_annotations(self.function, eval_str=True)
-        except (NameError, SyntaxError):  # an annotation in quotes that is not Python: it says nothing to us
-            found = inspect.get_annotations(self.function)
-        return {name: hint for name, hint in found.items() if isinstance(hint, TensorType)}
+            return inspect.get_annotations(alone, locals=scope, eval_str=True)[name]
+        except (NameError, SyntaxError, AttributeError, TypeError):
+            return hint
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of a parameter, as its annotation would."""
@@ -159,6 +180,7 @@ class Source:
         if not outputs:
             raise CaptureError(f"{self.name} has no result", hint="return a tensor, or store to an argument")
         for value in outputs:
+            tracer().require_seen([unwrap(value)])
             if not isinstance(value, Tensor):
                 raise ShapeError(f"{self.name} returns a {type(value).__name__.lower()}; a kernel returns tensors",
                                  hint="store the tile to a window of a result: C[i:i + m, j:j + n] = tile")

@@ -17,6 +17,8 @@ from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
 from pto.lang.trace import tracer
 
 Number = Real
+JOINED = ("for `a and b`, `a or b`, `not a` and `a < b < c` write `a & b`, `a | b`, `a != 1` and `(a < b) & (b < c)`, "
+          "in a plain `if`")
 
 
 class Proxy:
@@ -55,6 +57,7 @@ class Index(Proxy):
         if not isinstance(other, Index | int):
             return NotImplemented
         a, b = self.val, unwrap(int(other) if isinstance(other, bool) else other)
+        tracer().require_seen((a, b))
         return wrap(tracer().graph.index(name, *((b, a) if flip else (a, b))))
 
     def __add__(self, other: Any) -> Any:
@@ -125,17 +128,17 @@ class Index(Proxy):
     def __hash__(self) -> int:
         return hash(self.val)
 
-    def _python(self, what: str) -> Any:
+    def _python(self, what: str, hint: str) -> Any:
         raise CaptureError(
             f"{what} needs a number when the kernel is traced, but this is known at run time only",
-            loc=Loc.of_user(), hint="loop with `for ... in pt.range(...)`; give what must be constant as an option "
-                                    "of @pt.tile_kernel")
+            loc=Loc.of_user(), hint=hint)
 
     def __bool__(self) -> bool:
-        return bool(self._python("a condition"))
+        return bool(self._python("a condition", JOINED))
 
     def __index__(self) -> int:
-        return int(self._python("Python"))
+        return int(self._python("Python", "loop with `for ... in pt.range(...)`; give what must be constant as an "
+                                          "option of @pt.tile_kernel"))
 
 
 class Array(Proxy):
@@ -183,7 +186,8 @@ class Array(Proxy):
         return matmul(self, other)
 
     def _compared(self, *_: object) -> Any:
-        raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user())
+        raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user(),
+                           hint=f"conditions are on extents and counters; {JOINED}")
 
     # Without these, Python would compare identities and trace the wrong branch.
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _compared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from operator import is_not
 from types import FunctionType
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.dtypes import TensorType
-from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located
+from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located, user_frame
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
@@ -25,6 +26,8 @@ from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
 
+DIRECTIONS = ("tile_m", "tile_n", "tile_k")  # how whole-tensor expressions are cut
+
 Key = tuple[tuple[str, int], ...]  # element type and number of axes of each argument
 
 
@@ -36,13 +39,26 @@ class Kernel:
     """
 
     def __init__(self, function: FunctionType, *, target: Target = DEFAULT, options: Mapping[str, Any]) -> None:
-        self.source = Source(function)
+        self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
+        self.source = Source(function, user_frame().f_locals)
+        self._require_used(options)
         self.target, self.options = target, dict(options)
         self.variants: dict[Key, list[Variant]] = {}
         self._lock = threading.Lock()
         self._latest: Variant | None = None
-        self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
+
+    def _require_used(self, options: Mapping[str, Any]) -> None:
+        """An option directs the compiler, or is a name that the function reads: a misspelt one is neither."""
+        for name in options:
+            if name in self.source.parameters:
+                raise UsageError(f"{name} is an option of {self.__name__} and an argument of it", loc=Loc.of_user(),
+                                 hint=f"leave out one of them; or call it with {name}=...")
+            if name not in DIRECTIONS and name not in self.source.names:
+                close = get_close_matches(name, [*DIRECTIONS, "target", *self.source.names], n=1)
+                raise UsageError(f"{self.__name__} does not use the option {name}", loc=Loc.of_user(),
+                                 hint=f"did you mean {close[0]}?" if close else "an option is a name that the function "
+                                 f"reads, target, or {', '.join(DIRECTIONS)}")
 
     def __reduce__(self) -> str:
         """Pickled by name and copied by reference, as functions are."""
