@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used.
 _HOMES = {
     "pto.runtime.kernel": ("Kernel", "tile_kernel"),
+    "pto.lang.kernel": ("constexpr",),
     "pto.lang.language": ("cdiv", "dot", "empty", "exp", "full", "gelu", "layer_norm", "matmul", "max", "maximum",
                           "mean", "minimum", "range", "relu", "rms_norm", "sigmoid", "silu", "softmax", "sqrt",
                           "static_range", "sum", "tile_matmul", "zeros"),

@@ -35,6 +35,7 @@ class Tracer:
         self.dims: dict[str, Val] = {}
         self.valid: dict[Val, Any] = {}  # valid regions of tiles, as far as they were asked for
         self.slots, self.names = 0, set[str]()
+        self.inlined: list[object] = []  # the kernels that are being inlined, outermost first
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""
@@ -95,6 +96,11 @@ class Tracer:
 
 
 _TRACER: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
+
+
+def is_tracing() -> bool:
+    """Is a kernel being traced?"""
+    return _TRACER.get() is not None
 
 
 def tracer() -> Tracer:
