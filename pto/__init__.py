@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used.
 _HOMES = {
     "pto.runtime.kernel": ("Kernel", "tile_kernel"),
+    "pto.lang.kernel": ("constexpr",),
     "pto.runtime.threads": ("get_num_threads", "set_num_threads"),
     "pto.lang.language": ("arange", "cdiv", "concat", "dot", "embedding", "empty", "exp", "full", "gelu", "layer_norm",
                           "matmul", "max", "maximum", "mean", "minimum", "range", "relu", "rms_norm", "rope", "sigmoid",

@@ -9,6 +9,9 @@ from pto.core.types import Type
 from pto.ir.graph import Val
 from pto.lang.trace import tracer
 
+JOINED = ("for `a and b`, `a or b`, `not a` and `a < b < c` write `a & b`, `a | b`, `a != 1` and `(a < b) & (b < c)`, "
+          "in a plain `if`")
+
 
 class Proxy:
     """What an author's name is bound to while a kernel is traced: it stands for one value of the graph."""
@@ -37,6 +40,7 @@ class Index(Proxy):
         if not isinstance(other, Index | int):
             return NotImplemented
         a, b = self.val, unwrap(int(other) if isinstance(other, bool) else other)
+        tracer().require_seen((a, b))
         return tracer().wrap(tracer().graph.index(name, *((b, a) if flip else (a, b))))
 
     def __add__(self, other: Any) -> Any:
@@ -107,14 +111,14 @@ class Index(Proxy):
     def __hash__(self) -> int:
         return hash(self.val)
 
-    def _python(self, what: str) -> Any:
+    def _python(self, what: str, hint: str) -> Any:
         raise CaptureError(
             f"{what} needs a number when the kernel is traced, but this is known at run time only",
-            loc=Loc.of_user(), hint="loop with `for ... in pt.range(...)`; give what must be constant as an option "
-                                    "of @pt.tile_kernel")
+            loc=Loc.of_user(), hint=hint)
 
     def __bool__(self) -> bool:
-        return bool(self._python("a condition"))
+        return bool(self._python("a condition", JOINED))
 
     def __index__(self) -> int:
-        return int(self._python("Python"))
+        return int(self._python("Python", "loop with `for ... in pt.range(...)`; give what must be constant as an "
+                                          "option of @pt.tile_kernel"))

@@ -46,6 +46,8 @@ def minimum(a: Any, b: Any) -> Any:
 def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
     loc = Loc.of_user()
     rank = len(x.shape) if isinstance(x, values.Tensor | values.Tile) else 2
+    if not rank:
+        raise ShapeError("a reduction of a tensor without axes", loc=loc, hint="x.unsqueeze(0) has one axis")
     if axis not in (-1, rank - 1):
         raise UnsupportedError(f"a reduction over axis {axis} is not built", loc=loc, hint="reduce over the last axis")
     if not keepdims:
@@ -271,6 +273,10 @@ def _carriable(carried: tuple[Any, ...], names: tuple[str, ...], lost: tuple[str
         raise CaptureError(f"{lost[0]} is first assigned in the {what}, and read after it", loc=loc,
                            hint=f"give {lost[0]} a value before the {what}")
     for name, value in zip(names, carried, strict=True):
+        if isinstance(value, Index | int):
+            raise CaptureError(f"{name} is an integer that changes in a {what} of the program, which carries tiles and "
+                               "tensors only", loc=loc, hint=f"compute {name} from the loop's counter, or unroll the "
+                               "loop with pt.static_range")
         if not isinstance(value, Proxy):
             raise CaptureError(f"{name} changes in a {what} of the program, but is a Python {type(value).__name__} "
                                "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
@@ -283,6 +289,7 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
     def trace(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
+            found.require_seen(map(unwrap, results))
         for name, before, after in zip(names, carried, results, strict=True):
             resolve = found.symbols.type  # the body may have found two extents to be one
             kind = resolve(after.type) if isinstance(after, Proxy) else type(after).__name__
@@ -292,4 +299,5 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
         return list(map(unwrap, results))
 
     limits = [unwrap(b) for b in (bounds.low, bounds.high, bounds.step)]
+    found.require_seen([*limits, *map(unwrap, carried)])
     return tuple(map(wrap, found.graph.loop(limits, list(map(unwrap, carried)), trace, (loc,))))

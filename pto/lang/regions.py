@@ -13,9 +13,24 @@ from pto.lang.trace import tracer
 def valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     """Valid rows and columns of a tile as far as its making tells."""
     known: dict[Val, tuple[Val | int | None, Val | int | None]] = tracer().valid
-    if tile not in known:
-        known[tile] = _valid(tile)
+    stack = [tile]
+    while stack:  # a stack of our own: a kernel may apply thousands of operations one after the other
+        missing = next((v for v in _sources(stack[-1]) if v not in known), None)
+        if missing is not None:
+            stack.append(missing)
+        elif (last := stack.pop()) not in known:
+            known[last] = _valid(last)
     return known[tile]
+
+
+def _sources(tile: Val) -> list[Val]:
+    """The tiles that a tile's valid region comes from."""
+    node, graph = tile.node, tile.graph
+    if node.op.name == "get" and (body := graph[node.inputs[0]].body) is not None:
+        return [Val(body, body.outputs[node["index"]])]
+    if node.op.instr is None and node.op is not TILE_OPS["matmul"]:
+        return []
+    return [v for v in (Val(graph, k) for k in node.inputs) if isinstance(v.type, TileType)]
 
 
 def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:

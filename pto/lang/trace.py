@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ class Tracer:
         self.slots, self.names = 0, set[str]()
         self.counts = set[str]()  # integers of the call: not below 0
         self.extents = set[str]()  # those that are extents: not below 1
+        self.inlined: list[object] = []  # the kernels that are being inlined, outermost first
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""
@@ -76,9 +77,33 @@ class Tracer:
         loc = Loc.of_user()
         inputs = tuple(getattr(v, "val", v) for v in inputs)
         with located(loc):
+            self.require_seen(inputs)
             types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
             found = op.rule(types, attrs, type if type is not None else EFFECT)
             return self.wrap(self.graph.op(op, *inputs, type=found, locs=(loc,), **attrs))
+
+    def require_seen(self, values: Iterable[Any]) -> None:
+        """Values are used where they exist: in the graph that made them, and in the bodies inside it.
+
+        Raises:
+            CaptureError: one was made in a loop that is over, or in another kernel.
+        """
+        for value in values:
+            graph: Graph | None = self.graph
+            while isinstance(value, Val) and graph is not value.graph:
+                if graph is None:
+                    raise self._unseen(value)
+                graph = graph.outer
+
+    def _unseen(self, value: Val) -> CaptureError:
+        home = value.graph
+        while home.outer is not None:
+            home = home.outer
+        if home is not self.root:
+            return CaptureError("this value is of another kernel", loc=Loc.of_user(),
+                                hint="a kernel's values are its arguments and what it computes from them")
+        return CaptureError("this value was made in a loop, and does not exist after it", loc=Loc.of_user(),
+                            hint="give it a name that has a value of the same type before the loop")
 
     @contextmanager
     def inside(self, graph: Graph) -> Iterator[None]:
@@ -91,6 +116,11 @@ class Tracer:
 
 
 _TRACER: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
+
+
+def is_tracing() -> bool:
+    """Is a kernel being traced?"""
+    return _TRACER.get() is not None
 
 
 def tracer() -> Tracer:

@@ -13,7 +13,7 @@ from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, Unsupport
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
-from pto.lang.integers import Index, Proxy, unwrap
+from pto.lang.integers import JOINED, Index, Proxy, unwrap
 from pto.lang.regions import agree_valid, valid
 from pto.lang.trace import Argument, tracer
 from pto.lang.views import layout, narrowed, piece, reshaped, select, shown
@@ -75,7 +75,8 @@ class Array(Proxy):
         return matmul(self, other)
 
     def _compared(self, *_: object) -> Any:
-        raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user())
+        raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user(),
+                           hint=f"conditions are on extents and counters; {JOINED}")
 
     # Without these, Python would compare identities and trace the wrong branch.
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _compared

@@ -182,20 +182,44 @@ class Expression:
     # values
 
     def value(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
-        """A tile of a value, made in `graph`; `done` has the reductions over whole rows."""
-        if key in done:
-            return done[key]
-        if (key, at) not in memo:
-            memo[key, at] = self.make(graph, key, at, done, memo)
-        return memo[key, at]
+        """A tile of a value, made in `graph`; `done` has the reductions over whole rows.
 
-    def make(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
-        node = self.old[key]
+        Operands are made before what uses them, by a stack of our own: an expression may be thousands of operations
+        deep.
+        """
+        def known(step: tuple[int, Place]) -> Val | None:
+            return done.get(step[0]) or memo.get(step)
+
+        stack = [(key, at)]
+        while stack:
+            step = stack[-1]
+            operands = self.operands(*step) if known(step) is None else []
+            missing = next((o for o in operands if known(o) is None), None)
+            if missing is not None:
+                stack.append(missing)
+                continue
+            stack.pop()
+            if known(step) is None:
+                inputs = [v for o in operands if (v := known(o)) is not None]
+                memo[step] = self.make(graph, *step, inputs)
+        return done.get(key) or memo[key, at]
+
+    def narrow(self, key: int, at: Place) -> Place:
+        """The place of a value that is one row, or one column, for all."""
         rows, cols = self.two(self.extents(key))
         if rows == 1 or (isinstance(rows, tuple) and set(rows) == {1}):
             at = replace(at, i=0, rows=1)
-        if cols == 1:
-            at = replace(at, j=0, cols=1)
+        return replace(at, j=0, cols=1) if cols == 1 else at
+
+    def operands(self, key: int, at: Place) -> list[tuple[int, Place]]:
+        """What is computed tile by tile before a value, and where; some operations see to their own operands."""
+        if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER):
+            return []
+        at = self.narrow(key, at)
+        return [(i, at) for i in self.old[key].inputs]
+
+    def make(self, graph: Graph, key: int, at: Place, inputs: list[Val]) -> Val:
+        node, at = self.old[key], self.narrow(key, at)
         if self.is_leaf(key):
             return self.load(graph, key, at)
         if node.op is MATMUL:
@@ -206,7 +230,6 @@ class Expression:
                             type=TileType(node.type.dtype, at.rows, at.cols))  # type: ignore[union-attr]
         if node.op is GATHER:
             return self.gathered(graph, node, at)
-        inputs = [self.value(graph, i, at, done, memo) for i in node.inputs]
         return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
                            **dict(node.attrs))
 

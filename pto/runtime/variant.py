@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import ShapeError, UsageError
+from pto.ir.ops import ARG
 from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
 from pto.passes.pipeline import Compiled, Options, compile_graph
 from pto.runtime import keep
-from pto.runtime.arguments import convert
+from pto.runtime.arguments import convert, require_writable
 from pto.runtime.dump import dump
 from pto.runtime.threads import get_num_threads
 from pto.sim.machine import Machine
@@ -115,19 +116,23 @@ class Variant:
         return tuple(self.first[p.name] for p in self.program.parameters)
 
     def write_back(self, arrays: Sequence[NDArray[Any]], given: Sequence[Any]) -> None:
-        """What was stored to a copy of an argument goes to the argument too.
+        """What was stored to a copy of an argument goes to the argument too."""
+        for i in self.written:
+            if arrays[i] is not given[i]:
+                view = convert(given[i], self.arguments[i].name)
+                if not np.may_share_memory(arrays[i], view):
+                    view[...] = arrays[i]
+
+    def require(self, given: Sequence[Any]) -> None:
+        """What is stored to can be stored to: known before anything runs.
 
         Raises:
-            UsageError: the argument is no array.
+            UsageError: an argument is read-only, no array, or overlaps itself.
         """
-        for decl, array, value in zip(self.program.tensors, arrays, given, strict=False):
-            if decl.written and array is not value:
-                view = convert(value, decl.name)
-                if not np.may_share_memory(view, convert(value, decl.name)):  # made anew each time
-                    raise UsageError(f"{self.program.name} stores to {decl.name}, which is a {type(value).__name__}",
-                                     hint="pass an array to store to")
-                if not np.may_share_memory(array, view):
-                    view[...] = array
+        for i in self.written:
+            value = given[i]
+            if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
+                require_writable(value, self.arguments[i].name, self.program.name)
 
     @cached_property
     def written(self) -> tuple[int, ...]:
@@ -170,6 +175,17 @@ class Variant:
                 raise ShapeError(f"{have} elements from {start} on ({extent}) are not inside an axis of extent {room}",
                                  loc=loc)
 
+    @cached_property
+    def declared_results(self) -> frozenset[str]:
+        """Results that the kernel made by `pt.empty`, and stores to where it likes."""
+        nodes = (node for _, node in self.traced.graph.items() if node.op is ARG and node["result"])
+        return frozenset(node["name"] for node in nodes)
+
+    def room(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
+        """A new result; zeros, where the program may leave elements as they are."""
+        make = np.zeros if decl.name in self.declared_results else np.empty
+        return make(shape, numpy_dtype(decl.dtype))
+
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         values = [extents[i] for i in self.parameters]
@@ -182,7 +198,7 @@ class Variant:
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:
             shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
-            tensors.append(self.scratch(decl, shape) if decl.scratch else np.empty(shape, numpy_dtype(decl.dtype)))
+            tensors.append(self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
         self._apart(arrays)
         self.machine.run(tensors, values)
         for decl, array in zip(self.program.tensors, tensors, strict=True):

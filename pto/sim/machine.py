@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
+from pto.core.target import BY_NAME
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
 from pto.isa.table import sync
 from pto.sim import jit
@@ -88,6 +89,9 @@ class Machine:
         threads = 1 if self.check else threads
         if cores < 1 or threads < 1:
             raise UsageError(f"a machine has at least one core and one thread, not {cores} and {threads}")
+        limit = BY_NAME[program.target].cores if program.target in BY_NAME else cores
+        if cores > limit:
+            raise UsageError(f"{program.target} has {limit} cores, not {cores}")
         self.program, self.cores, self.threads, self.exact = program, cores, min(threads, cores), exact
         self.joined = any(inst.spec in JOINING for inst in program.code)
         self._linked = link(program)

@@ -34,6 +34,8 @@ def rebinds(x):
     (recursive, "calls itself"),
     (updates, "would change an argument"),
     (rebinds, "has no result"),
+    (lambda x: pt.empty((5, 7)), "nothing is stored to"),
+    (lambda x: pt.softmax(x[0, 0]), "without axes"),
     (lambda x: x ** 2, "unsupported operand"),
     (lambda x: np.exp(x), "does not support ufuncs"),
     (lambda x: x.sum(), "no attribute 'sum'"),
