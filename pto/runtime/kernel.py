@@ -224,8 +224,8 @@ class Kernel:
         """
         if self._latest is None:
             arguments = self.source.declared()
-            tensors = [a.name for a in arguments]
-            constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in tensors}
+            others = {*(a.name for a in arguments), *self.source.counts}
+            constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
             key: Key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
             key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
             self._latest = self._compile(key, arguments, {}, constants)
