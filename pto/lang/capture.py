@@ -20,6 +20,7 @@ from typing import Any
 from pto.core.errors import CaptureError, Loc
 
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
+KERNEL = "__pto_kernel__"
 SYMBOLIC, BRANCH = "__pto_symbolic__", "__pto_branch__"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -325,6 +326,7 @@ def rewrite(function: FunctionType) -> CodeType | None:
         raise CaptureError("a kernel cannot be a generator or a coroutine", loc=Loc(file, node.lineno, node.col_offset))
     node = copy.deepcopy(node)
     node.decorator_list, node.returns = [], None
+    node.name = KERNEL  # its own name stays what it is around it: the decorated kernel
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     for argument in arguments:
         argument.annotation = None
@@ -351,5 +353,6 @@ def build(function: FunctionType, code: CodeType | None, extra: dict[str, Any]) 
                             tuple(map(CellType, cells)))
     exec(code, space)  # the user's own source, rewritten
     made: FunctionType = space["__pto_make__"](*cells)
+    made.__code__ = made.__code__.replace(co_name=function.__name__)
     made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
     return made

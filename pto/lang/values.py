@@ -275,6 +275,9 @@ def binary(name: str, a: Array, b: Any) -> Any:
     """An elementwise operation of two tensors, two tiles, or one and a number."""
     if isinstance(b, Number) and not isinstance(b, bool):
         return _with_number(name, a, float(b))
+    if hasattr(b, "__array_interface__"):
+        raise CaptureError("an array from outside of the kernel is not a value of it", loc=Loc.of_user(),
+                           hint="make it an argument of the kernel")
     if not isinstance(b, Array):
         return NotImplemented
     loc = Loc.of_user()
@@ -326,7 +329,8 @@ def computable(a: Array) -> None:
 def matmul(a: Any, b: Any) -> Any:
     """(m x k) times (k x n), accumulated in f32."""
     if not isinstance(a, Array) or not isinstance(b, Array):
-        raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user())
+        raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user(),
+                           hint="make an array from outside an argument of the kernel")
     loc = Loc.of_user()
     with located(loc):
         if isinstance(a, Tensor) is not isinstance(b, Tensor):
