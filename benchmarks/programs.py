@@ -94,11 +94,11 @@ def by_rows(name: str, rows: int, cols: int, tile: int, tensors: dict[str, str],
 @cache
 def softmax(rows: int, cols: int, tile: int) -> Program:
     """The softmax of each row."""
-    region = f"{tile}, {cols}"
+    region, column = f"{tile}, {cols}", f"{tile}, 1"
     return by_rows("softmax", rows, cols, tile, {"x": "read", "y": "write"}, (
-        f"trowmax %m, %xs[r7], {region}", f"trowexpandsub %xs[r7], %xs[r7], %m, {region}",
-        f"texp %xs[r7], %xs[r7], {region}", f"trowsum %m, %xs[r7], {region}",
-        f"trowexpanddiv %xs[r7], %xs[r7], %m, {region}",
+        f"trowmax %m, %xs[r7], {region}", f"trowexpandexpdif %xs[r7], %xs[r7], %m, {region}",
+        f"trowsum %m, %xs[r7], {region}", f"trdivs %m, %m, 1, {column}",
+        f"trowexpandmul %xs[r7], %xs[r7], %m, {region}",
     ), (f".tile %m tile<ub, {tile}x1xf32, col> at 0x30000 slots 1",))
 
 
