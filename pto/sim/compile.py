@@ -22,7 +22,8 @@ from pto.sim.kernels.registry import FUNCTIONS, Compiled
 from pto.sim.vec import OPTIONS
 from pto.sim.watch import engine as watched
 
-SOURCES = (engine, watched, cube, exponential, gather, loans, move, stream, vector, view)  # imported for what they register
+# Imported for what they register.
+SOURCES = (engine, watched, cube, exponential, gather, loans, move, stream, vector, view)
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
 RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}
