@@ -25,6 +25,7 @@ from pto.sim.layout import (
     OPCODE,
     OPERANDS_AT,
     PLAN_AT,
+    PLAN_STORE,
     RECORD_WORDS,
     SLOT_WORDS,
     STATIC_AT,
@@ -82,6 +83,9 @@ class Linked:
         """Write the addresses of functions and plans into the code."""
         planned = self.code[:, PLAN_AT] != 0
         self.code[planned, PLAN_AT] = self.plans.ctypes.data + (self.code[planned, PLAN_AT] - 1) * self.plans.strides[0]
+        for plan in self.plans:
+            if plan[PLAN_STORE]:
+                plan[PLAN_STORE] = self.code[plan[PLAN_STORE] - 1].ctypes.data
         for row, name in zip(self.code, self.handlers, strict=False):
             if name is not None:
                 row[HANDLER_AT] = address[name]
@@ -225,7 +229,7 @@ class _Linker:
                 if one in names:
                     i, j = names.index(one), names.index(other)
                     words[i], words[j] = words[j], words[i]
-        plan = self.loans.plan(inst)
+        plan = self.loans.plan(self.pc)
         lends = plan is not None and self.loans.lends(inst)
         name = handler_name(spec, layouts, type_part(spec, tuple(t.dtype for t in types)), lends=lends)
         row[OPCODE], row[WEIGHT_AT] = Code.TILE if plan is None or lends else Code.BORROWER, _weight(name, tiles)

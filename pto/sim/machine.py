@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
-from pto.isa.table import sync
 from pto.sim import jit
 from pto.sim.launch import ENTRY, Frame, Launch
 from pto.sim.layout import (
@@ -34,12 +33,11 @@ from pto.sim.layout import (
     WATCH,
 )
 from pto.sim.link import PAGE, Words, link
-from pto.sim.loans import apart
+from pto.sim.loans import JOINING, apart
 from pto.sim.names import ENGINE, WATCHED
 from pto.sim.watch.state import Watch, chosen
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
-JOINING = (sync.SYNC_ALL, sync.EVENT_SET, sync.EVENT_WAIT)
 Array = NDArray[Any]
 
 
