@@ -81,10 +81,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "gemm_f32_512_tile64": lambda: gemm(512, (64, 64, 32)),
     **{name: lambda t=types: gemm(1024, types=t) for name, types in GEMMS.items()},
     **{name: lambda t=types: gemv(t) for name, types in GEMVS.items()},
-    "softmax_1024": lambda: matrices(baselines.softmax(1024, 1024), programs.softmax(1024, 1024, 4)),
-    "rmsnorm_1024": lambda: matrices(baselines.rmsnorm(1024, 1024), programs.rmsnorm(1024, 1024, 4)),
-    "exp_1m": lambda: matrices(baselines.exp(1 << 20), programs.exp(1024, 1024, 4)),
-    "vadd_1m": lambda: matrices(baselines.vadd(1 << 20), programs.vadd(1024, 1024, 8)),
+    "softmax_1024": lambda: matrices(baselines.softmax(1024, 1024), programs.softmax(1024, 1024, 16)),
+    "rmsnorm_1024": lambda: matrices(baselines.rmsnorm(1024, 1024), programs.rmsnorm(1024, 1024, 16)),
+    "exp_1m": lambda: matrices(baselines.exp(1 << 20), programs.exp(1024, 1024, 8)),
+    "vadd_1m": lambda: matrices(baselines.vadd(1 << 20), programs.vadd(1024, 1024, 16)),
 }
 
 
