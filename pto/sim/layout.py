@@ -70,8 +70,9 @@ class Result(IntEnum):
 
 
 # A plan: number of uses; the record of the tstore whose window the instruction writes (its own, or one that it runs
-# ahead of; 0: none), and where in the context all loans are, and how many; then the words of the uses.
-PLAN_USES, PLAN_STORE, PLAN_LOANS, PLAN_COUNT, PLAN_WORDS = range(5)
+# ahead of; 0: none) and the function that then prepares its operands, where in the context all loans are, and how
+# many; then the words of the uses.
+PLAN_USES, PLAN_STORE, PLAN_AHEAD, PLAN_LOANS, PLAN_COUNT, PLAN_WORDS = range(6)
 
 # A use of a tile that can be on loan: what it is, which memory operand and operand word it is, where in the context
 # the tile's loans are, bytes of a slot, slots, bytes of an element; then which operands hold rows, columns, first

@@ -24,6 +24,7 @@ from pto.sim.layout import (
     MASK,
     OPCODE,
     OPERANDS_AT,
+    PLAN_AHEAD,
     PLAN_AT,
     PLAN_STORE,
     RECORD_WORDS,
@@ -36,7 +37,7 @@ from pto.sim.layout import (
     Code,
 )
 from pto.sim.loans import Loans
-from pto.sim.names import handler_name, transposes, type_part
+from pto.sim.names import STORING, handler_name, transposes, type_part
 
 PAGE = 4096
 SPARE_OF_UB = 2  # spare memory holds any tile of UB, widened to twice its size
@@ -79,13 +80,19 @@ class Linked:
     plans: Words
     loans: int  # tiles that can be on loan
 
+    @property
+    def functions(self) -> set[str]:
+        """Names of the compiled functions that it needs, apart from an engine."""
+        storing = {STORING} if len(self.plans) and self.plans[:, PLAN_STORE].any() else set()
+        return {name for name in self.handlers if name is not None} | storing
+
     def bind(self, address: dict[str, int]) -> None:
         """Write the addresses of functions and plans into the code."""
         planned = self.code[:, PLAN_AT] != 0
         self.code[planned, PLAN_AT] = self.plans.ctypes.data + (self.code[planned, PLAN_AT] - 1) * self.plans.strides[0]
         for plan in self.plans:
             if plan[PLAN_STORE]:
-                plan[PLAN_STORE] = self.code[plan[PLAN_STORE] - 1].ctypes.data
+                plan[PLAN_STORE], plan[PLAN_AHEAD] = self.code[plan[PLAN_STORE] - 1].ctypes.data, address[STORING]
         for row, name in zip(self.code, self.handlers, strict=False):
             if name is not None:
                 row[HANDLER_AT] = address[name]

@@ -64,7 +64,7 @@ class Loans:
         if not uses:
             return None
         store = pc if self.ahead and inst.spec is move.TSTORE else self.ahead.get(pc, -1)
-        row = [len(uses), 1 + store, self._at(0), self.count]
+        row = [len(uses), 1 + store, 0, self._at(0), self.count]
         self.plans.append([*row, *(word for use in sorted(uses, key=lambda use: use[0]) for word in use)])
         return len(self.plans) - 1
 

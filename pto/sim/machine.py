@@ -89,9 +89,8 @@ class Machine:
         self.program, self.cores, self.threads, self.exact = program, cores, min(threads, cores), exact
         self.joined = any(inst.spec in JOINING for inst in program.code)
         self._linked = link(program)
-        names = {name for name in self._linked.handlers if name is not None}
         engine = WATCHED if self.check else ENGINE
-        address = jit.addresses(sorted(names | {engine}))
+        address = jit.addresses(sorted(self._linked.functions | {engine}))
         self._linked.bind(address)
         self._code = self._linked.code.ctypes.data
         self._engine = ENTRY(address[engine])

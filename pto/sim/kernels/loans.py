@@ -6,7 +6,7 @@ from pto.core.types import Layout
 from pto.isa.table import move
 from pto.sim.kernels.checks import SLOT, pitch, step, stride, surface, tile, window
 from pto.sim.kernels.copying import copy_row, windower
-from pto.sim.kernels.registry import Compiled, handler
+from pto.sim.kernels.registry import FUNCTIONS, Compiled, handler
 from pto.sim.layout import (
     ARENA,
     LENDING,
@@ -22,6 +22,7 @@ from pto.sim.layout import (
     LOAN_WORDS,
     MASK,
     OPERANDS_AT,
+    PLAN_AHEAD,
     PLAN_AT,
     PLAN_COUNT,
     PLAN_LOANS,
@@ -56,7 +57,8 @@ from pto.sim.layout import (
     WORD,
     Use,
 )
-from pto.sim.vec import called, inline, set_word, word
+from pto.sim.names import STORING
+from pto.sim.vec import call_handler, called, inline, set_word, word
 
 READ, WRITE = int(Use.READ), int(Use.WRITE)
 STATIC, STATICS, REGISTERS = WORD * STATIC_AT, WORD * STATICS_AT, WORD * REGISTERS_AT
@@ -216,14 +218,12 @@ def borrowed(ctx: int, ops: int, record: int) -> int:
     plan, st = word(record, PLAN_AT), ctx + STATICS
     for i in range(STATIC_WORDS):
         set_word(st, i, word(record + STATIC, i))
-    store, at, use = word(plan, PLAN_STORE), 0, plan + PLAN
-    if store != 0 and word(ctx, LENDING) != 0:
-        at = make_way(ctx, ops, plan, store, store == record)
+    if word(plan, PLAN_AHEAD) != 0 and word(ctx, LENDING) != 0:
+        call_handler(word(plan, PLAN_AHEAD), ctx, ops, record)
+        return st
+    use = plan + PLAN
     for _ in range(word(plan, PLAN_USES)):
-        s = st + SLOT * word(use, USE_SLOT)
-        touch(ctx, ops, s, use)
-        if at != 0 and word(use, USE_KIND) == WRITE:
-            run_ahead(ctx, ops, s, use, at, word(surface(ctx, store + STATIC, 0), TENSOR_STRIDE))
+        touch(ctx, ops, st + SLOT * word(use, USE_SLOT), use)
         use += USE
     return st
 
@@ -237,6 +237,22 @@ def run_ahead(ctx: int, ops: int, s: int, use: int, at: int, pitch: int) -> None
         home = word(ctx, ARENA) + word(s, SLOT_BASE) + offset
         lend(loan, home, s, number(ops, use, USE_ROWS), number(ops, use, USE_COLS), at, pitch, 1)
         place(ctx, s, offset, loan)
+
+
+def storing(ctx: int, ops: int, record: int) -> None:
+    """Prepare the operands of a store, or of an instruction that runs ahead of one."""
+    plan, use = word(record, PLAN_AT), word(record, PLAN_AT) + PLAN
+    store = word(plan, PLAN_STORE)
+    at = make_way(ctx, ops, plan, store, store == record)
+    for _ in range(word(plan, PLAN_USES)):
+        s = ctx + STATICS + SLOT * word(use, USE_SLOT)
+        touch(ctx, ops, s, use)
+        if at != 0 and word(use, USE_KIND) == WRITE:
+            run_ahead(ctx, ops, s, use, at, word(surface(ctx, store + STATIC, 0), TENSOR_STRIDE))
+        use += USE
+
+
+FUNCTIONS[STORING] = storing
 
 
 def tload_on_loan(size: int) -> Compiled:
