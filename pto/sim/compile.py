@@ -55,27 +55,31 @@ def nothing(*_: Any) -> Any:
     return [].append
 
 
-STEPS = (
+OPTIMISING = (
     Step(JITCodeLibrary, "_optimize_functions", ("self", "ll_module"), keep_layout),
     Step(JITCodeLibrary, "_optimize_final_module", ("self",), nothing),
+)
+MAKING_CODE = (
     Step(JITCodeLibrary, "_finalize_specific", ("self",), nothing),
     Step(CPUContext, "get_executable", ("self", "library", "fndesc", "env"), nothing),
 )
+STEPS = (*OPTIMISING, *MAKING_CODE)
 
 
 @contextmanager
-def only_ir() -> Iterator[None]:
-    """Let Numba make no machine code of a function or its helpers, and optimise none on its own.
+def without(*steps: Step) -> Iterator[None]:
+    """Let Numba leave out some of its steps.
 
-    All are optimised together in the module that has the entry, and only that one is made machine code of. A Numba
-    that does not have all the steps as they are known here does its usual work: the same results, a slower start.
+    It need make no machine code, and no function or helper need be optimised on its own: all are in the module that
+    has the entry, which LLVM makes object code of. A Numba that does not have all the steps as they are known here
+    does its usual work: the same results, a slower start.
     """
     if not all(step.is_known for step in STEPS):
         yield
         return
-    kept = [(step, getattr(step.owner, step.name)) for step in STEPS]
+    kept = [(step, getattr(step.owner, step.name)) for step in steps]
     try:
-        for step in STEPS:
+        for step in steps:
             setattr(step.owner, step.name, step.instead)
         yield
     finally:
@@ -85,21 +89,26 @@ def only_ir() -> Iterator[None]:
 
 def entry_module(function: Compiled, entry: str) -> str:
     """Optimised LLVM IR of a function, with a C entry point of that name."""
-    with only_ir():
+    with without(*STEPS):
         compiled = njit(types.void(*[types.int64] * 3), **OPTIONS)(function)
-    result: Any = next(iter(compiled.overloads.values()))
-    library = result.library.codegen.create_library(entry)
-    module = library.create_ir_module(entry)
+        result: Any = next(iter(compiled.overloads.values()))
+        library = result.library.codegen.create_library(entry)
+        library.add_ir_module(entry_of(result, library.create_ir_module(entry), entry))
+        library.add_linking_library(result.library)
+    with without(*MAKING_CODE):
+        library.finalize()
+    return str(library.get_llvm_str())
+
+
+def entry_of(result: Any, module: ir.Module, entry: str) -> ir.Module:
+    """A module with a C function of that name that calls what has been compiled."""
     wrapper = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 3), entry)
     builder = ir.IRBuilder(wrapper.append_basic_block())
     described, target = result.fndesc, result.target_context
     callee = target.declare_function(module, described)
     target.call_conv.call_function(builder, callee, described.restype, described.argtypes, list(wrapper.args))
     builder.ret_void()
-    library.add_ir_module(module)
-    library.add_linking_library(result.library)
-    library.finalize()
-    return str(library.get_llvm_str())
+    return module
 
 
 def hide_all_but(module: llvm.ModuleRef, entry: str, machine: llvm.TargetMachine) -> None:
