@@ -168,7 +168,7 @@ class Kernel:
             return self._compile(key, arguments, hints, constants)
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
-                 constants: Constants) -> Variant:
+                 constants: Constants = NONE) -> Variant:
         traced = self.source.trace(arguments, hints, self.options, constants)
         tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
         made = Variant.make(arguments, self.source.counts, traced, Options(self.target, tiles))
