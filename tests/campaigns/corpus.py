@@ -1,0 +1,123 @@
+"""The programs that campaigns start from: emitted from the tests' kernels, and written by hand, with arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import ml_dtypes
+import numpy as np
+
+from benchmarks import programs as written
+from pto.core.arrays import numpy_dtype
+from pto.core.errors import Loc
+from pto.isa.program import Program
+from pto.isa.spec import Instr, Route
+from tests.kernels import CASES, bind
+from tests.lang import test_library as library
+from tests.passes import test_whole_programs as whole
+from tests.sim import test_between_cores as between
+from tests.sim import test_gather as gather
+from tests.sim.cases import Case
+from tests.sim.programs import gemm
+from tests.sim.soup import arrays, soup
+from tests.sim.test_agree import ROUTES
+
+SHAPES = {  # of kernels, small, with tails
+    "gemm": ((20, 40), (40, 18)), "gemm_loop": ((40, 20), (20, 50)), "vadd": ((9, 30), (9, 30)),
+    "vadd_loop": ((300,), (300,)), "softmax": ((5, 200),), "gemm_bias_relu": ((40, 20), (20, 50), (40, 50)),
+    "normalise": ((10, 70), (10, 1)),
+}
+LIBRARY = (
+    (library.layer_norm, ((6, 40), (40,), (40,))), (library.rms_norm, ((6, 40), (40,))),
+    (library.activations, ((5, 30),)), (library.biased, ((20, 12), (12, 30), (30,))),
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A program that ends, with the arguments of one call; `fixed`: it is made for this number of cores."""
+
+    name: str
+    program: Program
+    tensors: tuple[np.ndarray, ...]
+    parameters: tuple[int, ...] = ()
+    cores: int = 1
+    fixed: bool = False
+
+    def fresh(self) -> list[np.ndarray]:
+        return [array.copy() for array in self.tensors]
+
+
+def numbered(program: Program) -> Program:
+    """The program with a source line of its own for each instruction."""
+    spans = tuple(Loc("k.py", pc + 1, 0, 1) for pc in range(len(program.code)))
+    return replace(program, spans=spans, lines=tuple((pc,) for pc in range(len(program.code))))
+
+
+def filled(program: Program, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Random arguments for a program without parameters; integers are small, and legal indices."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for tensor in program.tensors:
+        shape, dtype = tuple(int(dim) for dim in tensor.dims), numpy_dtype(tensor.dtype)
+        integer = dtype.kind in "iu"
+        found.append((rng.integers(0, 5, shape) if integer else rng.standard_normal(shape)).astype(dtype))
+    return tuple(found)
+
+
+@cache
+def emitted() -> tuple[Sample, ...]:
+    """Programs of the compiler."""
+    kernels = [(case.kernel, SHAPES[case.name]) for case in CASES]
+    kernels += [(kernel, shapes) for kernel, _, shapes in whole.CASES] + list(LIBRARY)
+    found = []
+    for kernel, shapes in kernels:
+        bound = bind(kernel, whole.arrays(*shapes))
+        fixed = tuple(np.nan_to_num(tensor) for tensor in bound.tensors)
+        found.append(Sample(kernel.__name__, bound.program, fixed, tuple(bound.parameters), 2))
+    return tuple(found)
+
+
+@cache
+def by_hand() -> tuple[Sample, ...]:
+    """Programs of the machine's tests and benchmarks, small."""
+    found = [
+        Sample("double-buffered gemm", gemm(), tuple(np.ones((40, 40), np.float32) for _ in range(3)), (40, 40, 40), 2),
+    ]
+    for build, cores in ((between.phases, 3), (between.relay, 4), (between.counted, 2)):
+        found.append(Sample(build.__name__, between.program(build), (between.rows(),), (), cores, True))
+    types = (("f32",) * 3, ("f16", "f16", "f32"), ("bf16", "bf16", "f32"), ("s8", "s8", "s32"), ("s16", "s8", "s32"))
+    for kinds in types:
+        program = written.gemm(64, 32, 32, (32, 16, 16), kinds)
+        found.append(Sample(f"gemm {' '.join(kinds)}", program, filled(program), (), 2))
+    alone = {
+        "gemv f32": written.gemv(24, 32, 2), "gemv s8": written.gemv(24, 64, 2, "s8", "s8", "s32"),
+        "rows softmax": written.softmax(16, 32, 4), "rows rmsnorm": written.rmsnorm(16, 32, 4),
+        "rows exp": written.exp(16, 32, 4), "rows vadd": written.vadd(16, 32, 4),
+        "embedding lookup": gather.machines(gather.LOOKUP)[0].program,
+        "largest of a row": gather.machines(gather.LARGEST)[0].program,
+    }
+    found += [Sample(name, program, filled(program), fixed=True) for name, program in alone.items()]
+    return tuple(found)
+
+
+def every() -> tuple[Sample, ...]:
+    return emitted() + by_hand()
+
+
+def case_of(number: int, seed: int, salt: int) -> tuple[Case, Sample]:
+    """One instruction, drawn from all routes and types, as a whole program; with its case."""
+    row, route, types = ROUTES[number % len(ROUTES)]
+    case = Case(np.random.default_rng([seed, number, salt]), row, route, types)
+    return case, Sample(row.mnemonic, case.program(), tuple(case.arrays))
+
+
+def soup_of(seed: int, cores: int) -> Sample:
+    return Sample(f"soup {seed}", soup(seed, cores), tuple(arrays()), (), cores)
+
+
+Chosen = tuple[Instr, Route, tuple[str, ...]]
+Samples = Sequence[Sample]
+assert ml_dtypes  # registers bfloat16 with NumPy
