@@ -12,7 +12,9 @@ import numpy as np
 from benchmarks import programs as written
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import Loc
-from pto.isa.program import Program
+from pto.core.target import DEFAULT
+from pto.isa.check import check
+from pto.isa.program import Program, TileRef
 from pto.isa.spec import Instr, Route
 from tests.kernels import CASES, bind
 from tests.lang import test_library as library
@@ -112,6 +114,27 @@ def case_of(number: int, seed: int, salt: int) -> tuple[Case, Sample]:
     row, route, types = ROUTES[number % len(ROUTES)]
     case = Case(np.random.default_rng([seed, number, salt]), row, route, types)
     return case, Sample(row.mnemonic, case.program(), tuple(case.arrays))
+
+
+def legal_case(number: int, seed: int, draws: int = 2000) -> tuple[Sample, int]:
+    """The same without what only the machine allows; with the place of the instruction."""
+    for salt in range(draws):
+        case, sample = case_of(number, seed, salt)
+        sample = replace(sample, program=_aligned(sample.program))
+        if not check(sample.program):
+            return sample, case.at
+    raise ValueError(f"no legal case of {ROUTES[number % len(ROUTES)][0].mnemonic} in {draws} draws")
+
+
+def _aligned(program: Program) -> Program:
+    """The program with one slot for each tile whose slots would not be aligned."""
+    odd = {i for i, tile in enumerate(program.tiles) if tile.slots > 1 and tile.type.nbytes % DEFAULT.align}
+    code = tuple(
+        replace(inst, args=tuple(TileRef(a.tile) if isinstance(a, TileRef) and a.tile in odd else a for a in inst.args))
+        for inst in program.code
+    )
+    return replace(program, code=code, tiles=tuple(
+        replace(tile, slots=1) if i in odd else tile for i, tile in enumerate(program.tiles)))
 
 
 def soup_of(seed: int, cores: int) -> Sample:

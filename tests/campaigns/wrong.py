@@ -23,11 +23,15 @@ BOUNDS = frozenset({TrapKind.OUT_OF_BOUNDS})
 
 @dataclass(frozen=True)
 class Wrong:
-    """A value for the operand at a position, in its word, and the traps that may be meant."""
+    """A value for the operand at a position, in its word, and the traps that may be meant.
+
+    `seen`: a static check sees it, where it is an immediate.
+    """
 
     position: int
     value: int
     kinds: frozenset[TrapKind]
+    seen: bool = True
 
 
 def wrong_values(program: Program, inst: Inst, cores: int = 1) -> list[Wrong]:
@@ -37,7 +41,7 @@ def wrong_values(program: Program, inst: Inst, cores: int = 1) -> list[Wrong]:
     if inst.spec == scalar.TVIEW:
         return [Wrong(i, value, BOUNDS) for i in range(2, 7) for value in NEGATIVE]
     if inst.spec in (scalar.DIV, scalar.MOD):
-        return [Wrong(2, 0, frozenset({TrapKind.DIVIDE_BY_ZERO}))]
+        return [Wrong(2, 0, frozenset({TrapKind.DIVIDE_BY_ZERO}), seen=False)]
     return [*_extents(program, inst), *_starts(program, inst), *_offsets(program, inst)]
 
 
@@ -58,7 +62,7 @@ def _extents(program: Program, inst: Inst) -> Iterator[Wrong]:
         most = min(_capacities(program, inst, name), default=None)
         above = HUGE if most is None else (most + 1, most + 16, *HUGE)
         for value in (*NEGATIVE, *above):
-            yield Wrong(inst.spec.position(name), value, REGION)
+            yield Wrong(inst.spec.position(name), value, REGION, seen=value < 0 or most is not None)
 
 
 def _starts(program: Program, inst: Inst) -> Iterator[Wrong]:
@@ -68,7 +72,7 @@ def _starts(program: Program, inst: Inst) -> Iterator[Wrong]:
         most = min(_capacities(program, inst, name), default=None)
         behind = HUGE if most is None else (most + 1, *HUGE)
         for value in (*NEGATIVE, *behind):
-            yield Wrong(inst.spec.position(name), value, BOUNDS)
+            yield Wrong(inst.spec.position(name), value, BOUNDS, seen=value < 0 or most is not None)
 
 
 def _capacities(program: Program, inst: Inst, name: str) -> Iterator[int]:
@@ -89,7 +93,7 @@ def _offsets(program: Program, inst: Inst) -> Iterator[Wrong]:
     for position, arg in enumerate(inst.args):
         if not isinstance(arg, TileRef):
             continue
-        end = -(-(program.tiles[arg.tile].nbytes + 1) // align) * align
+        end = -(-program.tiles[arg.tile].nbytes // align) * align
         misaligned = frozenset({TrapKind.MISALIGNED})
         for value in (*NEGATIVE[1:], end, end + align, 2**31, 2**62, MOST - 63):
             yield Wrong(position, value, BOUNDS)
