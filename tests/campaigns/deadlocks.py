@@ -21,7 +21,7 @@ from pto.sim.traps import MachineTrap, TrapKind
 from tests.campaigns.children import in_children
 from tests.campaigns.report import Report, main
 from tests.sim.programs import Listing, R, S, V, tile
-from tests.sim.test_between_cores import U, WIDE
+from tests.sim.test_between_cores import WIDE, U
 
 COUNT, MOST_CORES, MESSAGES, SYNCS = 200, 8, 12, 3
 

@@ -36,8 +36,8 @@ READ_BACK = 20  # of so many accepted files one is also printed and assembled
 Sections = dict[str, bytes]
 HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 7, 63, 64, 2**31, 2**40, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**19, 10**30, 0.5,
-    "", "a", "f32", "ub", "row", "M", "V2", "A" * 200, "A" * 5000, "\x1b[2J", "a\nb", "\u202e", "\ud800", "\0", "é", "%",
-    [], {}, [[]], [None], {"name": "x"}, [1, 2, 3], ["M", "K"], [0] * 20,
+    "", "a", "f32", "ub", "row", "M", "V2", "A" * 200, "A" * 5000, "\x1b[2J", "a\nb", "\u202e", "\ud800", "\0",
+    "é", "%", [], {}, [[]], [None], {"name": "x"}, [1, 2, 3], ["M", "K"], [0] * 20,
 )
 TEXTS = ("[" * 3000, '{"a":' * 500, "9" * 5000, "1e999", "NaN", "-0", "\\ud800", "/**/", " ", "\ufeff", '""', "\\u0000")
 
@@ -117,7 +117,8 @@ def _framing(random: Random, sections: Sections) -> bytes:
         row = random.choice(rows)
         at = random.randrange(4)
         wrong = (0, 1, 63, 255, 2**29, 2**31, 2**63, 2**64 - 1, -64, row[1] - 1, row[2] + 1, FIRST)
-        row[at] = random.choice(wrong) if at in (1, 2) else random.choice((b"", b"code", b"kode\0", bytes(32), row[3][:16]))
+        texts = (b"", b"code", b"kode\0", bytes(32), row[3][:16])
+        row[at] = random.choice(wrong) if at in (1, 2) else random.choice(texts)
     names = list(sections)
     draw = random.randrange(4)
     if draw == 0:

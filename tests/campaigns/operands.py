@@ -17,7 +17,7 @@ from pto.sim.slow import SlowMachine
 from pto.sim.traps import MachineTrap
 from tests.campaigns.children import in_children
 from tests.campaigns.corpus import Sample, case_of, every, numbered
-from tests.campaigns.guarded import Arguments, guard_arenas
+from tests.campaigns.guarded import Arguments, Form, contiguous, guard_arenas
 from tests.campaigns.report import Report, main
 from tests.campaigns.wrong import BOUNDS, Wrong, after, with_instruction, with_operand, wrong_values
 from tests.sim.cases import Case
@@ -25,6 +25,7 @@ from tests.sim.cases import Case
 COUNT = 20_000
 SPARE = Reg(255)  # no program of the tests has a use for it
 FROM_CORPUS, INDICES = 0.3, 0.5  # how often a whole program; how often a wrong index, where there can be one
+FORMS = tuple(Form)
 _REACHED: dict[str, list[int]] = {}
 
 
@@ -113,8 +114,8 @@ def _spoil(indices: np.ndarray, rng: np.random.Generator) -> None:
 
 def _judge(report: Report, number: int, sample: Sample, program: Program, pc: int, wrong: Wrong, kind: str) -> None:
     """Run it, and compare what happens with what must."""
-    at_end = bool(number & 1)
-    given, machine = Arguments(sample.tensors, at_end=at_end), Machine(numbered(program), cores=sample.cores)
+    given = Arguments(sample.tensors, FORMS[number % len(FORMS)], whole=contiguous(program))
+    machine = Machine(numbered(program), cores=sample.cores)
     what = f"case {number}: {sample.name} at pc {pc}, {wrong}"
     try:
         machine.run(given.arrays, sample.parameters)

@@ -7,7 +7,7 @@ Nothing is shared with the watch of the fast machine, nor with the vector clocks
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,35 +42,46 @@ def traced(program: Program, tensors: Sequence[np.ndarray], parameters: Sequence
 
 def before(events: Sequence[Event]) -> list[int]:
     """For each event, the set of those that happen before it in every legal execution, as bits."""
-    found: list[int] = []
-    last: dict[tuple[int, Pipe], int] = {}  # of each pipe of a core: its last event
-    sent: dict[object, list[int]] = defaultdict(list)
-    comings: dict[int, list[int]] = defaultdict(list)  # to each sync_all, by its number
-    goings: dict[int, int] = defaultdict(int)
-    for i, event in enumerate(events):
-        earlier = [last.get((event.core, event.pipe)), last.get((event.core, Pipe.S))]
-        if event.barrier is not None:
-            earlier += [last.get((event.core, pipe)) for pipe in Pipe]
-        if event.waits:
-            earlier.append(sent[event.core, event.waits].pop(0))
-        if event.takes:
-            earlier.append(sent[event.takes].pop(0))
+    order = _Order()
+    for event in events:
+        order.add(event)
+    return order.before
+
+
+class _Order:
+    """What is known of the events so far."""
+
+    def __init__(self) -> None:
+        self.before: list[int] = []
+        self.last: dict[tuple[int, Pipe], int] = {}  # of each pipe of a core: its last event
+        self.sent: dict[object, list[int]] = defaultdict(list)  # of each flag and event: what set it, not yet taken
+        self.comings: dict[tuple[int, int], int] = {}  # to a sync_all, by core and number
+        self.goings: dict[int, int] = defaultdict(int)  # from them, by core
+
+    def add(self, event: Event) -> None:
+        """One more event."""
+        number, bits = len(self.before), 0
+        for earlier in self._edges(event):
+            bits |= self.before[earlier] | 1 << earlier
+        self.before.append(bits)
+        self.last[event.core, event.pipe] = number
+        for key in (event.sets and (event.core, event.sets), event.sends):
+            if key:
+                self.sent[key].append(number)
         if event.barrier is Barrier.ARRIVED:
-            comings[sum(events[j].core == event.core for row in comings.values() for j in row)].append(i)
+            self.comings[event.core, sum(core == event.core for core, _ in self.comings)] = number
+
+    def _edges(self, event: Event) -> Iterator[int]:
+        """Events that come directly before one."""
+        pipes = tuple(Pipe) if event.barrier is not None else (event.pipe, Pipe.S)
+        yield from (self.last[event.core, pipe] for pipe in pipes if (event.core, pipe) in self.last)
+        for key in (event.waits and (event.core, event.waits), event.takes):
+            if key:
+                yield self.sent[key].pop(0)
         if event.barrier is Barrier.LEFT:
-            earlier += comings[goings[event.core]]
-            goings[event.core] += 1
-        bits = 0
-        for j in earlier:
-            if j is not None:
-                bits |= found[j] | 1 << j
-        found.append(bits)
-        last[event.core, event.pipe] = i
-        if event.sets:
-            sent[event.core, event.sets].append(i)
-        if event.sends:
-            sent[event.sends].append(i)
-    return found
+            number = self.goings[event.core]
+            yield from (at for (_, which), at in self.comings.items() if which == number)
+            self.goings[event.core] += 1
 
 
 def races(events: Sequence[Event]) -> set[Pair]:

@@ -45,7 +45,7 @@ class Mutant:
 def run(count: int, seed: int) -> Report:
     """Judge `count` mutants, spread evenly over all, and the programs as they are."""
     programs = samples(seed)
-    whole = [Mutant("as it is", sample.name, sample, sample.program) for sample in programs]
+    whole = [Mutant("as it is", sample.name, sample, sample.program) for sample in programs[:count]]
     made = [mutant for sample in programs for mutant in mutants(sample, seed)]
     chosen = np.random.default_rng(seed).permutation(len(made))[:count]
     todo = whole + [made[i] for i in sorted(chosen)]

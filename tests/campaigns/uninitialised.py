@@ -6,7 +6,7 @@ sent elsewhere; brute force over a trace says which of these read an unwritten b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -30,26 +30,29 @@ PLANTED = "planted and found"
 
 def run(count: int, seed: int) -> Report:
     """Judge mutants until `count` of them read what nothing has written; or all."""
-    programs = samples(seed)
+    programs = samples(seed, min(count, len(ROUTES)))
     made = [mutant for sample in programs for mutant in mutants(sample, seed)]
     order = np.random.default_rng(seed).permutation(len(made))
-    chosen = [Mutant("as it is", sample.name, sample, sample.program) for sample in programs]
-    report = Report()
     for sample in programs:
         Machine(sample.program, check="uninitialised")
-    for start in range(0, len(order), CHUNK):
-        chosen += [made[i] for i in order[start:start + min(CHUNK, 3 * count)]]
-        report.add(in_children(lambda number, found: judge(found, chosen[number]), len(chosen), batch=500))
-        chosen = []
+    report = judged([Mutant("as it is", sample.name, sample, sample.program) for sample in programs])
+    chunk = min(CHUNK, 2 * count)
+    for start in range(0, len(order), chunk):
         if report.failures or report.of(PLANTED) >= count:
             break
+        report.add(judged([made[i] for i in order[start:start + chunk]]))
     report.saw("programs", len(programs))
     return report
 
 
-def samples(seed: int) -> list[Sample]:
-    """Programs of the corpus, and one for each route and type, that write whatever they read."""
-    found = [*every(), *(case_of(number, seed, 9)[1] for number in range(len(ROUTES)))]
+def judged(chosen: Sequence[Mutant]) -> Report:
+    """What comes of some mutants."""
+    return in_children(lambda number, found: judge(found, chosen[number]), len(chosen), batch=500)
+
+
+def samples(seed: int, routes: int) -> list[Sample]:
+    """Programs of the corpus, and one for each of some routes and types, that write whatever they read."""
+    found = [*every(), *(case_of(number, seed, 9)[1] for number in range(routes))]
     return [sample for sample in found if not _known(sample, sample.program)[0]]
 
 
