@@ -2,7 +2,7 @@
 
 So do programs with a declaration that is changed in memory, past every file and text. Each ends, traps, or lacks
 fuel; what it writes lies in the arguments that it declares as written; no page outside arguments and memories of
-cores is touched. Every tenth program is also watched, as `check="all"` does.
+cores is touched. Every eleventh program is also watched, as `check="all"` does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from tests.campaigns.operands import warm
 from tests.campaigns.report import Report, main
 from tests.campaigns.wrong import with_instruction
 
-COUNT, FUEL, WATCHED = 100_000, 1 << 20, 10
+COUNT, FUEL, WATCHED = 100_000, 1 << 20, 11  # no multiple of the number of forms
+THREADED = 7  # every so many on two host threads
 FORMS = tuple(Form)
 FROM_CORPUS, FROM_SOUPS, DECLARED = 0.2, 0.1, 0.15  # how often
 LOW = 0.5  # how often only low bits of words, which change a little
@@ -127,12 +128,13 @@ def _flipped(records: bytes, rng: np.random.Generator, report: Report) -> tuple[
 
 
 def _run(report: Report, what: str, number: int, sample: Sample, program: Program) -> None:
-    """Run it on guarded memory; every tenth is watched."""
+    """Run it on guarded memory; every eleventh is watched."""
     given = Arguments(sample.tensors, FORMS[number % len(FORMS)], whole=contiguous(program))
     watched = number % WATCHED == 0
     prefix = "watched: " if watched else ""
     try:
-        machine = Machine(program, cores=sample.cores, check="all" if watched else ())
+        threads = 2 if number % THREADED == 0 else 1
+        machine = Machine(program, cores=sample.cores, threads=threads, check="all" if watched else ())
         machine.run(given.arrays, sample.parameters, fuel=FUEL)
         report.saw(f"{prefix}ended")
     except MachineTrap as err:

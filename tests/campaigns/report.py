@@ -49,5 +49,6 @@ def main(name: str, run: Callable[[int, int], Report], count: int) -> None:
     chosen = parser.parse_args()
     start = time.perf_counter()
     report = run(chosen.count, chosen.seed)
-    print(report.table(f"{name}, count {chosen.count}, seed {chosen.seed}: {time.perf_counter() - start:.0f} s"))
+    took = time.perf_counter() - start
+    print(report.table(f"{name}, count {chosen.count}, seed {chosen.seed}: {took:.0f} s"), flush=True)
     sys.exit(bool(report.failures))
