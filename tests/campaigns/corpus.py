@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -16,6 +17,7 @@ from pto.core.target import DEFAULT
 from pto.isa.check import check
 from pto.isa.program import Program, TileRef
 from pto.isa.spec import Instr, Route
+from tests import kernels
 from tests.kernels import CASES, bind
 from tests.lang import test_library as library
 from tests.passes import test_whole_programs as whole
@@ -34,6 +36,13 @@ SHAPES = {  # of kernels, small, with tails
 LIBRARY = (
     (library.layer_norm, ((6, 40), (40,), (40,))), (library.rms_norm, ((6, 40), (40,))),
     (library.activations, ((5, 30),)), (library.biased, ((20, 12), (12, 30), (30,))),
+)
+LONG = (
+    (kernels.gemm, ((270, 40), (40, 270))), (kernels.vadd, ((200, 600), (200, 600))),
+    (kernels.vadd_loop, ((2000,), (2000,))), (kernels.softmax, ((40, 1100),)),
+    (kernels.normalise, ((35, 150), (35, 1))), (whole.fibonacci, ((60, 600), (3,))),
+    (library.layer_norm, ((70, 700), (700,), (700,))), (library.rms_norm, ((70, 700), (700,))),
+    (library.activations, ((60, 700),)), (library.biased, ((270, 40), (40, 270), (270,))),
 )
 
 
@@ -69,17 +78,25 @@ def filled(program: Program, seed: int = 0) -> tuple[np.ndarray, ...]:
     return tuple(found)
 
 
+def compiled(kernel: Any, shapes: Sequence[tuple[int, ...]], name: str = "") -> Sample:
+    """A kernel's program, with random arguments of some shapes."""
+    bound = bind(kernel, whole.arrays(*shapes))
+    fixed = tuple(np.nan_to_num(tensor) for tensor in bound.tensors)
+    return Sample(name or kernel.__name__, bound.program, fixed, tuple(bound.parameters), 2)
+
+
 @cache
 def emitted() -> tuple[Sample, ...]:
     """Programs of the compiler."""
-    kernels = [(case.kernel, SHAPES[case.name]) for case in CASES]
-    kernels += [(kernel, shapes) for kernel, _, shapes in whole.CASES] + list(LIBRARY)
-    found = []
-    for kernel, shapes in kernels:
-        bound = bind(kernel, whole.arrays(*shapes))
-        fixed = tuple(np.nan_to_num(tensor) for tensor in bound.tensors)
-        found.append(Sample(kernel.__name__, bound.program, fixed, tuple(bound.parameters), 2))
-    return tuple(found)
+    chosen = [(case.kernel, SHAPES[case.name]) for case in CASES]
+    chosen += [(kernel, shapes) for kernel, _, shapes in whole.CASES] + list(LIBRARY)
+    return tuple(compiled(kernel, shapes) for kernel, shapes in chosen)
+
+
+@cache
+def long_runs() -> tuple[Sample, ...]:
+    """The same programs on arguments so large that each loop goes round several times: every flag has its use."""
+    return tuple(compiled(kernel, shapes, f"{kernel.__name__}, long") for kernel, shapes in LONG)
 
 
 @cache

@@ -6,7 +6,7 @@ each whole relation of two pipes. A race that is not reported is a miss, one tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,11 +21,12 @@ from pto.sim.machine import Machine
 from pto.sim.traps import MachineTrap, TrapKind
 from tests.campaigns import oracle
 from tests.campaigns.children import in_children
-from tests.campaigns.corpus import Sample, every, soup_of
+from tests.campaigns.corpus import Sample, every, long_runs, soup_of
 from tests.campaigns.report import Report, main
 from tests.campaigns.wrong import with_instruction, with_operand
 
-COUNT, SOUPS, LONGEST = 10_000, 30, 3  # mutants, at most; random programs besides; relations with this many waits
+COUNT, SOUPS = 10_000, 30  # mutants, at most; random programs besides
+LONG_RUNS = 10  # of so many mutants one more is of a long run
 ORDER = (sync.SET_FLAG, sync.WAIT_FLAG, sync.PIPE_BARRIER, sync.SYNC_ALL, sync.EVENT_SET, sync.EVENT_WAIT)
 FLAGS = (sync.SET_FLAG, sync.WAIT_FLAG)
 # How a run may end that came to its end, or whose events are all that any legal execution could have performed.
@@ -44,16 +45,23 @@ class Mutant:
 
 def run(count: int, seed: int) -> Report:
     """Judge `count` mutants, spread evenly over all, and the programs as they are."""
-    programs = samples(seed)
-    whole = [Mutant("as it is", sample.name, sample, sample.program) for sample in programs[:count]]
-    made = [mutant for sample in programs for mutant in mutants(sample, seed)]
-    chosen = np.random.default_rng(seed).permutation(len(made))[:count]
-    todo = whole + [made[i] for i in sorted(chosen)]
+    programs, rng = samples(seed), np.random.default_rng(seed)
+    todo = [Mutant("as it is", sample.name, sample, sample.program) for sample in programs[:count]]
+    todo += _spread(programs, count, seed, rng)
+    if count >= LONG_RUNS:
+        programs += long_runs()
+        todo += _spread(long_runs(), count // LONG_RUNS, seed, rng)
     for sample in programs:
         Machine(sample.program, check="races")
     report = in_children(lambda number, found: judge(found, todo[number]), len(todo), batch=500)
     report.saw("programs", len(programs))
     return report
+
+
+def _spread(programs: Sequence[Sample], count: int, seed: int, rng: np.random.Generator) -> list[Mutant]:
+    """Some mutants of all."""
+    made = [mutant for sample in programs for mutant in mutants(sample, seed)]
+    return [made[i] for i in sorted(rng.permutation(len(made))[:count])]
 
 
 def samples(seed: int) -> list[Sample]:
