@@ -139,4 +139,4 @@ def rmsnorm(rows: int, cols: int, tile: int, eps: float = 1e-5) -> Program:
         f".tile %m tile<ub, {tile}x1xf32, col> at 0x30000 slots 1",
         f".tile %t tile<ub, {tile}x{cols}xf32> at 0x20000 slots 1",
         f".tile %ws tile<ub, 1x{cols}xf32> at 0x38000 slots 1", f".tensor %w f32[{cols}] read",
-    ), (f"tload %ws, %w, 0, 0, 1, {cols}", *order("MTE2", "V")))
+    ), (f"tload %ws, %w, 0, 0, 1, {cols}", *order("MTE2", "V", "2")))

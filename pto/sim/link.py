@@ -18,6 +18,7 @@ from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
 from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role
 from pto.isa.table import BY_OPCODE
 from pto.isa.table.scalar import TVIEW
+from pto.isa.table.sync import SET_FLAG, WAIT_FLAG
 from pto.sim.layout import (
     FLAGS,
     HANDLER_AT,
@@ -50,6 +51,7 @@ SLOW = {  # times a plain pass over the elements
     "tgather": 16, "tscatter": 16, "tci": 16, "tgetval": 0,
 }
 EXCHANGED = (("rows", "cols"), ("i", "j"), ("row_step", "col_step"))  # where tiles in columns pass for rows
+FLAG_ROWS = (SET_FLAG, WAIT_FLAG)
 Words = NDArray[np.int64]
 
 
@@ -202,6 +204,8 @@ class _Linker:
         kinds = [operand.kind for operand in spec.operands]
         sources = [word for word, kind in zip(words, kinds, strict=True) if kind is Kind.INDEX]
         others = [word for (word, _), kind in zip(words, kinds, strict=True) if kind is not Kind.INDEX]
+        if spec in FLAG_ROWS and others[0] == others[1]:
+            raise self.error(f"{spec.mnemonic}: source and destination pipe are the same")
         row[OPCODE], row[WEIGHT_AT] = spec.opcode, SCALAR_WEIGHT
         for i, (value, register) in enumerate(sources):
             row[OPERANDS_AT + i] = value
