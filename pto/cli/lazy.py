@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -24,6 +26,17 @@ class Commands(click.Group):
             return None
         command: click.Command = import_module(self.rows[name][0]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a subcommand; where the reader of its output went away, end as other filters do."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # else the interpreter's end would notice, and say so
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -112,7 +112,7 @@ def _instruction(program: Program, inst: Inst) -> str:
     operands = ", ".join(
         operand_text(program, operand, arg) for operand, arg in zip(inst.spec.operands, inst.args, strict=True)
     )
-    return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH}}{operands}".rstrip()
+    return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH - 1}} {operands}".rstrip()
 
 
 def _name(rows: Sequence[TensorDecl | ViewDecl | TileDecl], number: int) -> str:

@@ -34,11 +34,11 @@ def relu(o: Operands) -> Array:
     return larger(o.a, np.zeros(o.shape, o.dtype))
 
 
-def exp(o: Operands) -> Array:
+def exp(values: Array) -> Array:
     """`exact_math.exp_f32` of every element."""
-    x = o.a.astype(np.float64)
+    x = values.astype(np.float64)
     n, p = exp_steps(np.where(np.isnan(x), 0.0, np.clip(x, EXP_LOWEST, EXP_HIGHEST)))
-    result = np.ldexp(p, n.astype(np.int64)).astype(o.dtype)
+    result: Array = np.ldexp(p, n.astype(np.int64)).astype(values.dtype)
     result[x > EXP_HIGHEST] = np.inf
     result[x < EXP_LOWEST] = 0
     result[np.isnan(x)] = np.nan
@@ -83,7 +83,8 @@ MEANING: dict[str, Meaning] = {
     vector.TCOLEXPANDSUB.mnemonic: of_tiles(np.subtract),
     vector.TCOLEXPANDMUL.mnemonic: of_tiles(np.multiply),
     vector.TCOLEXPANDDIV.mnemonic: of_tiles(np.divide),
-    vector.TEXP.mnemonic: exp,
+    vector.TEXP.mnemonic: lambda o: exp(o.a),
+    vector.TROWEXPANDEXPDIF.mnemonic: lambda o: exp(o.a - o.b),
     vector.TRELU.mnemonic: relu,
     vector.TMULS.mnemonic: of_scalar(np.multiply),
     vector.TADDS.mnemonic: of_scalar(np.add),

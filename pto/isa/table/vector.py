@@ -75,6 +75,7 @@ TROWEXPANDMUL = row_expand("trowexpandmul", 0x92, "dst[i, j] = a[i, j] * b[i]", 
 TROWEXPANDDIV = row_expand("trowexpanddiv", 0x93, "dst[i, j] = a[i, j] / b[i]", "div")
 TROWEXPAND = Instr("trowexpand", 0x94, (DST, tile("a", "rows", 1), *REGION), "dst[i, j] = a[i]", F,
                    (Route((ROW, COL), Pipe.V),))
+TROWEXPANDEXPDIF = row_expand("trowexpandexpdif", 0x95, "dst[i, j] = e to the power a[i, j] - b[i]", "")
 
 TCOLEXPANDADD = col_expand("tcolexpandadd", 0xA0, "dst[i, j] = a[i, j] + b[j]", "add")
 TCOLEXPANDSUB = col_expand("tcolexpandsub", 0xA1, "dst[i, j] = a[i, j] - b[j]", "sub")

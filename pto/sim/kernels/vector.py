@@ -9,7 +9,7 @@ import numpy as np
 from pto.core.types import Layout
 from pto.isa.table import vector
 from pto.sim.kernels.checks import detour, pitch, tile
-from pto.sim.kernels.copying import copy_rows
+from pto.sim.kernels.copying import settle
 from pto.sim.kernels.registry import Compiled, handler
 from pto.sim.layout import EXACT
 from pto.sim.vec import (
@@ -18,8 +18,6 @@ from pto.sim.vec import (
     canonical1,
     canonical8,
     div8,
-    exp8_exact,
-    exp8_fast,
     greater8,
     greatest_lane,
     inline,
@@ -47,13 +45,6 @@ ROW, COL = Layout.ROW, Layout.COL
 CANONICAL_NAN = np.uint32(0x7FC00000).view(np.float32)
 LOWEST = np.float32(-np.inf)
 ZERO, MINUS_ZERO = np.float32(0.0), np.float32(-0.0)
-
-
-@called
-def settle(d: int, d_pitch: int, made: int, rows: int, cols: int) -> None:
-    """Copy a result that was made elsewhere to its place."""
-    if made != d:
-        copy_rows(d, d_pitch, made, d_pitch, rows, 4 * cols)
 
 
 def row_of_one(operation: Any) -> Any:
@@ -369,18 +360,6 @@ def expansion(ctx: int, ops: int, st: int) -> None:
         store_part(to + whole, left, scalar)
 
 
-def exponential() -> Compiled:
-    """dst[i, j] = e to the power a[i, j], by the mode's algorithm"""
-    exact, fast = (called(unary(one)) for one in (exp8_exact, exp8_fast))
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        if word(ctx, EXACT):
-            exact(ctx, ops, st)
-        else:
-            fast(ctx, ops, st)
-    return run
-
-
 BINARY = {
     vector.TADD: add8, vector.TSUB: sub8, vector.TMUL: mul8, vector.TDIV: div8, vector.TMAX: max8, vector.TMIN: min8,
 }
@@ -403,6 +382,5 @@ for _row, _operation in EXPAND.items():
     handler(_row, ROW, ROW, COL)(row_expand(_operation))
 handler(vector.TRELU, ROW, ROW)(unary(relu8))
 handler(vector.TSQRT, ROW, ROW)(unary(sqrt8))
-handler(vector.TEXP, ROW, ROW)(exponential())
 handler(vector.TROWSUM, COL, ROW)(row_reduce(sum_fold))
 handler(vector.TROWMAX, COL, ROW)(row_reduce(max_fold))
