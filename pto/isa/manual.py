@@ -170,8 +170,8 @@ def _extent(extent: str | int) -> str:
 def _dtypes(row: Instr) -> str:
     """Each legal combination; one name means that all operands have it."""
     names = [row.operands[i].name for i in row.memory]
-    columns = [list(dict.fromkeys(column)) for column in zip(*row.dtypes, strict=True)]
-    if len(columns) > 1 and prod(map(len, columns)) == len(row.dtypes) > 1:
+    columns = [list(dict.fromkeys(column)) for column in zip(*row.dtypes, strict=False)]
+    if len(columns) == len(names) > 1 and prod(map(len, columns)) == len(row.dtypes) > 1:
         return "; ".join(f"`{name}` {' '.join(column)}" for name, column in zip(names, columns, strict=True))
     return "; ".join(f"all {names[0]}" if len(names) == 1 else ", ".join(names) for names in row.dtypes)
 
