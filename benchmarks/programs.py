@@ -123,3 +123,18 @@ def dispatch(count: int) -> Program:
     return program("dispatch", (
         ".tile %a tile<ub, 1x16xf32> at 0x0 slots 1", "texpands %a, 1, 1, 16", *loop("r5", 0, 100, 1, pair), "halt",
     ))
+
+
+@cache
+def rmsnorm(rows: int, cols: int, tile: int, eps: float = 1e-5) -> Program:
+    """Each row divided by the root of its mean square, then multiplied by weights."""
+    region, column = f"{tile}, {cols}", f"{tile}, 1"
+    return by_rows("rmsnorm", rows, cols, tile, {"x": "read", "y": "write"}, (
+        f"tmul %t, %xs[r7], %xs[r7], {region}", f"trowsum %m, %t, {region}", f"tmuls %m, %m, {1 / cols!r}, {column}",
+        f"tadds %m, %m, {eps!r}, {column}", f"tsqrt %m, %m, {column}", f"trdivs %m, %m, 1, {column}",
+        f"trowexpandmul %xs[r7], %xs[r7], %m, {region}", f"tcolexpandmul %xs[r7], %xs[r7], %ws, {region}",
+    ), (
+        f".tile %m tile<ub, {tile}x1xf32, col> at 0x30000 slots 1",
+        f".tile %t tile<ub, {tile}x{cols}xf32> at 0x20000 slots 1",
+        f".tile %ws tile<ub, 1x{cols}xf32> at 0x38000 slots 1", f".tensor %w f32[{cols}] read",
+    ), (f"tload %ws, %w, 0, 0, 1, {cols}", *order("MTE2", "V")))

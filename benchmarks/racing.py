@@ -16,19 +16,20 @@ class Timing:
     median: float
 
 
-def race(calls: Mapping[str, Callable[[], object]], *, rounds: int = 11, least: float = 0.02) -> dict[str, Timing]:
+def race(calls: Mapping[str, Callable[[], object]], *, rounds: int = 11, least: float = 0.02,
+         clock: Callable[[], float] = time.thread_time) -> dict[str, Timing]:
     """Time each call in every round, repeated until a round lasts `least` seconds."""
     repeats = {}
     for name, call in calls.items():
         call()
-        start = time.thread_time()
+        start = clock()
         call()
-        repeats[name] = max(1, int(least / max(time.thread_time() - start, 1e-7)))
+        repeats[name] = max(1, int(least / max(clock() - start, 1e-7)))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.thread_time()
+            start = clock()
             for _ in range(repeats[name]):
                 call()
-            seconds[name].append((time.thread_time() - start) / repeats[name])
+            seconds[name].append((clock() - start) / repeats[name])
     return {name: Timing(min(s), statistics.median(s)) for name, s in seconds.items()}

@@ -12,7 +12,7 @@ from pto.core.types import PANEL_COLS, Layout, TileType
 from pto.isa.codec import INT_MAX, INT_MIN, TILES, inst_faults
 from pto.isa.flow import flow_faults
 from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
-from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role
+from pto.isa.spec import REGISTERS, WHOLE, Kind, Operand, Role
 from pto.isa.table import sync
 from pto.isa.table.scalar import TVIEW
 from pto.isa.words import is_name, shown
@@ -209,14 +209,12 @@ def _meaning(program: Program, target: Target, pc: int, inst: Inst) -> Iterator[
 
 
 def _flag(target: Target, inst: Inst) -> Iterator[str]:
-    """Flags order two pipes; the scalar unit waits for nobody."""
+    """Flags order two pipes."""
     ends = [a for o, a in zip(inst.spec.operands, inst.args, strict=True) if o.kind is Kind.PIPE]
     if len(ends) != 2:
         return
     if ends[0] == ends[1]:
         yield f"{inst.spec.mnemonic}: source and destination pipe are the same"
-    if int(Pipe.S) in ends:
-        yield f"{inst.spec.mnemonic}: pipe S takes no part in flags"
     number = inst.args[inst.spec.position("id")]
     if isinstance(number, int) and not 0 <= number < target.flags:
         yield f"{inst.spec.mnemonic}: operand id: flag {number} is outside 0 to {target.flags - 1}"
@@ -292,7 +290,7 @@ def _window(operand: Operand, values: dict[str, Arg]) -> str:
     """A window that is known before the run is not negative; the machine compares it with the tensor."""
     for name in (operand.rows, operand.cols, *(operand.at or ())):
         value = _known(name, values)
-        if value is not None and value < 0:
+        if value is not None and value < 0 and name != WHOLE:
             return f"{name} = {value} is negative"
     return ""
 

@@ -10,7 +10,7 @@ from math import prod
 from pto.core.errors import UsageError
 from pto.core.target import TARGETS
 from pto.isa.program import FIRST_PARAMETER
-from pto.isa.spec import RECORD_BYTES, REGISTERS, Attr, Instr, Kind, Operand, Pipe, Role, Trait, place_name
+from pto.isa.spec import RECORD_BYTES, REGISTERS, WHOLE, Attr, Instr, Kind, Operand, Pipe, Role, Trait, place_name
 from pto.isa.table import BY_MNEMONIC, GROUPS, TABLE
 
 WRITTEN = {
@@ -155,7 +155,8 @@ def _operand(operand: Operand) -> str:
     words = f"- `{operand.name}`: {operand.kind.value}"
     if not operand.is_memory:
         return words
-    at = f" from row `{operand.at[0]}`, column `{operand.at[1]}`" if operand.at else ""
+    at = f" from row {_extent(operand.at[0])}, column {_extent(operand.at[1])}" if operand.at else ""
+    at += "; numbers of {1} of `{0}`".format(*operand.picks) if operand.picks else ""
     return f"{words}, {ROLES[operand.role]}: {_extent(operand.rows)} x {_extent(operand.cols)}{at}"
 
 
@@ -164,6 +165,8 @@ def _attribute(attr: Attr) -> str:
 
 
 def _extent(extent: str | int) -> str:
+    if extent == WHOLE:
+        return "all"
     return f"`{extent}`" if isinstance(extent, str) else str(extent)
 
 

@@ -13,6 +13,7 @@ TILE_FIELDS, TILE_BITS = 4, 10
 ATTRIBUTE_BITS = 8
 SHOWN = 8  # combinations of element types that a message lists
 REGISTERS = 256
+WHOLE = -1
 
 
 class Pipe(IntEnum):
@@ -65,7 +66,8 @@ class Operand:
 
     For tiles and tensors, `rows` and `cols` say which operand holds the extent of the region that the
     instruction touches (or are that extent), and `at` names the operands with the region's first row and
-    column. Region columns of a PANEL tile extend to whole panels.
+    column. `WHOLE` rows are all that a tensor has. Region columns of a PANEL tile extend to whole panels.
+    `picks`, of an index tile: whose rows or columns its elements number.
     """
 
     name: str
@@ -73,7 +75,8 @@ class Operand:
     role: Role = Role.IN
     rows: str | int = "rows"
     cols: str | int = "cols"
-    at: tuple[str, str] | None = None
+    at: tuple[str | int, str | int] | None = None
+    picks: tuple[str, str] | None = None
 
     @property
     def is_memory(self) -> bool:
@@ -189,9 +192,9 @@ def place_name(place: Place) -> str:
 
 
 def tile(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role: Role = Role.IN,
-         at: tuple[str, str] | None = None) -> Operand:
+         at: tuple[str, str] | None = None, picks: tuple[str, str] | None = None) -> Operand:
     """A tile operand."""
-    return Operand(name, Kind.TILE, role, rows, cols, at)
+    return Operand(name, Kind.TILE, role, rows, cols, at, picks)
 
 
 def tensor(name: str, rows: str = "rows", cols: str = "cols", *, role: Role = Role.IN) -> Operand:

@@ -189,7 +189,7 @@ def blank(tile: TileType) -> Array:
 def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool) -> Array:
     """What an instruction touches of a tile or tensor."""
     rows, cols = (given[n] if isinstance(n, str) else n for n in (operand.rows, operand.cols))
-    i, j = (given[n] for n in operand.at) if operand.at else (0, 0)
+    i, j = (given[n] if isinstance(n, str) else n for n in operand.at or (0, 0))
     if panel:
         cols = -(-cols // PANEL_COLS) * PANEL_COLS
     matrix = as_matrix(array)

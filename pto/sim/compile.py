@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import njit, types
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
 
 from pto.core.errors import CompilerBug
 from pto.sim import engine
-from pto.sim.kernels import cube, loans, move, stream, vector, view
+from pto.sim.kernels import cube, gather, loans, move, stream, vector, view
 from pto.sim.kernels.registry import FUNCTIONS, Compiled
+from pto.sim.vec import OPTIONS
 from pto.sim.watch import engine as watched
 
-SOURCES = (engine, watched, cube, loans, move, stream, vector, view)  # imported for what they register
+SOURCES = (engine, watched, cube, gather, loans, move, stream, vector, view)  # imported for what they register
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
 RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}
-OPTIONS: dict[str, Any] = {
-    "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
-}
+
+
+@contextmanager
+def only_ir() -> Iterator[None]:
+    """Let Numba make no machine code of a function or its helpers, and optimise none on its own.
+
+    All are optimised together in the module that has the entry, and only that one is made machine code of.
+    """
+    def keep_layout(library: Any, module: Any) -> None:
+        module.data_layout = library._codegen._data_layout
+
+    def nothing(*_: Any) -> Any:
+        return [].append  # Numba knows a function by a built-in one of its own, for Python to call; nobody does
+    changed = (
+        (JITCodeLibrary, "_optimize_functions", keep_layout), (JITCodeLibrary, "_optimize_final_module", nothing),
+        (JITCodeLibrary, "_finalize_specific", nothing), (CPUContext, "get_executable", nothing),
+    )
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in changed]
+    try:
+        for owner, name, method in changed:
+            setattr(owner, name, method)
+        yield
+    finally:
+        for owner, name, method in kept:
+            setattr(owner, name, method)
 
 
 def entry_module(function: Compiled, entry: str) -> str:
     """Optimised LLVM IR of a function, with a C entry point of that name."""
     signature = types.void(*[types.int64] * 3)
-    compiled = njit(signature, **OPTIONS)(function)
+    with only_ir():
+        compiled = njit(signature, **OPTIONS)(function)
     result: Any = next(iter(compiled.overloads.values()))
     library = result.library.codegen.create_library(entry)
     module = library.create_ir_module(entry)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pto.core.errors import FuelError, PtoError
-from pto.isa.program import Arg, Program, Reg, TileRef
+from pto.isa.program import Arg, Inst, Program, Reg, TileRef
 from pto.sim.layout import (
     ARRIVALS,
     AWAITED,
@@ -215,6 +215,8 @@ def trapped(program: Program, core: int, context: Context) -> PtoError:
         return trap_error(program, kind, pc, core, operand)
     if kind is TrapKind.BAD_REGION:
         value = first_bad_extent(program, pc, operand, context)
+    if kind is TrapKind.OUT_OF_BOUNDS:
+        value = first_bad_start(program, pc, operand, context, value)
     return trap_error(program, kind, pc, core, operand, value)
 
 
@@ -222,12 +224,28 @@ def first_bad_extent(program: Program, pc: int, operand: int, context: Context) 
     """The extent that a region is refused for: rows first, also where a kernel has them exchanged."""
     inst = program.code[pc]
     spec, arg = inst.spec.operands[operand], inst.args[operand]
-    rows, cols = (
-        side if isinstance(side, int) else resolved(inst.args[inst.spec.position(side)], context)
-        for side in (spec.rows, spec.cols)
-    )
+    rows, cols = number(inst, spec.rows, context), number(inst, spec.cols, context)
     most = program.tiles[arg.tile].type.rows if isinstance(arg, TileRef) else rows
     return cols if 0 <= rows <= most else rows
+
+
+def first_bad_start(program: Program, pc: int, operand: int, context: Context, value: int) -> int:
+    """The same for the first row and column of a region in a tile; else the value that the kernel gives."""
+    inst = program.code[pc]
+    spec, arg = inst.spec.operands[operand], inst.args[operand]
+    if spec.at is None or not isinstance(arg, TileRef):
+        return value
+    kind = program.tiles[arg.tile].type
+    for name, extent, capacity in zip(spec.at, (spec.rows, spec.cols), (kind.rows, kind.cols), strict=True):
+        start = number(inst, name, context)
+        if not 0 <= start <= capacity - number(inst, extent, context):
+            return start
+    return value
+
+
+def number(inst: Inst, name: str | int, context: Context) -> int:
+    """The value of the operand with this name, or the number itself; all rows are no negative number."""
+    return max(name, 0) if isinstance(name, int) else resolved(inst.args[inst.spec.position(name)], context)
 
 
 def resolved(arg: Arg, context: Context) -> int:

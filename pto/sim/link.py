@@ -43,8 +43,11 @@ INT64 = range(-(2**63), 2**63)
 # Fuel: one unit is about two nanoseconds. A tile instruction weighs what its capacities allow at most.
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
 PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
-SLOW = {"texp": 4, "trowsum": 2, "tload_col": 8, "tstore_col": 8}  # times a plain pass over the elements
-
+SLOW = {  # times a plain pass over the elements
+    "texp": 4, "trowsum": 2, "tload_col": 8, "tstore_col": 8, "mgather": 2, "mscatter": 16, "tgather": 16,
+    "tscatter": 16, "tci": 16, "tgetval": 0,
+}
+EXCHANGED = (("rows", "cols"), ("i", "j"), ("row_step", "col_step"))  # where tiles in columns pass for rows
 Words = NDArray[np.int64]
 
 
@@ -217,8 +220,11 @@ class _Linker:
         tiles = tuple(t for t in types if isinstance(t, TileType))
         layouts = tuple(t.layout for t in tiles)
         if transposes(spec, layouts):
-            rows, cols = spec.position("rows"), spec.position("cols")
-            words[rows], words[cols] = words[cols], words[rows]
+            names = [operand.name for operand in spec.operands]
+            for one, other in EXCHANGED:
+                if one in names:
+                    i, j = names.index(one), names.index(other)
+                    words[i], words[j] = words[j], words[i]
         plan = self.loans.plan(inst)
         lends = plan is not None and self.loans.lends(inst)
         name = handler_name(spec, layouts, type_part(spec, tuple(t.dtype for t in types)), lends=lends)
@@ -226,7 +232,7 @@ class _Linker:
         row[PLAN_AT] = 0 if plan is None else 1 + plan
         for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
             row[OPERANDS_AT + i] = value
-            row[MASK] |= register << i
+            row[MASK] |= (register and spec.operands[i].kind is not Kind.DEST) << i
         at = STATIC_AT
         for position in spec.memory:
             known = tuple(self.static(inst, position))
@@ -271,7 +277,8 @@ def _weight(name: str, tiles: tuple[TileType, ...]) -> int:
         c, a, _ = tiles
         work = prod((c.rows, c.cols, a.cols)) // PRODUCTS_A_UNIT
     else:
-        work = max(t.rows * t.cols for t in tiles) * SLOW.get(name, SLOW.get(operation, 1)) // ELEMENTS_A_UNIT
+        passes = SLOW.get(name, SLOW.get(operation, 1))
+        work = max((t.rows * t.cols for t in tiles), default=1) * passes // ELEMENTS_A_UNIT
     return min(TILE_WEIGHT + work, MOST_WEIGHT)
 
 

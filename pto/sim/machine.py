@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -99,6 +100,7 @@ class Machine:
         self._template = self._blank()
         self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
+        self._answer: tuple[list[int], bool] = [], False
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
@@ -121,8 +123,8 @@ class Machine:
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
         words: list[int] = []
-        for view, array in zip(self._views, tensors, strict=True):
-            words += view.words(array, values)
+        for view, tensor in zip(self._views, tensors, strict=True):
+            words += view.words(tensor, values)
         try:
             frame = self._frames.pop()
         except IndexError:
@@ -168,18 +170,26 @@ class Machine:
         return values
 
     def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
-        contexts = frame.contexts
-        contexts[:] = self._template
-        for first, memory in enumerate(memories):
-            contexts[first::len(memories), ARENA] = memory.address
-            contexts[first::len(memories), SPARE] = memory.address + self._linked.arena.spare
+        frame.contexts[:] = self._template
         start = REGISTERS_AT + FIRST_PARAMETER
-        if values:
-            contexts[:, start:start + len(values)] = values
-        if words:
-            contexts[:, TENSORS_AT:TENSORS_AT + len(words)] = words
-        if self._linked.loans:
-            contexts[:, LENDING] = apart([span(words, i) for i in range(len(self._views))], self._written)
+        given, described = array("l", values), array("l", words)  # plain words: NumPy's ways into a row take longer
+        lending = self._lending(words)
+        for core, context in enumerate(frame.cores):
+            address = memories[core % len(memories)].address
+            context[ARENA], context[SPARE] = address, address + self._linked.arena.spare
+            context[start:start + len(given)] = given
+            context[TENSORS_AT:TENSORS_AT + len(described)] = described
+            context[LENDING] = lending
+
+    def _lending(self, words: list[int]) -> bool:
+        """Whether loads may leave bytes in arrays with these descriptors; the last answer is kept."""
+        if not self._linked.loans:
+            return False
+        known, answer = self._answer
+        if known != words:
+            answer = apart([span(words, i) for i in range(len(self._views))], self._written)
+            self._answer = words, answer
+        return answer
 
 
 class _View:

@@ -12,7 +12,7 @@ ENGINE, WATCHED = "engine", "watched"
 def transposes(row: Instr, layouts: tuple[Layout, ...]) -> bool:
     """Whether the function for ROW tiles serves, with rows and columns exchanged: all tiles are COL, and alike."""
     alike = all(
-        operand.kind is Kind.TILE and (operand.rows, operand.cols) == ("rows", "cols")
+        operand.kind is Kind.TILE and (operand.rows, operand.cols) in (("rows", "cols"), (1, 1))
         for operand in row.operands if operand.is_memory
     )
     return alike and all(layout is Layout.COL for layout in layouts)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pto.core.dtypes import DType
 from pto.core.target import Target
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.program import Inst, Program, TileRef
-from pto.isa.spec import Kind, Operand, Role, Trait
+from pto.isa.spec import WHOLE, Kind, Operand, Role, Trait
 from pto.isa.table.scalar import TVIEW
 from pto.sim.traps import MachineTrap, TrapKind, trap_error
 
@@ -171,6 +173,8 @@ class Bounds:
         surface, operand = step.surfaces[position], step.inst.spec.operands[position]
         if surface is None:
             raise self._trap(TrapKind.VIEW_NOT_SET, step, position, None)
+        if operand.rows == WHOLE:
+            count = surface.rows, count[1]
         self._within(step, position, (row, col), count, (surface.rows, surface.cols), extents_bound=False)
         if Role.OUT in operand.role and overlaps(count, surface.strides):
             raise self._trap(TrapKind.OVERLAP, step, position, None)
@@ -199,6 +203,17 @@ class Bounds:
 
     def _trap(self, kind: TrapKind, step: Step, position: int, value: int | None) -> MachineTrap:
         return trap_error(self.program, kind, step.pc, step.core, position, value)
+
+
+def bad_index(step: Step, regions: tuple[Region, ...], position: int, indices: NDArray[Any]) -> int | None:
+    """The first element of an index tile that numbers no row or column."""
+    picks = step.inst.spec.operands[position].picks
+    if picks is None:
+        return None
+    source = next(region for region in regions if region.operand.name == picks[0])
+    limit = source.rows if picks[1] == "rows" else source.cols
+    wrong = indices[(indices < 0) | (indices >= limit)]
+    return int(wrong[0]) if wrong.size else None
 
 
 def overlaps(count: Shape, strides: Shape) -> bool:

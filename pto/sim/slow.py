@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 from collections import Counter, deque
@@ -22,7 +23,7 @@ from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Program, Reg, TileRef
 from pto.isa.spec import REGISTERS, Kind, Operand, Pipe, Role, Trait
 from pto.isa.table import sync
 from pto.isa.table.scalar import TVIEW as TVIEW_ROW
-from pto.sim.regions import Bounds, Region, Step, Surface, overwrites, read_and_written, surface_of
+from pto.sim.regions import Bounds, Region, Step, Surface, bad_index, overwrites, read_and_written, surface_of
 from pto.sim.traps import TrapKind, trap_error
 from pto.sim.waiting import Channel, Wait, deadlock, events_left
 
@@ -245,6 +246,7 @@ class Core:
             self.between.events[self.channel_of(step)] += 1
         else:
             regions = self.bounds.regions(step)
+            self._check_indices(step, regions)
             self._compute(step, regions)
             reads, writes = read_and_written(step, regions)
             event = Event(self.number, pipe, step.pc, tuple(reads), tuple(writes))
@@ -346,7 +348,8 @@ class Core:
         self.flags ^= {flag}
 
     def _compute(self, step: Step, regions: tuple[Region, ...]) -> None:
-        o = Operands(exact=self.machine.exact)
+        o, target = Operands(exact=self.machine.exact), regions[0]
+        o.dtype, o.shape = numpy_dtype(target.dtype), (target.rows, target.cols)
         for operand, value in zip(step.inst.spec.operands, step.values, strict=True):
             if operand.kind in (Kind.INDEX, Kind.SCALAR):
                 setattr(o, operand.name, value if operand.kind is Kind.INDEX else float(value))
@@ -357,9 +360,17 @@ class Core:
             if Role.IN in region.operand.role and not overwrites(step, region.operand):
                 setattr(o, region.operand.name, self._window(region).reshape(region.rows, region.cols).copy())
         result = compute(step.inst.spec.mnemonic, o)
-        if not target.is_empty:
+        if step.inst.spec.operands[0].kind is Kind.DEST:
+            self.registers[step.number("dst")] = register_word(result)
+        elif not target.is_empty:
             window = self._window(target)
             window[...] = result.reshape(window.shape)
+
+    def _check_indices(self, step: Step, regions: tuple[Region, ...]) -> None:
+        for position, region in zip(step.inst.spec.memory, regions, strict=True):
+            wrong = bad_index(step, regions, position, self._window(region)) if region.operand.picks else None
+            if wrong is not None:
+                raise trap_error(self.program, TrapKind.OUT_OF_BOUNDS, step.pc, self.number, position, wrong)
 
     def _window(self, region: Region) -> Array:
         """The elements of a region, in place; those of a PANEL tile as rows x panels x 16."""
@@ -389,6 +400,14 @@ class Core:
         first, strides = region.pieces()[0], (region.pitch * region.size, region.step * region.size)
         flat = whole.reshape(-1, copy=False)[first // region.size:]
         return np.lib.stride_tricks.as_strided(flat, (region.rows, region.cols), strides)
+
+
+def register_word(element: Array) -> int:
+    """What a register holds of an element: an integer, or the bits of a float64, NaN being the one."""
+    if element.dtype.kind in "biu":
+        return int(element[0, 0])
+    value = float(element[0, 0])
+    return int(struct.unpack("<q", struct.pack("<d", value if value == value else math.nan))[0])
 
 
 class Queues:

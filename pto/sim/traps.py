@@ -13,6 +13,7 @@ failure in this order is the one reported, the same on all machines:
       the end of the declaration (an empty region has no bytes, but its offset must lie within);
    d. `OVERLAP` for a window of a view that is written and, having more than one row and column, neither
       of whose strides passes the extent of the other, or one of whose strides is 0 where it counts;
+   e. after all operands, the elements of an index tile in order: `OUT_OF_BOUNDS`, with the index as the value;
 2. of a tview, offset, rows, columns and strides: `OUT_OF_BOUNDS` where negative; then the offset where it is
    above the number of elements, rows where the first element of the last row lies outside, columns where the
    last element does (a view without elements has none outside);

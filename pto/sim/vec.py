@@ -19,6 +19,9 @@ from numba.extending import intrinsic, models, register_model
 from pto.isa import exact_math
 
 LANES = 8
+OPTIONS: dict[str, Any] = {  # of every function that is compiled; C calls none but the entries
+    "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+}
 I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
 F32X8, F64X8, I32X8, I64X8 = (ir.VectorType(element, LANES) for element in (F32, F64, I32, I64))
 Emit = Callable[..., ir.Value | None]
@@ -44,13 +47,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def inline(function: Function) -> Function:
     """A function that compiled code calls, and that becomes part of its caller."""
-    made: Function = njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    made: Function = njit(forceinline=True, **OPTIONS)(function)
     return made
 
 
 def called(function: Function) -> Function:
     """A function that compiled code calls, and that LLVM may keep apart."""
-    made: Function = njit(nogil=True, error_model="numpy")(function)
+    made: Function = njit(**OPTIONS)(function)
     return made
 
 

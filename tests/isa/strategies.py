@@ -161,6 +161,8 @@ def _regions(draw: st.DrawFn, declared: Declared, spec: Instr, memory: dict[int,
             if isinstance(extent, str):
                 limits[extent] = min(limits.get(extent, end), end)
         for start, extent, end in zip(operand.at or (), (operand.rows, operand.cols), ends, strict=False):
+            if isinstance(start, int):
+                continue
             starts.setdefault(start, []).append((extent, end))
     known: dict[str, Arg] = {n: draw(st.one_of(st.integers(0, end), registers)) for n, end in limits.items()}
     for start, uses in starts.items():

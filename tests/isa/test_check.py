@@ -133,7 +133,6 @@ INSTRUCTIONS = [
     (("set_flag V, MTE3, 8", *PAIR), "0: set_flag: operand id: flag 8 is outside 0 to 7"),
     (("wait_flag V, MTE3, -1", *PAIR), "0: wait_flag: operand id: flag -1 is outside 0 to 7"),
     (("set_flag V, V, 0", "wait_flag V, V, 0"), "0: set_flag: source and destination pipe are the same"),
-    (("set_flag S, V, 0", "wait_flag S, V, 0"), "0: set_flag: pipe S takes no part in flags"),
     (("set_flag V, M, 0", *PAIR), "0: set_flag from V to M without any wait_flag"),
     (("wait_flag V, M, 0", *PAIR), "0: wait_flag from V to M without any set_flag"),
     (("L: jmp L",), "0: jmp: no path leads from here to a halt"),

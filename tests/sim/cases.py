@@ -10,15 +10,28 @@ import numpy as np
 from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import BY_NUMPY, DTYPES, F32, S8, S16, S32, DType
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
-from pto.isa.program import Arg, Inst, Program, TensorDecl, TileDecl, TileRef, ViewDecl
-from pto.isa.spec import Instr, Kind, Operand, Role, Route
-from pto.isa.table import cube, move, scalar
+from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
+from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role, Route
+from pto.isa.table import cube, move, scalar, vector
 
 EDGES = np.array([0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F812345, 0xFFC54321, 1, 0x80000003, 0x007FFFFF,
                   0x7F7FFFFF, 0xFF7FFFFF, 0x3F800000, 0x42B17218, 0xC2CFF1B5], np.uint32).view(np.float32)
-EYES, LARGEST = {F32: 64, S8: 192}, 40
+EYES, LARGEST, TALL = {F32: 64, S8: 192}, 40, 20
 APART = {Space.L1: 1 << 18, Space.L0A: 24 << 10, Space.L0B: 24 << 10, Space.L0C: 1 << 17}  # where staging tiles begin
+READ_TO, UB_END = Reg(50), (256 << 10) - 64
 CAPACITIES = [(Space.L1, Layout.ROW), (Space.L0A, Layout.ROW), (Space.L0B, Layout.PANEL), (Space.L0C, Layout.PANEL)]
+
+
+def stored(register: int, tile: int, tensor: int, place: int = 0) -> list[Inst]:
+    """Store a register, sixteen bits a time, as the first bits of the mantissas of numbers from 1 to 2."""
+    bits, code = Reg(40), []
+    for part in range(4):
+        code += [
+            Inst(scalar.DIV, (bits, Reg(register), 1 << 16 * part)), Inst(scalar.MOD, (bits, bits, 1 << 16)),
+            Inst(scalar.MADD, (bits, bits, 1 << 36, 0x3FF << 52)), Inst(vector.TEXPANDS, (TileRef(tile), bits, 1, 1)),
+            Inst(move.TSTORE, (tensor, TileRef(tile), 0, place + part, 1, 1)),
+        ]
+    return code
 
 
 class Case:
@@ -36,9 +49,12 @@ class Case:
         self.free = dict.fromkeys(Space, 0)
         plain = any(space is not Space.UB for space, _ in route.places if space)
         self.wild = not plain
+        self.word = self.tensor(np.zeros(4, np.float32)) if row.operands[0].kind is Kind.DEST else -1
         self.eyes = {dtype: self.tensor(np.eye(side, dtype=dtype.numpy)) for dtype, side in EYES.items()}
         self.numbers = {o.name: int(rng.integers(0, LARGEST)) for o in row.operands if o.kind is Kind.INDEX}
         self.numbers |= {name: int(rng.integers(0, 5)) for name in ("i", "j", "acc") if name in self.numbers}
+        if "width" in self.numbers:
+            self.numbers["width"] += 1
         self.places = dict(zip((row.operands[i].name for i in row.memory), route.places, strict=True))
         self.used: dict[str, tuple[int, int]] = {}  # tile and offset, or -1 and tensor
         self.filled: dict[int, int] = {}  # tensors by the tiles that they are loaded to
@@ -55,6 +71,8 @@ class Case:
         for tile, offset in sorted(set(self.used.values())):
             if tile >= 0:
                 self.drain(tile, offset)
+        if row.operands[0].kind is Kind.DEST:
+            self.code += stored(READ_TO.number, self.tile(TileType(F32, 1, 1, Space.UB), UB_END), self.word)
         self.code.append(Inst(scalar.HALT))
 
     def values(self, dtype: DType, *shape: int) -> np.ndarray:
@@ -93,6 +111,8 @@ class Case:
         return len(self.tiles) - 1
 
     def extent(self, side: str | int) -> int:
+        if side == WHOLE:
+            return TALL
         return side if isinstance(side, int) else self.numbers[side]
 
     def operand(self, operand: Operand) -> None:
@@ -100,7 +120,7 @@ class Case:
         rows, cols = self.extent(operand.rows), self.extent(operand.cols)
         slack = self.rng.integers(0, 4, 2).tolist()
         dtype = DTYPES[self.types[operand.name]]
-        first = [self.numbers[name] for name in operand.at] if operand.at else [0, 0]
+        first = [self.extent(name) for name in operand.at or (0, 0)]
         rows, cols = max(1, rows + first[0] + slack[0]), max(1, cols + first[1] + slack[1])
         if operand.kind is Kind.TENSOR:
             made = self.view if self.rng.random() < 0.4 else lambda *what: self.tensor(self.values(*what))
@@ -114,7 +134,10 @@ class Case:
                 if kind.dtype is dtype and kind.rows >= rows and kind.cols >= cols:
                     self.used[operand.name] = (tile, offset)
                     return
-        cols = -(-cols // PANEL_COLS) * PANEL_COLS if layout is Layout.PANEL else 1 if operand.cols == 1 else cols
+        if layout is Layout.PANEL:
+            cols = -(-cols // PANEL_COLS) * PANEL_COLS
+        elif operand.cols == 1 and not operand.at:
+            cols = 1
         kind = TileType(dtype, rows, cols, space, layout)
         offset = int(self.rng.integers(0, kind.nbytes // 64 + 1)) * 64
         self.used[operand.name] = (self.tile(kind, self.free[space], 2), offset)
@@ -125,6 +148,8 @@ class Case:
             return TileRef(*self.used[operand.name])
         if operand.kind is Kind.TENSOR:
             return self.used[operand.name][1]
+        if operand.kind is Kind.DEST:
+            return READ_TO
         return self.numbers[operand.name] if operand.kind is Kind.INDEX else float(self.rng.choice([0.1, -3.7, 1e300]))
 
     def add(self, row: Instr, *args: Arg) -> None:
@@ -146,7 +171,12 @@ class Case:
         kind, target = self.tiles[tile].type, TileRef(tile, offset)
         r, c = kind.rows, kind.cols
         integer = kind.space is Space.L0C and kind.dtype is not F32
-        tensor = self.filled[tile] = self.tensor(self.values(S16 if integer else kind.dtype, r, c))
+        values = self.values(S16 if integer else kind.dtype, r, c)
+        picks = next((o.picks for o in self.row.operands if self.used.get(o.name) == (tile, offset) and o.picks), None)
+        if picks:
+            limit = TALL if picks[1] == "rows" else self.numbers["width"]
+            values = self.rng.integers(0, limit, (r, c)).astype(np.int32)
+        tensor = self.filled[tile] = self.tensor(values)
         if kind.space in (Space.UB, Space.L1):
             self.add(move.TLOAD, target, tensor, 0, 0, r, c)
         elif kind.space is Space.L0C:

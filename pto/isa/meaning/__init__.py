@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pto.isa.meaning import cube, move, vector
+from pto.isa.meaning import cube, gather, move, vector
 from pto.isa.meaning.operands import Array, Meaning, Operands
 
 CANONICAL_NAN = 0x7FC00000
-MEANING: dict[str, Meaning] = {**move.MEANING, **cube.MEANING, **vector.MEANING}
+MEANING: dict[str, Meaning] = {**move.MEANING, **gather.MEANING, **cube.MEANING, **vector.MEANING}
+KEEPS_NAN = {*move.MEANING, *gather.MEANING}
 
 __all__ = ["CANONICAL_NAN", "MEANING", "Array", "Meaning", "Operands", "compute"]
 
@@ -18,6 +19,6 @@ def compute(mnemonic: str, operands: Operands) -> Array:
     with np.errstate(all="ignore"):
         result = np.array(MEANING[mnemonic](operands), operands.dtype)
     result = np.broadcast_to(result, operands.shape).copy()
-    if mnemonic not in move.MEANING and result.dtype == np.float32:
+    if mnemonic not in KEEPS_NAN and result.dtype == np.float32:
         result.view(np.uint32)[np.isnan(result)] = CANONICAL_NAN
     return result

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pto.core.target import BY_NAME
 from pto.core.types import PANEL_COLS, Layout, TileType
 from pto.isa.program import Inst, Program, TileRef
-from pto.isa.spec import Operand, Role, Trait
-from pto.sim.link import descriptor
+from pto.isa.spec import WHOLE, Operand, Role, Trait
+from pto.sim.link import EXCHANGED, descriptor
 from pto.sim.names import transposes
 from pto.sim.watch.words import (
+    ALL_ROWS,
     F_WORDS,
     FOOT_AT,
     FOOT_COUNT,
@@ -67,6 +68,10 @@ def _operand(program: Program, inst: Inst, position: int, cores: int) -> Iterato
 def _numbers(program: Program, inst: Inst, operand: Operand) -> Iterator[int]:
     """Which operand words hold rows, columns, first row and first column; as linked, where those are exchanged."""
     layouts = tuple(t.layout for t in program.memory_types(inst) if isinstance(t, TileType))
-    swapped = {"rows": "cols", "cols": "rows"} if transposes(inst.spec, layouts) else {}
+    pairs = EXCHANGED if transposes(inst.spec, layouts) else ()
+    swapped = dict((*pairs, *((other, one) for one, other in pairs)))
     for side in (operand.rows, operand.cols, *(operand.at or (0, 0))):
-        yield -1 - side if isinstance(side, int) else inst.spec.position(swapped.get(side, side))
+        if side == WHOLE:
+            yield ALL_ROWS
+        else:
+            yield -1 - side if isinstance(side, int) else inst.spec.position(swapped.get(side, side))

@@ -17,7 +17,7 @@ from pto.sim.layout import (
 )
 from pto.sim.traps import TrapKind
 from pto.sim.vec import called, inline, set_word, word
-from pto.sim.watch.clocks import advance, report
+from pto.sim.watch.clocks import SCALAR, advance, report, scalar_waited
 from pto.sim.watch.granules import ACCESS, NO_ROOM, first_unwritten, mark_written, touch_region
 from pto.sim.watch.pools import entry
 from pto.sim.watch.words import (
@@ -28,6 +28,7 @@ from pto.sim.watch.words import (
     A_START,
     A_STOP,
     A_WRITES,
+    ALL_ROWS,
     E_CHAIN,
     E_PC,
     E_WRITES,
@@ -145,6 +146,8 @@ def window_piece(ctx: int, ops: int, f: int, piece: int) -> int:
     row, col, rows, cols = number(ops, f, F_ROW), number(ops, f, F_COL), number(ops, f, F_ROWS), number(ops, f, F_COLS)
     surface, tensor, size = ctx + word(f, F_SURFACE), ctx + word(f, F_TENSOR), word(f, F_SIZE)
     height, width = word(surface, TENSOR_ROWS), word(surface, TENSOR_COLS)
+    if word(f, F_ROWS) == ALL_ROWS:
+        rows = height
     if height < 0 or not fits(row, col, rows, cols, height, width):
         return 0
     down, across, first = width * size, size, 0
@@ -223,6 +226,8 @@ def ordered(ctx: int, watch: int, ops: int, foot: int, pc: int) -> int:
     set_word(a, A_CLOCK, word(now, chain))
     set_word(a, A_NOW, now)
     set_word(a, A_PC, pc)
+    if pipe == SCALAR:
+        scalar_waited(watch, core)
     for i in range(word(foot, FOOT_COUNT)):
         f, piece = foot + FIRST_FOOT + FOOT * i, watch + PIECES + PIECE * i
         if reads(ops, f) and accessed(ctx, watch, piece, 0) == 0:

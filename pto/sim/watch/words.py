@@ -22,7 +22,8 @@ MEMORY_OPERANDS = 4
 WATCH_WORDS = PIECES_AT + P_WORDS * MEMORY_OPERANDS
 
 # A footprint: how many memory operands, the pipe; then for each operand what follows. Extents and positions are
-# operand words, or -1 - n for the number n; READS_IF is the operand word without which nothing is read, or -1.
+# operand words, or -1 - n for the number n, or ALL_ROWS of a tensor; READS_IF is the operand word without which
+# nothing is read, or -1.
 FOOT_COUNT, FOOT_PIPE, FOOT_AT = range(3)
 (
     F_POSITION, F_IS_TENSOR, F_READS, F_WRITES, F_READS_IF, F_ROWS, F_COLS, F_ROW, F_COL, F_SIZE,
@@ -30,6 +31,7 @@ FOOT_COUNT, FOOT_PIPE, FOOT_AT = range(3)
 ) = range(20)
 FOOT_WORDS = FOOT_AT + F_WORDS * MEMORY_OPERANDS
 LAYOUT_ROW, LAYOUT_COL, LAYOUT_PANEL = range(3)
+ALL_ROWS = -(1 << 62)
 
 # A place is a memory of a core, or a tensor: its granules of 64 bytes.
 PLACE_HEADS, PLACE_WRITTEN, PLACE_WORDS = range(3)

@@ -1,0 +1,49 @@
+"""Single elements of every type, as functions that Numba can compile."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+
+from pto.core.dtypes import BF16, F16, F32, PRED, DType
+from pto.sim.vec import F32 as FLOAT32
+from pto.sim.vec import F64, I32, I64, INT, VOID, canonical, emits, emits_int, load, store
+
+CANONICAL_F64 = 0x7FF8_0000_0000_0000
+
+
+@cache
+def reader(dtype: DType) -> Any:
+    """Reads an element as a register holds it: an integer, or the bits of a float64 with the one NaN."""
+    kind = ir.IntType(dtype.bits)
+
+    def read(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+        bits = load(b, at, kind)
+        if dtype is PRED:
+            return b.zext(b.icmp_unsigned("!=", bits, kind(0)), I64)
+        if dtype.kind != "f":
+            return b.zext(bits, I64) if dtype.kind == "u" else b.sext(bits, I64)
+        if dtype is BF16:
+            bits = b.shl(b.zext(bits, I32), I32(16))
+        wide = b.fpext(b.bitcast(bits, ir.HalfType() if dtype is F16 else FLOAT32), F64)
+        return b.select(b.fcmp_unordered("uno", wide, wide), I64(CANONICAL_F64), b.bitcast(wide, I64))
+    return emits_int(INT)(read)
+
+
+def put_integer(dtype: DType) -> Any:
+    """Writes an int64 as f32, rounded, or as s32, wrapped."""
+    def put(b: ir.IRBuilder, to: ir.Value, value: ir.Value) -> None:
+        store(b, to, b.sitofp(value, FLOAT32) if dtype is F32 else b.trunc(value, I32))
+    return emits(VOID, INT, INT)(put)
+
+
+def add_element(dtype: DType) -> Any:
+    """Adds an element of f32 or s32 to another in its place."""
+    kind = FLOAT32 if dtype is F32 else I32
+
+    def add(b: ir.IRBuilder, to: ir.Value, at: ir.Value) -> None:
+        values = load(b, to, kind), load(b, at, kind)
+        store(b, to, canonical(b, b.fadd(*values)) if dtype is F32 else b.add(*values))
+    return emits(VOID, INT, INT)(add)
