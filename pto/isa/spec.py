@@ -147,6 +147,8 @@ class Instr:
             raise ValueError(f"{self.mnemonic}: more tiles than a record names")
         if sum(attr.bits for attr in self.attrs) > ATTRIBUTE_BITS:
             raise ValueError(f"{self.mnemonic}: attributes exceed a record")
+        if self.attrs and len(self.operands) + len(self.attrs) > OPERAND_WORDS:
+            raise ValueError(f"{self.mnemonic}: a machine has no words for the attributes")
         object.__setattr__(self, "memory", found)
 
     @property

@@ -15,12 +15,13 @@ from numba.core.cpu import CPUContext
 
 from pto.core.errors import CompilerBug
 from pto.sim import engine
-from pto.sim.kernels import cube, gather, loans, move, stream, vector, view
+from pto.sim.kernels import convert, cube, elementwise, gather, loans, move, stream, vector, view
 from pto.sim.kernels.registry import FUNCTIONS, Compiled
 from pto.sim.vec import OPTIONS
 from pto.sim.watch import engine as watched
 
-SOURCES = (engine, watched, cube, gather, loans, move, stream, vector, view)  # imported for what they register
+# Imported for what they register.
+SOURCES = (engine, watched, convert, cube, elementwise, gather, loans, move, stream, vector, view)
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
 RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}

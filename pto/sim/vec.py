@@ -70,7 +70,9 @@ def emits(result: Any, *arguments: Any) -> Callable[[Emit], Any]:
             return result(*arguments), generate
         typing.__name__ = emit.__name__
         typing.__signature__ = shape  # type: ignore[attr-defined]
-        return intrinsic(typing)
+        made = intrinsic(typing)
+        made.emit = emit  # for functions that emit the same as a part of theirs
+        return made
     return wrap
 
 
@@ -158,6 +160,13 @@ def load1(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
 def store1(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
     """Write one f32."""
     store(b, address, value)
+
+
+def load_bits(size: int) -> Any:
+    """The bits of an element of so many bytes."""
+    def read(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+        return b.zext(load(b, address, ir.IntType(8 * size)), I64)
+    return emits_int(INT)(read)
 
 
 def mover(size: int) -> Any:
@@ -264,6 +273,12 @@ def plain_add8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return b.fadd(x, y)
 
 
+@emits(VECTOR, VECTOR, VECTOR)
+def plain_mul8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Lanewise product whose NaNs are as they come."""
+    return b.fmul(x, y)
+
+
 def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """The larger; a NaN loses to a number, -0 to +0."""
     bits = ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32
@@ -275,13 +290,15 @@ def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 max8 = emits(VECTOR, VECTOR, VECTOR)(maximum)
 
 
-@emits(VECTOR, VECTOR, VECTOR)
-def min8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """The smaller; a NaN loses to a number, -0 is below +0."""
-    bits = ir.VectorType(I32, x.type.count)
+    bits = ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32
     smaller = b.select(b.or_(b.fcmp_ordered("<", x, y), b.fcmp_unordered("uno", y, y)), x, y)
     either = b.bitcast(b.or_(b.bitcast(x, bits), b.bitcast(y, bits)), x.type)
     return canonical(b, b.select(b.fcmp_ordered("==", x, y), either, smaller))
+
+
+min8 = emits(VECTOR, VECTOR, VECTOR)(minimum)
 
 
 @emits(VECTOR, VECTOR)
@@ -357,6 +374,12 @@ def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], i
 def sum_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """The sum of all lanes."""
     return tree(b, x, b.fadd)
+
+
+@emits(FLOAT, VECTOR)
+def product_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The product of all lanes."""
+    return tree(b, x, b.fmul)
 
 
 @emits(FLOAT, VECTOR)

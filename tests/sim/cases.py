@@ -67,7 +67,8 @@ class Case:
         for number, (view, numbers) in enumerate(self.views):
             self.add(scalar.TVIEW, -1 - number, view.tensor, *numbers)
         self.at = len(self.code)
-        self.code.append(Inst(row, tuple(self.argument(o) for o in row.operands)))
+        attrs = tuple(str(rng.choice(attr.values)) for attr in row.attrs)
+        self.code.append(Inst(row, tuple(self.argument(o) for o in row.operands), attrs))
         for tile, offset in sorted(set(self.used.values())):
             if tile >= 0:
                 self.drain(tile, offset)
@@ -233,4 +234,4 @@ class Case:
         """The instruction with views numbered behind all tensors."""
         surfaces = [i for i, o in enumerate(inst.spec.operands) if o.kind in (Kind.TENSOR, Kind.SLOT)]
         args = [len(self.tensors) - 1 - a if i in surfaces and a < 0 else a for i, a in enumerate(inst.args)]
-        return Inst(inst.spec, tuple(args))
+        return Inst(inst.spec, tuple(args), inst.attrs)
