@@ -3,7 +3,8 @@
 A function takes a `Kit`, which says how the machine at hand chooses and looks at bits, and f32 arguments widened
 to float64; its result is rounded once to f32, and for f16 and bf16 once more. Every addition, multiplication and
 division rounds to float64 on its own: no contraction. Before the last rounding the values are within 2**-33 of the
-true ones, relatively. A NaN argument gives whatever comes out: the caller makes it the canonical NaN.
+true ones, relatively, but for the 1 that erf is from 4 on. A NaN argument gives whatever comes out: the caller makes
+it the canonical NaN.
 
 Polynomials are Taylor's, but for the tail of erf, which interpolates -log(erfc) at Chebyshev's points of its range.
 """
@@ -19,7 +20,8 @@ ROUNDER = 1.5 * 2.0**52  # adding it rounds to an integer, ties to even
 ROUNDER_BITS = 0x4338_0000_0000_0000
 SIGN_BIT, MANTISSA_BITS, BIAS = -(2**63), 52, 1023
 ROOT_HALF_BITS = 0x3FE6_A09E_667F_3BCD
-LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, float.fromhex("0x1.62e42fee0p-1"), float.fromhex("0x1.a39ef35793c76p-33")
+LOG2_E = 1.4426950408889634
+LN2_HIGH, LN2_LOW = map(float.fromhex, ("0x1.62e42fee0p-1", "0x1.a39ef35793c76p-33"))
 
 POWERS = 11
 EXPM1 = tuple(1.0 / math.factorial(k) for k in range(POWERS, 0, -1))  # of exp(r) - 1, over r

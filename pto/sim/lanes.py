@@ -12,11 +12,11 @@ from numba.core import cgutils
 
 from pto.core.dtypes import DType
 from pto.sim import vec
-from pto.sim.formats import constant, like, narrowed, storage, widened
+from pto.sim.formats import constant, narrowed, storage, widened
 from pto.sim.vec import F64, I32, I64, INT, VOID, canonical, emits, load, pointer, store
 
 Emit = Callable[..., ir.Value]
-VECTOR_BYTES, FLOAT_LANES = 32, 8
+VECTOR_BYTES, FLOAT_LANES, SOURCES = 32, 8, 3
 MASKED_BITS = 32  # of the elements of which the host loads and stores some lanes by itself
 I1, I8 = ir.IntType(1), ir.IntType(8)
 ROUNDER = 1.5 * 2.0**52
@@ -47,7 +47,9 @@ def lanes_of(*dtypes: DType) -> int:
 
 
 class Pass:
-    """The steps of a pass: `step(to, *sources, how)`, and `last(to, *sources, how, count)` for what is left of a row.
+    """The steps of a pass: `step(to, a, b, c, how)`, and `last(to, a, b, c, how, count)` for what is left of a row.
+
+    A pass has up to three sources; the words of others are not used.
 
     Args:
         result: the type that is stored.
@@ -61,7 +63,7 @@ class Pass:
                  raw: bool = False) -> None:
         self.result, self.sources, self.emit, self.raw = result, sources, emit, raw
         self.lanes = lanes or lanes_of(result, *(source.dtype for source in sources))
-        words = [INT] * (len(sources) + 2)
+        words = [INT] * (SOURCES + 2)
         self.step = emits(VOID, *words)(self._step)
         self.last = emits(VOID, *words, INT)(self._last)
 
@@ -73,7 +75,7 @@ class Pass:
         store_some(b, to, count, self._computed(b, sources, how, count))
 
     def _computed(self, b: ir.IRBuilder, words: Any, how: ir.Value, count: ir.Value | None) -> ir.Value:
-        values = [self._value(b, source, word, count) for source, word in zip(self.sources, words, strict=True)]
+        values = [self._value(b, source, word, count) for source, word in zip(self.sources, words, strict=False)]
         made = self.emit(b, how, *values)
         if self.raw:
             return made
@@ -125,7 +127,7 @@ def suffix(kind: ir.VectorType) -> str:
 
 def is_masked(kind: ir.VectorType) -> bool:
     """Whether the host loads and stores some lanes of such a vector by itself."""
-    return kind.element == vec.F32 or kind.element.width == MASKED_BITS
+    return bool(kind.element == vec.F32 or kind.element.width == MASKED_BITS)
 
 
 def load_some(b: ir.IRBuilder, address: ir.Value, count: ir.Value, kind: ir.VectorType) -> ir.Value:
@@ -162,7 +164,3 @@ def copy(b: ir.IRBuilder, to: ir.Value, at: ir.Value, count: ir.Value, kind: ir.
     nbytes = b.mul(count, I64(kind.element.width // 8))
     b.call(function, [b.bitcast(to, byte), b.bitcast(at, byte), nbytes, I1(0)])
 
-
-def elements(kind: ir.Type, dtype: DType) -> ir.Type:
-    """As many lanes as a value has, of a stored type."""
-    return like(kind, storage(dtype))

@@ -60,10 +60,10 @@ def test_spellings():
 
 
 ERRORS = {
-    "tad %x, %x, %x, 1, 1": """\
-        k.s:7:1: error[PTO-E0102]: no instruction is called tad
-            tad %x, %x, %x, 1, 1
-            ^^^
+    "taddd %x, %x, %x, 1, 1": """\
+        k.s:7:1: error[PTO-E0102]: no instruction is called taddd
+            taddd %x, %x, %x, 1, 1
+            ^^^^^
         help: did you mean tadd?""",
     "  tadd %x, %x": """\
         k.s:7:3: error[PTO-E0102]: tadd takes dst, a, b, rows, cols; 2 given

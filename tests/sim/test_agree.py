@@ -86,7 +86,8 @@ def corrupted(case: Case) -> Program:
             value = Reg(10 + register)
         arg = args[i]
         args[i] = TileRef(arg.tile, value) if isinstance(arg, TileRef) else value
-    code = (*program.code[:case.at], *before, replace(program.code[case.at], args=tuple(args)), *program.code[case.at + 1:])
+    wrong = replace(program.code[case.at], args=tuple(args))
+    code = (*program.code[:case.at], *before, wrong, *program.code[case.at + 1:])
     return replace(program, code=code)
 
 

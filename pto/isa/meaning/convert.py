@@ -27,7 +27,7 @@ def rounded(x: Array, mode: str) -> Array:
         "rne": more | half & odd, "rtz": np.zeros_like(negative), "rdn": inexact & negative,
         "rup": inexact & ~negative, "rna": more | half, "rto": inexact & ~odd, "rhb": more | half & ~negative,
     }[mode]
-    return np.copysign(whole + away, x)
+    return np.asarray(np.copysign(whole + away, x))
 
 
 def to_float(x: Array, dtype: np.dtype[Any], mode: str, saturate: bool) -> Array:
@@ -49,7 +49,7 @@ def to_integer(x: Array, dtype: np.dtype[Any], mode: str, saturate: bool) -> Arr
     value = rounded(np.where(np.isfinite(x), x, 0.0), mode)
     if saturate:
         value = np.where(np.isfinite(x), value, np.where(np.isnan(x), 0.0, x))
-        return np.clip(value, low, high).astype(dtype)
+        return np.asarray(np.clip(value, low, high).astype(dtype))
     invalid = high if low == 0 else low
     good = np.isfinite(x) & (low <= value) & (value <= high)
     return np.where(good, value, invalid).astype(dtype)
@@ -64,4 +64,4 @@ def converted(o: Operands) -> Array:
         return to_integer(o.a.astype(np.float64), o.dtype, o.round, saturate)
     limits = np.iinfo(o.dtype)
     whole = o.a.astype(np.int64)
-    return (np.clip(whole, limits.min, limits.max) if saturate else whole).astype(o.dtype)
+    return np.asarray((np.clip(whole, limits.min, limits.max) if saturate else whole).astype(o.dtype))

@@ -221,11 +221,12 @@ UNARY: dict[str, Callable[[Array], Array]] = {
     "sin": exact(turned(0)), "cos": exact(turned(1)), "floor": np.floor, "ceil": np.ceil, "round": np.rint,
     "neg": np.negative, "abs": magnitude, "not": np.invert,
 }
-ROWS = {
+Folded = dict[Instr, tuple[Function, Callable[["np.dtype[Any]"], float]]]
+ROWS: Folded = {
     vector.TROWSUM: (np.add, lambda _: 0), vector.TROWPROD: (np.multiply, lambda _: 1),
     vector.TROWMAX: (larger, lowest), vector.TROWMIN: (smaller, highest),
 }
-COLUMNS = {
+COLUMNS: Folded = {
     vector.TCOLSUM: (np.add, lambda _: 0), vector.TCOLPROD: (np.multiply, lambda _: 1),
     vector.TCOLMAX: (larger, lowest), vector.TCOLMIN: (smaller, highest),
 }
@@ -233,8 +234,8 @@ FAMILIES: tuple[tuple[dict[str, Any], Callable[[Any], Meaning]], ...] = (
     (UNARY, of_one), (BINARY, of_tiles), (SCALAR, of_scalar),
 )
 MEANING: dict[str, Meaning] = {
-    **{row.mnemonic: made(functions[row.tensor_op]) for row in vars(vector).values() if isinstance(row, Instr) for functions, made in FAMILIES
-       if row.tensor_op in functions},
+    **{row.mnemonic: made(functions[row.tensor_op]) for row in vars(vector).values() if isinstance(row, Instr)
+       for functions, made in FAMILIES if row.tensor_op in functions},
     **{row.mnemonic: fold(function, 1, empty) for row, (function, empty) in ROWS.items()},
     **{row.mnemonic: fold(function, 0, empty) for row, (function, empty) in COLUMNS.items()},
     vector.TROWEXPAND.mnemonic: expanded,

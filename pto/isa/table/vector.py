@@ -162,7 +162,8 @@ TROWMIN = row_reduce("trowmin", 0x82, "dst[i] = smallest a[i, j]; NaN is ignored
 TROWPROD = row_reduce("trowprod", 0x83, "dst[i] = product over j of a[i, j], from the left", "rowprod")
 TROWARGMAX = row_choose("trowargmax", 0x84, "dst[i] = the first j of which no a[i, j] is larger")
 TROWARGMIN = row_choose("trowargmin", 0x85, "dst[i] = the first j of which no a[i, j] is smaller")
-TTOPK = row_largest("ttopk", 0x86, "dst[i] = the largest a[i, j], and the lowest value where there are no more,", alike(REDUCED))
+TTOPK = row_largest("ttopk", 0x86, "dst[i] = the largest a[i, j], and the lowest value where there are no more,",
+                    alike(REDUCED))
 TTOPK_INDEX = row_largest("ttopk_index", 0x87, "dst[i] = the j of the largest a[i, j], and -1 where there are no more,",
                           tuple(("s32", name) for name in REDUCED))
 TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the top")

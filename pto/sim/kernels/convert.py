@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from llvmlite import ir
 
@@ -13,8 +14,9 @@ from pto.sim import vec
 from pto.sim.formats import constant, like
 from pto.sim.formulas import EmittingKit, Lanes
 from pto.sim.kernels.elementwise import over_one
-from pto.sim.kernels.registry import Compiled, handler
+from pto.sim.kernels.registry import FACTORIES, Compiled
 from pto.sim.lanes import Pass, Source, limits
+from pto.sim.names import handler_name
 from pto.sim.vec import F64, I32, I64, called, word
 
 Emit = Callable[..., ir.Value]
@@ -199,5 +201,6 @@ def conversion(to: DType, source: DType) -> Compiled:
     return run
 
 
-for _to, _source in vector.TCVT.dtypes:
-    handler(vector.TCVT, Layout.ROW, Layout.ROW, types=f"{_to}_{_source}")(conversion(DTYPES[_to], DTYPES[_source]))
+for _names in vector.TCVT.dtypes:
+    _to, _source = (DTYPES[name] for name in _names)
+    FACTORIES[handler_name(vector.TCVT, (Layout.ROW,) * 2, f"{_to}_{_source}")] = partial(conversion, _to, _source)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pto.core.dtypes import DTYPES, PRED, DType
 from pto.core.types import Layout
 from pto.isa.spec import Instr
+from pto.isa.spec import Kind as OperandKind
 from pto.isa.table import vector
 from pto.sim import vec
 from pto.sim.kernels.checks import beside, pitch, tile
 from pto.sim.kernels.copying import copy_rows
-from pto.sim.kernels.registry import Compiled, handler
-from pto.sim.lanes import FLOAT_LANES, Kind, Pass, Source
+from pto.sim.kernels.registry import Compiled, by_size, family
+from pto.sim.lanes import Kind, Pass, Source
 from pto.sim.layout import EXACT
-from pto.sim.names import type_part
 from pto.sim.operations import ONE, SCALAR, TWO, choice, comparison, fused, same
 from pto.sim.vec import called, inline, load_bits, word
 
@@ -32,33 +33,11 @@ def settle(d: int, d_pitch: int, made: int, rows: int, nbytes: int) -> None:
 def row_of(work: Pass) -> Any:
     """A pass over a row of up to three sources, those that are no lanes given once and for all."""
     step, last, lanes = work.step, work.last, work.lanes
-    up_d, ups = work.result.size * lanes, [s.dtype.size * lanes * (s.kind is Kind.LANES) for s in work.sources]
-    up_a, up_b, up_c = (*ups, 0, 0, 0)[:3]
-
-    if len(ups) == 1:
-        @inline
-        def one(to: int, a: int, b: int, c: int, how: int, cols: int) -> None:
-            for _ in range(cols // lanes):
-                step(to, a, how)
-                to += up_d
-                a += up_a
-            if cols % lanes:
-                last(to, a, how, cols % lanes)
-        return one
-    if len(ups) == 2:
-        @inline
-        def two(to: int, a: int, b: int, c: int, how: int, cols: int) -> None:
-            for _ in range(cols // lanes):
-                step(to, a, b, how)
-                to += up_d
-                a += up_a
-                b += up_b
-            if cols % lanes:
-                last(to, a, b, how, cols % lanes)
-        return two
+    advances = [source.dtype.size * lanes * (source.kind is Kind.LANES) for source in work.sources]
+    up_d, (up_a, up_b, up_c) = work.result.size * lanes, (*advances, 0, 0)[:3]
 
     @inline
-    def three(to: int, a: int, b: int, c: int, how: int, cols: int) -> None:
+    def run(to: int, a: int, b: int, c: int, how: int, cols: int) -> None:
         for _ in range(cols // lanes):
             step(to, a, b, c, how)
             to += up_d
@@ -67,7 +46,7 @@ def row_of(work: Pass) -> Any:
             c += up_c
         if cols % lanes:
             last(to, a, b, c, how, cols % lanes)
-    return three
+    return run
 
 
 def over_number(work: Pass) -> Compiled:
@@ -289,53 +268,64 @@ def row_everywhere_in_columns(size: int) -> Compiled:
 BY_SIZE = {1: DTYPES["u8"], 2: DTYPES["s16"], 4: DTYPES["s32"]}  # stand for all types of a size
 
 
-def register(row: Instr) -> None:
-    """The functions of a row whose operation has a name."""
-    name = row.tensor_op
-    for dtype in (DTYPES[names[0]] for names in row.dtypes):
-        a, text = Source(dtype), dtype.name
-        if row.mnemonic.startswith("trowexpand"):
-            work = Pass(dtype, (a, Source(dtype, Kind.BITS)), TWO[name](dtype))
-            handler(row, ROW, ROW, COL, types=text)(row_expand(work))
-        elif row.mnemonic.startswith("tcolexpand"):
-            handler(row, ROW, ROW, ROW, types=text)(col_expand(Pass(dtype, (a, a), TWO[name](dtype))))
-        elif name in ONE:
-            handler(row, ROW, ROW, types=text)(over_one(Pass(dtype, (a,), ONE[name](dtype))))
-        elif name in SCALAR:
-            work = Pass(dtype, (a, Source(dtype, Kind.NUMBER)), SCALAR[name](dtype))
-            handler(row, ROW, ROW, types=text)(over_one(work, 2))
-        elif name in TWO:
-            handler(row, ROW, ROW, ROW, types=text)(over_two(Pass(dtype, (a, a), TWO[name](dtype))))
+def named(row: Instr, dtype: DType) -> Compiled:
+    """The function of a row whose operation has a name, for an element type."""
+    name, a = row.tensor_op, Source(dtype)
+    if row.mnemonic.startswith("trowexpand"):
+        return row_expand(Pass(dtype, (a, Source(dtype, Kind.BITS)), TWO[name](dtype)))
+    if row.mnemonic.startswith("tcolexpand"):
+        return col_expand(Pass(dtype, (a, a), TWO[name](dtype)))
+    if name in ONE:
+        return over_one(Pass(dtype, (a,), ONE[name](dtype)))
+    if name in SCALAR:
+        return over_one(Pass(dtype, (a, Source(dtype, Kind.NUMBER)), SCALAR[name](dtype)), 2)
+    return over_two(Pass(dtype, (a, a), TWO[name](dtype)))
 
 
-def register_mixed(dtype: DType) -> None:
-    """The functions of comparisons, choices and constants of an element type."""
-    a, number, mask = Source(dtype), Source(dtype, Kind.NUMBER), Source(PRED, raw=True)
-    stored, constant_ = Source(dtype, raw=True), Source(dtype, Kind.NUMBER, raw=True)
-    if (PRED.name, dtype.name, dtype.name) in vector.TCMP.dtypes:
-        handler(vector.TCMP, ROW, ROW, ROW, types=f"pred_{dtype}_{dtype}")(
-            over_two(Pass(PRED, (a, a), comparison(dtype))))
-        handler(vector.TCMPS, ROW, ROW, types=f"pred_{dtype}")(
-            over_one(Pass(PRED, (a, number), comparison(dtype)), 2))
-    lanes = 0 if dtype.kind != "f" else FLOAT_LANES
-    types = type_part(vector.TSELS, (dtype, PRED, dtype))
-    work = Pass(dtype, (mask, stored, constant_), choice, lanes, raw=True)
-    handler(vector.TSELS, ROW, ROW, ROW, types=types)(over_two(work, 3))
-    handler(vector.TEXPANDS, ROW, types=dtype.name)(over_number(Pass(dtype, (constant_,), same, lanes, raw=True)))
-    if (dtype.name,) in vector.TFMA.dtypes:
-        handler(vector.TFMA, ROW, ROW, ROW, ROW, types=dtype.name)(over_three(Pass(dtype, (a, a, a), fused)))
-        handler(vector.TEXP, ROW, ROW, types=dtype.name)(exponential(dtype))
+def compared(dtype: DType) -> Compiled:
+    """dst[i, j] = whether a[i, j] and b[i, j] compare so"""
+    return over_two(Pass(PRED, (Source(dtype), Source(dtype)), comparison(dtype)))
+
+
+def compared_with_scalar(dtype: DType) -> Compiled:
+    """dst[i, j] = whether a[i, j] and scalar compare so"""
+    return over_one(Pass(PRED, (Source(dtype), Source(dtype, Kind.NUMBER)), comparison(dtype)), 2)
+
+
+def chosen_or_scalar(dtype: DType) -> Compiled:
+    """dst[i, j] = a[i, j] where mask[i, j], else scalar"""
+    sources = (Source(PRED, raw=True), Source(dtype, raw=True), Source(dtype, Kind.NUMBER, raw=True))
+    return over_two(Pass(dtype, sources, choice, raw=True), 3)
+
+
+def chosen(size: int) -> Compiled:
+    """dst[i, j] = a[i, j] where mask[i, j], else b[i, j]"""
+    dtype = BY_SIZE[size]
+    return over_three(Pass(dtype, (Source(PRED, raw=True), Source(dtype), Source(dtype)), choice, raw=True))
+
+
+def scalar_everywhere(dtype: DType) -> Compiled:
+    """dst[i, j] = scalar"""
+    return over_number(Pass(dtype, (Source(dtype, Kind.NUMBER, raw=True),), same, raw=True))
+
+
+def fused_product(dtype: DType) -> Compiled:
+    """dst[i, j] = a[i, j] * b[i, j] + c[i, j]"""
+    return over_three(Pass(dtype, (Source(dtype),) * 3, fused))
 
 
 for _row in vars(vector).values():
-    if isinstance(_row, Instr) and _row.tensor_op:
-        register(_row)
-for _dtype in DTYPES.values():
-    register_mixed(_dtype)
-for _size, _dtype in BY_SIZE.items():
-    _types, _work = f"b{8 * _size}", Pass(
-        _dtype, (Source(PRED, raw=True), Source(_dtype), Source(_dtype)), choice, raw=True)
-    handler(vector.TSEL, ROW, ROW, ROW, ROW, types=_types)(over_three(_work))
-    handler(vector.TROWEXPAND, ROW, COL, types=_types)(column_everywhere(_size))
-    handler(vector.TCOLEXPAND, ROW, ROW, types=_types)(row_everywhere(_size))
-    handler(vector.TCOLEXPAND, COL, COL, types=_types)(row_everywhere_in_columns(_size))
+    if isinstance(_row, Instr) and set(_row.tensor_op.split()) & {*ONE, *SCALAR, *TWO}:
+        _count = sum(operand.kind is OperandKind.TILE for operand in _row.operands)
+        _layouts = (ROW, ROW, COL) if _row.mnemonic.startswith("trowexpand") else (ROW,) * _count
+        family(_row, *_layouts)(partial(named, _row))
+family(vector.TEXP, ROW, ROW)(exponential)
+family(vector.TFMA, ROW, ROW, ROW, ROW)(fused_product)
+family(vector.TCMP, ROW, ROW, ROW, types=1)(compared)
+family(vector.TCMPS, ROW, ROW, types=1)(compared_with_scalar)
+family(vector.TSELS, ROW, ROW, ROW)(chosen_or_scalar)
+family(vector.TEXPANDS, ROW)(scalar_everywhere)
+by_size(vector.TSEL, ROW, ROW, ROW, ROW)(chosen)
+by_size(vector.TROWEXPAND, ROW, COL)(column_everywhere)
+by_size(vector.TCOLEXPAND, ROW, ROW)(row_everywhere)
+by_size(vector.TCOLEXPAND, COL, COL)(row_everywhere_in_columns)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from pto.core.dtypes import DTYPES, F32, S32, DType
+from pto.core.dtypes import F32, S32, DType
 from pto.core.types import Layout
 from pto.isa.spec import Instr
 from pto.isa.table import vector
@@ -14,7 +16,7 @@ from pto.sim.elements import put_integer, reader
 from pto.sim.floats import Loads, key_of, put_float, put_lowest
 from pto.sim.kernels.checks import beside, pitch, tile
 from pto.sim.kernels.elementwise import row_of, settle
-from pto.sim.kernels.registry import Compiled, handler
+from pto.sim.kernels.registry import Compiled, family
 from pto.sim.lanes import Kind, Pass, Source
 from pto.sim.layout import EXACT, SPARE
 from pto.sim.operations import TWO, same
@@ -280,34 +282,27 @@ COLUMNS = {
 }
 
 
-def float_folds(dtype: DType) -> dict[Instr, tuple[Any, Any]]:
-    """For each row reduction what folds floats of a type, and what puts the result down."""
-    loads, negated = Loads(dtype), Loads(dtype, negate=True)
-    put, put_negated = put_float(dtype), put_float(dtype, negate=True)
-    return {
-        vector.TROWSUM: (terms_fold(loads, ZERO, MINUS_ZERO, add1, plain_add8, sum_lanes), put),
-        vector.TROWPROD: (terms_fold(loads, ONE, ONE, multiply1, plain_mul8, product_lanes), put),
-        vector.TROWMAX: (max_fold(loads), put), vector.TROWMIN: (max_fold(negated), put_negated),
-        vector.TROWARGMAX: (first_fold(loads), put_index), vector.TROWARGMIN: (first_fold(negated), put_index),
-    }
+FLOAT_FOLDS: dict[Instr, tuple[bool, Callable[[Loads], Any]]] = {  # of negated elements or not, and the fold
+    vector.TROWSUM: (False, lambda loads: terms_fold(loads, ZERO, MINUS_ZERO, add1, plain_add8, sum_lanes)),
+    vector.TROWPROD: (False, lambda loads: terms_fold(loads, ONE, ONE, multiply1, plain_mul8, product_lanes)),
+    vector.TROWMAX: (False, max_fold), vector.TROWMIN: (True, max_fold),
+    vector.TROWARGMAX: (False, first_fold), vector.TROWARGMIN: (True, first_fold),
+}
 
 
-def register(dtype: DType) -> None:
-    """The reductions of an element type."""
-    floating = dtype.kind == "f"
-    folds = float_folds(dtype) if floating else {row: (fold, put_index) for row, fold in INTEGER_FOLDS.items()}
-    for row, (fold, put) in folds.items():
-        chooses = row in (vector.TROWARGMAX, vector.TROWARGMIN)
-        types = f"s32_{dtype}" if chooses and floating else dtype.name
-        d_size = S32.size if chooses else dtype.size
-        handler(row, COL, ROW, types=types)(row_reduce(dtype.size, d_size, fold, put))
-    for row, (name, empty) in COLUMNS.items():
-        bits = int(np.float64(empty).view(np.int64))
-        handler(row, ROW, ROW, types=dtype.name)(col_reduce(dtype, name, bits))
-    handler(vector.TTOPK, ROW, ROW, types=dtype.name)(row_largest(dtype, False))
-    types = f"s32_{dtype}" if floating else dtype.name
-    handler(vector.TTOPK_INDEX, ROW, ROW, types=types)(row_largest(dtype, True))
+def reduction(row: Instr, dtype: DType) -> Compiled:
+    """The function of a row reduction, for an element type."""
+    chooses = row.dtypes[0][0] == S32.name
+    if dtype is S32:
+        return row_reduce(S32.size, S32.size, INTEGER_FOLDS[row], put_index)
+    negate, fold = FLOAT_FOLDS[row]
+    put = put_index if chooses else put_float(dtype, negate=negate)
+    return row_reduce(dtype.size, S32.size if chooses else dtype.size, fold(Loads(dtype, negate=negate)), put)
 
 
-for _name in vector.REDUCED:
-    register(DTYPES[_name])
+for _row in FLOAT_FOLDS:
+    family(_row, COL, ROW, types=1)(partial(reduction, _row))
+for _row, (_name, _empty) in COLUMNS.items():
+    family(_row, ROW, ROW)(partial(col_reduce, name=_name, empty=int(np.float64(_empty).view(np.int64))))
+family(vector.TTOPK, ROW, ROW)(partial(row_largest, gives_index=False))
+family(vector.TTOPK_INDEX, ROW, ROW, types=1)(partial(row_largest, gives_index=True))
