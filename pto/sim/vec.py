@@ -156,12 +156,6 @@ def load1(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return load(b, address, F32)
 
 
-@emits(VOID, INT, FLOAT)
-def store1(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """Write one f32."""
-    store(b, address, value)
-
-
 def load_bits(size: int) -> Any:
     """The bits of an element of so many bytes."""
     def read(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
@@ -174,9 +168,6 @@ def mover(size: int) -> Any:
     def move(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
         store(b, to, load(b, address, ir.IntType(8 * size)))
     return emits(VOID, INT, INT)(move)
-
-
-move1 = mover(4)
 
 
 @emits(VOID, INT)
@@ -298,34 +289,10 @@ def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return canonical(b, b.select(b.fcmp_ordered("==", x, y), either, smaller))
 
 
-min8 = emits(VECTOR, VECTOR, VECTOR)(minimum)
-
-
-@emits(VECTOR, VECTOR)
-def sqrt8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """Square roots, correctly rounded."""
-    root = b.bitcast(call(b, "sqrt", x), I32X8)  # as bits: LLVM takes one NaN of a square root for another
-    above = b.icmp_signed(">", b.and_(root, lanes([0x7FFFFFFF] * LANES)), lanes([0x7F800000] * LANES))
-    return b.bitcast(b.select(above, lanes([0x7FC00000] * LANES), root), F32X8)
-
-
-@emits(VECTOR, VECTOR)
-def canonical8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """NaNs become the canonical NaN."""
-    return canonical(b, x)
-
-
 @emits(VECTOR, VECTOR, VECTOR)
 def greater8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """x where it is above y, else y: one instruction, and right but for NaN and signed zeros."""
     return b.select(b.fcmp_ordered(">", x, y), x, y)
-
-
-@emits(VECTOR, VECTOR)
-def relu8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """The larger of x and +0; NaN gives +0."""
-    zero = all_lanes(0.0)
-    return b.select(b.fcmp_ordered(">", x, zero), x, zero)
 
 
 # Which lanes of two vectors, the second counted from 8, make up each of two: in three rounds, a transpose.

@@ -139,6 +139,7 @@ class Case:
                     return
         if layout is Layout.PANEL:
             cols = -(-cols // PANEL_COLS) * PANEL_COLS
+            rows = -(-rows * dtype.size // F32.size) * F32.size // dtype.size
         elif operand.cols == 1 and not operand.at:
             cols = 1
         kind = TileType(dtype, rows, cols, space, layout)
@@ -172,8 +173,11 @@ class Case:
     def fill(self, tile: int, offset: int) -> None:
         """Give every element of a tile a number."""
         kind, target = self.tiles[tile].type, TileRef(tile, offset)
+        if kind.space is Space.L0C and kind.dtype.size < F32.size:  # no product is such: bytes of one that is f32
+            kind = TileType(F32, kind.rows * kind.dtype.size // F32.size, kind.cols, kind.space, kind.layout)
+            target = TileRef(self.tile(kind, self.tiles[tile].address, self.tiles[tile].slots), offset)
         r, c = kind.rows, kind.cols
-        integer = kind.space is Space.L0C and kind.dtype is not F32
+        integer = kind.space is Space.L0C and kind.dtype.kind == "i"
         values = self.values(S16 if integer else kind.dtype, r, c)
         picks = next((o.picks for o in self.row.operands if self.used.get(o.name) == (tile, offset) and o.picks), None)
         if picks:
