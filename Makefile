@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench conformance docs clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
@@ -25,6 +25,9 @@ test: $(READY) check ## lint, types and all tests
 check: $(READY) ## lint and types only
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+conformance: $(READY) ## every legal instruction, element type, layout and tail; every conversion; some minutes
+	$(BIN)/python -m tests.campaigns.conformance
 
 bench: $(READY) ## speed against NumPy, as a table
 	$(BIN)/python benchmarks/skeleton.py

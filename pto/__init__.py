@@ -10,9 +10,10 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used.
 _HOMES = {
     "pto.runtime.kernel": ("Kernel", "tile_kernel"),
-    "pto.lang.language": ("cdiv", "dot", "empty", "exp", "full", "gelu", "layer_norm", "matmul", "max", "maximum",
-                          "mean", "minimum", "range", "relu", "rms_norm", "sigmoid", "silu", "softmax", "sqrt",
-                          "static_range", "sum", "tile_matmul", "zeros"),
+    "pto.lang.language": ("abs", "cdiv", "ceil", "cos", "dot", "empty", "erf", "exp", "floor", "full", "gelu",
+                          "layer_norm", "log", "matmul", "max", "maximum", "mean", "minimum", "range", "reciprocal",
+                          "relu", "rms_norm", "round", "rsqrt", "sigmoid", "silu", "sin", "softmax", "sqrt",
+                          "static_range", "sum", "tanh", "tile_matmul", "zeros"),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
     "pto.ir.parse": ("parse",),

@@ -176,7 +176,7 @@ def is_far(k: Kit, x: Lanes) -> Lanes:
 def sine_of(k: Kit, quadrant: Lanes, r: Lanes) -> Lanes:
     """The sine of an angle from -pi/4 to pi/4 and so many right angles."""
     square = r * r
-    sine = polynomial(SINE, square) * (square * r) + r
+    sine = k.where(square > 0.0, polynomial(SINE, square) * (square * r) + r, r)  # zero keeps its sign
     cosine = polynomial(COSINE, square) * square + 1.0
     value = k.where((quadrant & 1) > 0, cosine, sine)
     return k.where((quadrant & 2) > 0, -value, value)

@@ -41,7 +41,7 @@ def is_near_fold(row: Instr, terms: np.ndarray, exact: np.ndarray, fast: np.ndar
     gamma = cols * 2.0**-24 / (1 - cols * 2.0**-24)
     with np.errstate(all="ignore"):
         wide, value = terms.astype(np.float64), fast.astype(np.float64)
-        if row is vector.TROWSUM:
+        if row == vector.TROWSUM:
             true, size = wide.sum(axis=1), np.abs(wide).sum(axis=1)
             inside = size < LARGEST[kind]
         else:
