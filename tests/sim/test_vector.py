@@ -157,7 +157,7 @@ print(against_numpy(F16, F32, 1 << 18), against_numpy(F32, F16), against_numpy(B
 
 
 def test_a_host_without_f16_converts_alike(tmp_path: Path) -> None:
-    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "XDG_CACHE_HOME": str(tmp_path),
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "PTO_CACHE_DIR": str(tmp_path),
                                 "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", HALVES], env=environment, capture_output=True, text=True)
     assert done.stdout == "(262144, 0) (65536, 0) (65536, 0)\n", done.stderr
