@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench conformance docs clean
+.PHONY: help demo test check bench conformance safety campaigns docs fuzz-models clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
@@ -26,6 +26,16 @@ check: $(READY) ## lint and types only
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# `make test` runs a small sample of each; a target that measures something else adds its campaigns to CAMPAIGNS.
+SAFETY := operands flips races deadlocks uninitialised fields records files orders
+CAMPAIGNS := $(SAFETY) conformance
+
+safety: $(READY) ## the machine and the loader against broken programs, records and files; some minutes
+	$(BIN)/python -m tests.campaigns $(SAFETY)
+
+campaigns: $(READY) ## every campaign
+	$(BIN)/python -m tests.campaigns $(CAMPAIGNS)
+
 conformance: $(READY) ## every legal instruction, element type, layout and tail; every conversion; some minutes
 	$(BIN)/python -m tests.campaigns.conformance
 
@@ -34,6 +44,9 @@ bench: $(READY) ## speed against NumPy, as a table
 
 docs: $(READY) ## print the generated pages again
 	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'
+
+fuzz-models: $(READY) ## 100,000 damaged model files of each format against their readers
+	$(BIN)/python -m tests.campaigns.gguf --count 100000
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -81,10 +81,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "gemm_f32_512_tile64": lambda: gemm(512, (64, 64, 32)),
     **{name: lambda t=types: gemm(1024, types=t) for name, types in GEMMS.items()},
     **{name: lambda t=types: gemv(t) for name, types in GEMVS.items()},
-    "softmax_1024": lambda: matrices(baselines.softmax(1024, 1024), programs.softmax(1024, 1024, 4)),
-    "rmsnorm_1024": lambda: matrices(baselines.rmsnorm(1024, 1024), programs.rmsnorm(1024, 1024, 4)),
-    "exp_1m": lambda: matrices(baselines.exp(1 << 20), programs.exp(1024, 1024, 4)),
-    "vadd_1m": lambda: matrices(baselines.vadd(1 << 20), programs.vadd(1024, 1024, 8)),
+    "softmax_1024": lambda: matrices(baselines.softmax(1024, 1024), programs.softmax(1024, 1024, 16)),
+    "rmsnorm_1024": lambda: matrices(baselines.rmsnorm(1024, 1024), programs.rmsnorm(1024, 1024, 16)),
+    "exp_1m": lambda: matrices(baselines.exp(1 << 20), programs.exp(1024, 1024, 8)),
+    "vadd_1m": lambda: matrices(baselines.vadd(1 << 20), programs.vadd(1024, 1024, 16)),
 }
 
 
@@ -118,6 +118,14 @@ def launch_us() -> float:
     return race({"launch": lambda: machine.run(arrays)})["launch"].best * 1e6
 
 
+def races_cost(case: Case) -> float:
+    """How many times as long a program takes with check=races."""
+    _, machine, arrays = case
+    checked = Machine(machine.program, check="races")
+    found = race({"plain": lambda: machine.run(arrays), "checked": lambda: checked.run(arrays)})
+    return found["checked"].best / found["plain"].best
+
+
 def start_seconds() -> tuple[float, float]:
     """CPU seconds from the start of a process to its first product: with an empty cache, and then with a full one."""
     script = FIRST_RESULT.format(benchmarks=str(Path(__file__).parent))
@@ -149,6 +157,9 @@ def main() -> None:
     if not wanted:
         note("dispatch_ns", dispatch_ns())
         note("launch_us", launch_us())
+        with threadpool_limits(1):
+            for name in ("gemm_f32_1024", "softmax_1024"):
+                note(f"races_cost_{name}", races_cost(CASES[name]()))
         cold, warm = start_seconds()
         note("cold_start_s", cold)
         note("warm_start_s", warm)

@@ -94,12 +94,14 @@ def by_rows(name: str, rows: int, cols: int, tile: int, tensors: dict[str, str],
 @cache
 def softmax(rows: int, cols: int, tile: int) -> Program:
     """The softmax of each row."""
-    region = f"{tile}, {cols}"
+    region, column = f"{tile}, {cols}", f"{tile}, 1"
     return by_rows("softmax", rows, cols, tile, {"x": "read", "y": "write"}, (
-        f"trowmax %m, %xs[r7], {region}", f"trowexpandsub %xs[r7], %xs[r7], %m, {region}",
-        f"texp %xs[r7], %xs[r7], {region}", f"trowsum %m, %xs[r7], {region}",
-        f"trowexpanddiv %xs[r7], %xs[r7], %m, {region}",
-    ), (f".tile %m tile<ub, {tile}x1xf32, col> at 0x30000 slots 1",))
+        f"trowmax %m, %xs[r7], {region}", f"trowexpandexpdif %t, %xs[r7], %m, {region}",
+        f"trowsum %m, %t, {region}", f"trdivs %m, %m, 1, {column}", f"trowexpandmul %xs[r7], %t, %m, {region}",
+    ), (
+        f".tile %m tile<ub, {tile}x1xf32, col> at 0x30000 slots 1",
+        f".tile %t tile<ub, {tile}x{cols}xf32> at 0x20000 slots 1",
+    ))
 
 
 @cache
@@ -132,9 +134,9 @@ def rmsnorm(rows: int, cols: int, tile: int, eps: float = 1e-5) -> Program:
     return by_rows("rmsnorm", rows, cols, tile, {"x": "read", "y": "write"}, (
         f"tmul %t, %xs[r7], %xs[r7], {region}", f"trowsum %m, %t, {region}", f"tmuls %m, %m, {1 / cols!r}, {column}",
         f"tadds %m, %m, {eps!r}, {column}", f"tsqrt %m, %m, {column}", f"trdivs %m, %m, 1, {column}",
-        f"trowexpandmul %xs[r7], %xs[r7], %m, {region}", f"tcolexpandmul %xs[r7], %xs[r7], %ws, {region}",
+        f"trowexpandmul %t, %xs[r7], %m, {region}", f"tcolexpandmul %xs[r7], %t, %ws, {region}",
     ), (
         f".tile %m tile<ub, {tile}x1xf32, col> at 0x30000 slots 1",
         f".tile %t tile<ub, {tile}x{cols}xf32> at 0x20000 slots 1",
         f".tile %ws tile<ub, 1x{cols}xf32> at 0x38000 slots 1", f".tensor %w f32[{cols}] read",
-    ), (f"tload %ws, %w, 0, 0, 1, {cols}", *order("MTE2", "V")))
+    ), (f"tload %ws, %w, 0, 0, 1, {cols}", *order("MTE2", "V", "2")))

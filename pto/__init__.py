@@ -10,17 +10,21 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used.
 _HOMES = {
     "pto.runtime.kernel": ("Kernel", "tile_kernel"),
-    "pto.lang.language": ("abs", "cdiv", "ceil", "cos", "dot", "empty", "erf", "exp", "floor", "full", "gelu",
-                          "layer_norm", "log", "matmul", "max", "maximum", "mean", "minimum", "range", "reciprocal",
-                          "relu", "rms_norm", "round", "rsqrt", "sigmoid", "silu", "sin", "softmax", "sqrt",
-                          "static_range", "sum", "tanh", "tile_matmul", "zeros"),
+    "pto.lang.kernel": ("constexpr",),
+    "pto.runtime.threads": ("get_num_threads", "set_num_threads"),
+    "pto.lang.language": ("abs", "arange", "cdiv", "ceil", "concat", "cos", "dot", "embedding", "empty", "erf", "exp",
+                          "floor", "full", "gelu", "layer_norm", "log", "matmul", "max", "maximum", "mean", "minimum",
+                          "range", "reciprocal", "relu", "rms_norm", "rope", "round", "rsqrt", "sigmoid", "silu", "sin",
+                          "softmax", "sqrt", "static_range", "sum", "tanh", "tile_matmul", "zeros"),
+    "pto.lang.attention": ("attention",),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
     "pto.ir.parse": ("parse",),
 }
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
-_DTYPES = {"f32": "F32", "float32": "F32"}
-__all__ = [*_NAMES, *_DTYPES]
+_DTYPES = {"f32": "F32", "float32": "F32", "s32": "S32", "int32": "S32"}
+_TYPES = {"index": "INDEX"}
+__all__ = [*_NAMES, *_DTYPES, *_TYPES]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,6 +32,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_NAMES[name]), name)
     elif name in _DTYPES:
         value = getattr(import_module("pto.core.dtypes"), _DTYPES[name])
+    elif name in _TYPES:
+        value = getattr(import_module("pto.core.types"), _TYPES[name])
     else:
         raise AttributeError(f"module 'pto' has no attribute {name!r}")
     globals()[name] = value

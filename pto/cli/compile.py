@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pto.cli.sources import argument_types, kernels, place, typed
+from pto.cli.sources import argument_types, kernels, place
 from pto.core.errors import UsageError
 from pto.isa.file import save
 
@@ -22,9 +22,9 @@ def command(kernel: str, output: Path, specs: tuple[str, ...]) -> None:
     Example:
       pto compile examples/03_matmul.py:matmul -o matmul.pto
     """
-    found = kernels(place(kernel))
+    found = kernels(place(kernel), specs)
     if len(found) > 1:
         raise UsageError(f"{kernel} has several kernels: {', '.join(found)}", hint="name one: FILE.py:KERNEL")
-    program = typed(next(iter(found.values())), specs).program()
+    program = next(iter(found.values())).program()
     save(program, output)
     click.echo(f"{output}: {len(program.code)} instructions for {program.target}", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pto.cli.sources import argument_types, kernels, place, typed
+from pto.cli.sources import argument_types, kernels, place
 from pto.ir.levels import LEVELS
 from pto.ir.text import text
 
@@ -23,5 +23,5 @@ def command(kernel: str, level: str, spans: bool, specs: tuple[str, ...]) -> Non
       pto graph examples/03_matmul.py:matmul --level all
     """
     levels = list(LEVELS) if level == "all" else [level]
-    found = [typed(k, specs) for k in kernels(place(kernel)).values()]
+    found = kernels(place(kernel), specs).values()
     click.echo("\n".join(text(k.graph(name), spans=spans) for k in found for name in levels), nl=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from importlib import import_module
 
 import click
 
 from pto import __version__
+from pto.cli.lazy import Commands
 from pto.core.errors import CompilerBug, PtoError
 
 # name: (module, what it does); listed in this order
@@ -20,6 +19,7 @@ COMMANDS = {
     "verify": ("pto.cli.verify", "Run every level of a kernel, and name the first pass that changed a value."),
     "asm": ("pto.cli.asm", "Assemble text to a .pto program file."),
     "check": ("pto.cli.check", "Check a program against the static rules of its target."),
+    "model": ("pto.cli.model", "Fetch models, and show what they are."),
     "isa": ("pto.cli.isa", "Show the instruction set, or one instruction."),
 }
 EXAMPLES = """\b
@@ -30,24 +30,7 @@ Examples:
 """
 
 
-class Commands(click.Group):
-    """Subcommands by name, loaded when used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command: click.Command = import_module(COMMANDS[name][0]).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, doc) for name, (_, doc) in COMMANDS.items()])
-
-
-@click.group(cls=Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, rows=COMMANDS, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pto", message="%(prog)s %(version)s")
 def pto() -> None:
     """Tile kernels in Python, compiled to a virtual accelerator that runs at native speed."""
@@ -63,9 +46,6 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except PtoError as err:
         click.echo(str(err), err=True)
         sys.exit(err.exit_code)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import runpy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from numpy.typing import NDArray
 
-from pto.cli.sources import Place, place, programs
+from pto.cli.sources import Place, execute, integers, pairs, place, programs
 from pto.core.errors import PtoFormatError, UsageError
+from pto.isa.program import Program
 from pto.runtime.launch import run_program
+
+OF_SCRIPTS = ("dump",)  # options that mean something for a script, too
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -26,7 +30,7 @@ from pto.runtime.launch import run_program
 @click.option("--threads", default=1, show_default=True, help="Host threads of a program run.")
 @click.option("--exact", is_flag=True, help="Reductions as left folds, bit for bit as the manual says.")
 @click.option("--dump", type=click.Path(path_type=Path), help="Write every level of each kernel to this directory.")
-@click.option("--fuel", type=int, help="Stop a program after this much work.")
+@click.option("--fuel", type=click.IntRange(min=1), help="Stop a program after this much work.")
 @click.option("--check", default="", metavar="NAMES", help="Look for races,uninitialised reads, or all.")
 def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], parameters: tuple[str, ...],
             outputs: tuple[str, ...], cores: int, threads: int, exact: bool, dump: Path | None,
@@ -49,44 +53,55 @@ def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], para
     if arguments:
         raise UsageError(f"{arguments[0]} means nothing to a program", hint="see pto run --help")
     [program] = programs(where)
-    given = {name: _load(path) for name, path in _pairs(arrays)}
-    values = {name: _integer(name, text) for name, text in _pairs(parameters)}
-    results, stats = run_program(
-        program, given, values, cores=cores, threads=threads, exact=exact, fuel=fuel, check=check
-    )
-    targets = dict(_pairs(outputs))
-    for name in targets:
-        if name not in results:
-            raise UsageError(f"the program does not write {name}", hint=f"it writes {', '.join(results)}")
+    targets = {name: Path(path) for name, path in pairs(outputs, "--out").items()}
+    _writable(program, targets)
+    given = {name: _load(path) for name, path in pairs(arrays, "--arg").items()}
+    results, stats = run_program(program, given, integers(parameters, "--param"), cores=cores, threads=threads,
+                                 exact=exact, fuel=fuel, check=check)
     for name, array in results.items():
         if name in targets:
-            np.save(targets[name], array)
+            _save(targets[name], array)
         else:
-            click.echo(f"{name}: float32 {'x'.join(map(str, array.shape))}\n{array}")
+            click.echo(f"{name}: {array.dtype} {'x'.join(map(str, array.shape))}\n{array}")
     click.echo(f"{stats.tile:,} tile and {stats.scalar:,} scalar instructions", err=True)
     return None
 
 
 def _script(where: Place, arguments: tuple[str, ...]) -> None:
     """As `python FILE` does: the file's folder comes first on the path, and the file is the main program."""
+    if where.name:
+        raise UsageError(f"a script runs as a whole, not {where.name} alone",
+                         hint=f"pto run {where.file}; pto disasm {where.file}:{where.name} shows one kernel")
+    context = click.get_current_context()
+    for option in (o for o in context.command.params if isinstance(o, click.Option)):
+        typed = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if typed and option.name not in OF_SCRIPTS:
+            raise UsageError(f"{option.opts[0]} is for program files; a script launches its kernels itself",
+                             hint=f"options of the script follow --: pto run {where.file} -- {option.opts[0]} ...")
     sys.argv = [str(where.file), *arguments]
-    sys.path.insert(0, str(where.file.resolve().parent))
-    runpy.run_path(str(where.file), run_name="__main__")
+    execute(where, "__main__")
 
 
-def _pairs(texts: tuple[str, ...]) -> list[tuple[str, str]]:
-    found = [text.partition("=") for text in texts]
-    for name, equals, value in found:
-        if not (name and equals and value):
-            raise UsageError(f"{name} is not of the form NAME=VALUE")
-    return [(name, value) for name, _, value in found]
+def _writable(program: Program, targets: Mapping[str, Path]) -> None:
+    """Results that are to be saved exist, and so do their folders: known before anything runs.
+
+    Raises:
+        UsageError: not so.
+    """
+    written = [d.name for d in program.tensors if d.written and not d.scratch]
+    for name, path in targets.items():
+        if name not in written:
+            raise UsageError(f"the program does not write {name}", hint=f"it writes {', '.join(written)}")
+        if path.is_dir() or not path.parent.is_dir():
+            raise UsageError(f"cannot write {path}", hint="--out takes a file in a folder that exists")
 
 
-def _integer(name: str, text: str) -> int:
+def _save(path: Path, array: NDArray[np.generic]) -> None:
     try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"{name} is an integer, not {text}") from None
+        with open(path, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+    except OSError as err:
+        raise UsageError(f"cannot write {path}: {err.strerror}") from None
 
 
 def _load(path: str) -> NDArray[np.generic]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 
 import click
 import numpy as np
 
-from pto.cli.sources import argument_types, kernels, place, typed
+from pto.cli.sources import argument_types, integers, kernels, place
 from pto.core.errors import UsageError
+from pto.lang.trace import Argument
+from pto.runtime.kernel import Kernel
 
 SIZES = (37, 50, 23, 70, 5, 64)  # for extents that are not given: edges, and more than one of most things
 
@@ -26,24 +29,34 @@ def command(kernel: str, parameters: tuple[str, ...], seed: int, tolerance: floa
     Example:
       pto verify examples/03_matmul.py:matmul --param M=300
     """
-    failed = False
-    for name, found in kernels(place(kernel)).items():
-        arguments = typed(found, specs).source.declared()
-        sizes = dict(_pair(p) for p in parameters)
-        symbols = dict.fromkeys(d for a in arguments for d in a.type.dims if isinstance(d, str))
-        sizes = {s: sizes.get(s, SIZES[i % len(SIZES)]) for i, s in enumerate(symbols)}
-        random = np.random.default_rng(seed)
-        shapes = [[sizes[d] if isinstance(d, str) else d for d in a.type.dims] for a in arguments]
-        arrays = [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
-        verdict = found.verify(*arrays, tolerance=tolerance)
-        click.echo(f"{name} with {', '.join(f'{k} = {v}' for k, v in sizes.items())}, seed {seed}\n{verdict}\n")
-        failed |= not verdict
+    found = kernels(place(kernel), specs)
+    given = integers(parameters, "--param")
+    declared = {name: k.source.declared() for name, k in found.items()}
+    counts = {name for k in found.values() for name in k.source.counts}
+    extents = [*dict.fromkeys(d for arguments in declared.values() for d in _symbols(arguments)), *sorted(counts)]
+    for name, value in given.items():
+        if name not in extents or value < (name not in counts):
+            wrong = "is no extent of an argument" if name not in extents else f"is at least 1, not {value}"
+            raise UsageError(f"--param {name} {wrong}", hint=f"extents are {', '.join(extents) or 'numbers'}")
+    failed = [name for name in found if not _verified(found[name], declared[name], given, seed, tolerance)]
     if failed:
         sys.exit(1)
 
 
-def _pair(text: str) -> tuple[str, int]:
-    name, _, value = text.partition("=")
-    if not (name and value.isdigit() and int(value) > 0):
-        raise UsageError(f"{text} is not of the form NAME=N")
-    return name, int(value)
+def _symbols(arguments: Sequence[Argument]) -> list[str]:
+    return list(dict.fromkeys(d for a in arguments for d in a.type.dims if isinstance(d, str)))
+
+
+def _verified(kernel: Kernel, arguments: Sequence[Argument], given: Mapping[str, int], seed: int,
+              tolerance: float) -> bool:
+    """Run one kernel's levels on random arguments, and print what was found."""
+    symbols = [*_symbols(arguments), *kernel.source.counts]
+    sizes = {s: given.get(s, SIZES[i % len(SIZES)]) for i, s in enumerate(symbols)}
+    random = np.random.default_rng(seed)
+    shapes = [[sizes[d] if isinstance(d, str) else d for d in a.type.dims] for a in arguments]
+    arrays = [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    named: dict[str, object] = {a.name: array for a, array in zip(arguments, arrays, strict=True)}
+    named |= {name: sizes[name] for name in kernel.source.counts}
+    verdict = kernel.verify(*(named[p] for p in kernel.source.parameters if p in named), tolerance=tolerance)
+    click.echo(f"{kernel.__name__} with {', '.join(f'{k} = {v}' for k, v in sizes.items())}, seed {seed}\n{verdict}\n")
+    return bool(verdict)

@@ -102,8 +102,9 @@ class FileCache:
     def _sweep(self) -> None:
         """Remove what crashes and other builds left behind."""
         now = time.time()
-        for entry in os.scandir(self.directory):
-            old = entry.name.endswith(SUFFIX) and not entry.name.startswith(self.build[:BUILD_DIGITS])
-            limit = KEEP_SECONDS if old else STALE_SECONDS
-            if (old or entry.name.endswith(TEMPORARY)) and now - entry.stat().st_mtime > limit:
-                os.unlink(entry.path)
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                old = entry.name.endswith(SUFFIX) and not entry.name.startswith(self.build[:BUILD_DIGITS])
+                limit = KEEP_SECONDS if old else STALE_SECONDS
+                if (old or entry.name.endswith(TEMPORARY)) and now - entry.stat().st_mtime > limit:
+                    os.unlink(entry.path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pto.core.errors import Loc, ShapeError
+
 
 @dataclass(frozen=True, slots=True)
 class DType:
@@ -34,8 +36,17 @@ class DType:
         return self.name
 
     def __getitem__(self, dims: int | str | tuple[int | str, ...]) -> TensorType:
-        """The type of a tensor with these extents, for annotations: ``A: pt.f32["M", 64]``."""
-        return TensorType(self, dims if isinstance(dims, tuple) else (dims,))
+        """The type of a tensor with these extents, for annotations: ``A: pt.f32["M", 64]``.
+
+        Raises:
+            ShapeError: an extent is neither a name nor a positive integer.
+        """
+        found = dims if isinstance(dims, tuple) else (dims,)
+        for dim in found:
+            if not (dim.isidentifier() if isinstance(dim, str) else type(dim) is int and dim > 0):
+                raise ShapeError(f"{dim!r} is no extent", loc=Loc.of_user(),
+                                 hint=f'an extent is a name or a positive integer: pt.{self.name}["M", 64]')
+        return TensorType(self, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent / "_")[:-1]  # with the separator: not its neighbours
 
@@ -51,9 +51,7 @@ class Loc:
     @classmethod
     def of_user(cls) -> Loc:
         """The span of the innermost expression under evaluation outside this package."""
-        frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-            frame = frame.f_back
+        frame = user_frame()
         return cls._at(frame.f_code, frame.f_lasti, frame.f_lineno)
 
     @classmethod
@@ -75,6 +73,14 @@ class Loc:
         if line != last or end is None:  # a call over several lines: underline up to the line's end
             end = len(linecache.getline(code.co_filename, line).rstrip())
         return cls(code.co_filename, line, col or 0, end)
+
+
+def user_frame() -> FrameType:
+    """The innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame
 
 
 class PtoError(Exception):
@@ -175,6 +181,30 @@ class FuelError(PtoError):
     """A program did not finish within its fuel."""
 
     code, exit_code = "PTO-E0302", 8
+
+
+class ModelError(PtoError):
+    """A sound file of a model that this version does not run."""
+
+    code, exit_code = "PTO-E0401", 3
+
+
+class MemoryLimitError(PtoError):
+    """Something needs more memory than there is."""
+
+    code, exit_code = "PTO-E0402", 8
+
+
+class MissingPackageError(PtoError):
+    """A package that only some commands need is not installed."""
+
+    code, exit_code = "PTO-E0403", 9
+
+
+class DownloadError(PtoError):
+    """A file could not be fetched, or is not the one that was asked for. Nothing of it was kept."""
+
+    code, exit_code = "PTO-E0404", 1
 
 
 class CompilerBug(Exception):

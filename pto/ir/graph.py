@@ -198,13 +198,17 @@ class Graph:
         found: Val = home._known[identity]
         return found
 
-    def _cancelled(self, total: Val | int, base: Val | int) -> int | None:
-        """c where the operands are (x + c) and x: how a slice's static extent is seen."""
+    def _cancelled(self, total: Val | int, base: Val | int) -> Val | int | None:
+        """c where the operands are (x + c) or (c + x), and x; or x, and (x - c): how a slice's extent is seen."""
+        if isinstance(base, Val) and base.node.op is INDEX_OPS["sub"] and Val(base.graph, base.node.inputs[0]) == total:
+            return _value(base.graph, base.node.inputs[1])
         if not isinstance(total, Val) or total.node.op is not INDEX_OPS["add"]:
             return None
-        left, right = total.node.inputs
-        same = base == Val(total.graph, left) or (isinstance(base, Val) and total.graph.captured.get(base) == left)
-        return total.graph.constant(right) if same else None
+        graph, (left, right) = total.graph, total.node.inputs
+        for one, other in ((left, right), (right, left)):
+            if base == Val(graph, one) or (isinstance(base, Val) and graph.captured.get(base) == one):
+                return _value(graph, other)
+        return None
 
     def loop(self, bounds: Sequence[Val | int], inits: Sequence[Val],
              body: Callable[[Graph, Val, list[Val]], Sequence[Val | int]],
@@ -224,6 +228,12 @@ class Graph:
             raise CompilerBug("a loop's body must yield as many values as it carries")
         node = self.op(FOR, *bounds, *inits, *inner.captured, locs=locs, body=inner, **attrs)
         return [self.op(GET, node, type=v.type, index=i) for i, v in enumerate(inits)]
+
+
+def _value(graph: Graph, key: int) -> Val | int:
+    """A node as an operand: constants as numbers."""
+    constant = graph.constant(key)
+    return Val(graph, key) if constant is None else constant
 
 
 def _peek(value: Val | int) -> int | None:

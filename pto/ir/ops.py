@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pto.core.dtypes import S32
 from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
 from pto.isa.spec import Instr, Kind, Role, Trait
-from pto.isa.table import TABLE, move
+from pto.isa.table import TABLE, cube, gather, move
 
 Attrs = Mapping[str, Any]
 TypeRule = Callable[[tuple[Type, ...], Attrs, Type], Type]
@@ -71,10 +72,13 @@ def same_as_first(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
 
 
 def assigned(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """Equal types; gives the next version of the tensor."""
-    if types[0] != types[1]:
-        raise ShapeError(f"cannot write a {types[1]} to a {types[0]}")
-    return types[0]
+    """Equal types, or an offset and a stride for each axis of the value; gives the next version of the tensor."""
+    target, value, *where = types
+    if where and (dtype_of(target) != dtype_of(value) or len(where) != 1 + len(extents(value))):
+        raise TypeMismatch(f"cannot write a {value} to a part of a {target} given by {len(where)} integers")
+    if not where and target != value:
+        raise ShapeError(f"cannot write a {value} to a {target}")
+    return target
 
 
 def extents(value: Type) -> tuple[int | str, ...]:
@@ -143,6 +147,14 @@ def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     return like(a, (*broadcast(tuple(left), tuple(right)), m, n))
 
 
+def gathered(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """The rows of a table that integers name: the extents of the integers, then one row's."""
+    table, ids = types
+    if len(extents(table)) != 2 or dtype_of(ids) != S32:
+        raise TypeMismatch(f"takes a table of two axes and integers of 32 bits, not {table} and {ids}")
+    return like(table, (*extents(ids), extents(table)[1]))
+
+
 def _times(dims: tuple[int | str, ...]) -> str:
     return " x ".join(map(str, dims))
 
@@ -208,7 +220,10 @@ TENSOR_OPS = {
     "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
     "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
                "the elements of a tensor from an offset on, in other extents and strides"),
-    "assign": Op("tensor.assign", ("tensor", "value"), (), assigned, "the next version of tensor, equal to value"),
+    "iota": Op("tensor.iota", ("start", "step"), (), declared, "start + j * step at position j of the last axis"),
+    "gather": Op("tensor.gather", ("table", "ids"), (), gathered, "the rows of table that ids name"),
+    "assign": Op("tensor.assign", ("tensor", "value", "view*"), (), assigned,
+                 "the next version of tensor: value, or value in the elements from an offset on, at these strides"),
 }
 
 _WINDOW = ("i", "j", "rows", "cols")
@@ -217,6 +232,9 @@ VIEW = "view*"
 TILE_OPS = {
     **_lifted("tile"),
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
+    "gemv": Op("tile.gemv", ("x", "tensor", "i", "j", "n", "k", VIEW), (), declared, cube.TGEMV_STREAM.doc),
+    "iota": Op("tile.iota", ("start", "row_step", "col_step"), (), declared, gather.TCI.doc),
+    "gather": Op("tile.gather", ("tensor", "index", "j", "rows", "cols", VIEW), (), declared, gather.MGATHER.doc),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
     "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),

@@ -116,7 +116,7 @@ def _instruction(program: Program, inst: Inst) -> str:
         f" #{attr.name}={value}" for attr, value in zip(inst.spec.attrs, inst.attrs, strict=False)
         if value != attr.values[0]
     )
-    return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH}}{operands}{attributes}".rstrip()
+    return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH - 1}} {operands}{attributes}".rstrip()
 
 
 def _name(rows: Sequence[TensorDecl | ViewDecl | TileDecl], number: int) -> str:

@@ -14,12 +14,13 @@ import ast
 import copy
 import linecache
 from collections.abc import Callable, Iterable, Sequence
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc
 
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
+KERNEL = "__pto_kernel__"
 SYMBOLIC, BRANCH = "__pto_symbolic__", "__pto_branch__"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -118,7 +119,8 @@ class _Results(ast.NodeTransformer):
 
     def visit_Return(self, node: ast.Return) -> ast.stmt:
         value = node.value or ast.Constant(None)
-        call = ast.Call(ast.Name(RESULT, ast.Load()), [value, _tuple(self.written, ast.Load)], [])
+        facts = [_tuple(self.written, ast.Load), _strings(self.written)]
+        call = ast.Call(ast.Name(RESULT, ast.Load()), [value, *facts], [])
         return ast.copy_location(ast.Return(ast.copy_location(call, node)), node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
@@ -324,9 +326,11 @@ def rewrite(function: FunctionType) -> CodeType | None:
         raise CaptureError("a kernel cannot be a generator or a coroutine", loc=Loc(file, node.lineno, node.col_offset))
     node = copy.deepcopy(node)
     node.decorator_list, node.returns = [], None
+    node.name = KERNEL  # its own name stays what it is around it: the decorated kernel
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     for argument in arguments:
         argument.annotation = None
+    node.args.defaults, node.args.kw_defaults = [], [None] * len(node.args.kwonlyargs)  # the function's own are used
     local = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
     node.body = [_Stores(local).visit(s) for s in node.body]
     written = sorted(stores(*node.body) & {a.arg for a in arguments})
@@ -341,11 +345,14 @@ def rewrite(function: FunctionType) -> CodeType | None:
 
 def build(function: FunctionType, code: CodeType | None, extra: dict[str, Any]) -> Callable[..., Any]:
     """The rewritten function, seeing the names that the original sees, and `extra` over its globals."""
-    if code is None:
-        return function
     space: dict[str, Any] = {**function.__globals__, **extra}
+    free = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    cells = [extra.get(name, c.cell_contents) for name, c in free]
+    if code is None:
+        return FunctionType(function.__code__, space, function.__name__, function.__defaults__,
+                            tuple(map(CellType, cells)))
     exec(code, space)  # the user's own source, rewritten
-    cells = [c.cell_contents for c in function.__closure__ or ()]
     made: FunctionType = space["__pto_make__"](*cells)
+    made.__code__ = made.__code__.replace(co_name=function.__name__)
     made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
     return made

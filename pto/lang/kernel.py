@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from types import CodeType, FunctionType
 from typing import Any
 
-from pto.core.dtypes import F32
+from pto.core.dtypes import F32, S32, DType
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
-from pto.core.types import TensorType
-from pto.ir.graph import Graph
+from pto.core.types import IndexType, TensorType
+from pto.ir.graph import LOOP_BOUNDS, Graph, Val
+from pto.ir.ops import ARG
 from pto.lang import capture, language
+from pto.lang.integers import unwrap
+from pto.lang.regions import outside
 from pto.lang.symbols import Extent
-from pto.lang.trace import Argument, Tracer, finish, tracing
+from pto.lang.trace import Argument, Tracer, finish, tracer, tracing
 from pto.lang.values import Tensor, setitem, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
+
+
+class constexpr:
+    """Annotation of a parameter whose value is a constant of the program: each value compiles a program of its own."""
+
+    def __class_getitem__(cls, kind: Any) -> type[constexpr]:
+        return cls
+
+
+CONSTANTS = (constexpr, int, float, bool, str)  # annotations of parameters that are no tensors
+Constant = None | bool | int | float | str | DType | tuple  # type: ignore[type-arg]  # values that a default is for
 
 
 def _stored(value: object) -> bool:
@@ -29,10 +43,41 @@ def _stored(value: object) -> bool:
     return not name.startswith("tensor.") or name == "tensor.assign"
 
 
-def _run(function: Callable[..., Any], values: Sequence[Any]) -> Any:
+def _is_version(new: Val, old: Val) -> bool:
+    """Is a value what stores have made of another?"""
+    while (new := outside(new)) != old:
+        node = new.node
+        if node.op.name in ("store", "tile.store", "tensor.assign"):
+            new = Val(new.graph, node.inputs[0])
+        elif node.op.name == "get" and (body := new.graph[node.inputs[0]].body) is not None:
+            position = node["index"]
+            if not _is_version(Val(body, body.outputs[position]), Val(body, body.params[1 + position])):
+                return False
+            new = Val(new.graph, new.graph[node.inputs[0]].inputs[LOOP_BOUNDS + position])
+        else:
+            return False
+    return True
+
+
+def _unify_annotations(annotations: Mapping[str, TensorType], values: Mapping[str, Any]) -> None:
+    """Values of the kernel that is being traced are what the annotations of one that it calls say."""
+    symbols, extents = tracer().symbols, dict[str, Extent]()
+    for name, wanted in annotations.items():
+        value = values.get(name)
+        if not isinstance(value, Tensor):
+            raise CaptureError(f"{name} is a {type(value).__name__.lower()}, not a tensor",
+                               hint="annotated parameters are whole tensors")
+        if value.dtype != wanted.dtype or value.ndim != wanted.rank:
+            raise ShapeError(f"{name} is {value.type}, not {wanted}")
+        for mine, dim in zip(value.dims, wanted.dims, strict=True):
+            expected = extents.setdefault(dim, mine) if isinstance(dim, str) else dim
+            symbols.equal(mine, expected, f"{name} has an extent of {symbols.show(mine)}, not {symbols.show(expected)}")
+
+
+def _run(function: Callable[..., Any], values: Sequence[Any], named: Mapping[str, Any]) -> Any:
     """Call a kernel's function; what Python says of an operation that tensors lack is an error at the author's line."""
     try:
-        return function(*values)
+        return function(*values, **named)
     except (TypeError, AttributeError) as err:
         raise CaptureError(str(err), loc=Loc.of_error(err),
                            hint="a kernel's values have + - * / @, subscripts and views; other functions are in pto, "
@@ -49,12 +94,14 @@ class Traced:
         graph: its outputs are the returned tensors, then written arguments that are not returned.
         returned: how many of the outputs the function returned; -1: one, not in a tuple; 0: none.
         same: symbols that must equal another symbol or an integer.
+        within: (extent, start, size, where): a piece that must be inside an axis.
         options: options of the kernel, as the author's code saw them.
     """
 
     graph: Graph
     returned: int
     same: Mapping[str, Extent]
+    within: tuple[tuple[Extent, int, Extent, Loc], ...]
     options: Mapping[str, Any]
 
 
@@ -63,6 +110,24 @@ class Source:
     """A kernel's Python function, taken apart once."""
 
     function: FunctionType
+    bound: tuple[Any, ...] = ()  # the object that the kernel is a method of
+    scope: InitVar[Mapping[str, Any] | None] = None  # names around it, which annotations in quotes may use
+
+    def __post_init__(self, scope: Mapping[str, Any] | None) -> None:
+        hints = inspect.get_annotations(self.function)
+        found = {name: self._annotation(name, hint, scope or {}) for name, hint in hints.items()}
+        self.__dict__["hints"] = found
+        self.__dict__["annotations"] = {n: hint for n, hint in found.items() if isinstance(hint, TensorType)}
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of what is around it that the function may read, functions defined in it included."""
+        found, stack = set[str](), [self.function.__code__]
+        while stack:
+            code = stack.pop()
+            found.update(code.co_names, code.co_freevars)
+            stack += [c for c in code.co_consts if isinstance(c, CodeType)]
+        return frozenset(found)
 
     @cached_property
     def name(self) -> str:
@@ -81,43 +146,84 @@ class Source:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the tensor parameters.
+        """Names of the parameters.
 
         Raises:
             CaptureError: the function takes ``*args`` or ``**kwargs``.
         """
-        found = inspect.signature(self.function).parameters.values()
+        found = self.signature.parameters.values()
         for p in found:
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 raise CaptureError(f"{self.name} takes *{p.name}; a kernel names its arguments", loc=self.loc)
         return tuple(p.name for p in found)
 
     @cached_property
+    def signature(self) -> inspect.Signature:
+        """The parameters, without the one that is bound."""
+        found = inspect.signature(self.function)
+        return found.replace(parameters=list(found.parameters.values())[len(self.bound):])
+
+    @cached_property
+    def hints(self) -> Mapping[str, Any]:
+        """Annotations of every kind."""
+        return {}
+
+    @cached_property
+    def flexible(self) -> bool:
+        """May some parameters be constants, or be left out, or be given by name only?"""
+        rows = self.signature.parameters.values()
+        return any(p.kind is p.KEYWORD_ONLY or p.default is not p.empty or self.hints.get(p.name) in CONSTANTS
+                   for p in rows)
+
+    def is_constant(self, name: str, value: object) -> bool:
+        """Is this value of a parameter a constant of the program, and no tensor?"""
+        optional = self.signature.parameters[name].default is not inspect.Parameter.empty
+        return self.hints.get(name) in CONSTANTS or (optional and isinstance(value, Constant))
+
+    @cached_property
     def annotations(self) -> Mapping[str, TensorType]:
         """Types of the parameters that are annotated as ``pt.f32["M", "K"]``."""
+        return {}
+
+    @cached_property
+    def counts(self) -> tuple[str, ...]:
+        """Names of the parameters that are integers of a call: annotated as ``pt.index``."""
+        return tuple(p for p in self.parameters if isinstance(self.hints.get(p), IndexType))
+
+    @cached_property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the other parameters."""
+        return tuple(p for p in self.parameters if p not in self.counts)
+
+    def _annotation(self, name: str, hint: Any, scope: Mapping[str, Any]) -> Any:
+        """An annotation, evaluated where it is a string; one that is not Python says nothing to us."""
+        alone = FunctionType(self.function.__code__, self.function.__globals__, closure=self.function.__closure__)
+        alone.__annotations__ = {name: hint}
         try:
-            found = inspect.get_annotations(self.function, eval_str=True)
-        except (NameError, SyntaxError):  # an annotation in quotes that is not Python: it says nothing to us
-            found = inspect.get_annotations(self.function)
-        return {name: hint for name, hint in found.items() if isinstance(hint, TensorType)}
+            return inspect.get_annotations(alone, locals=scope, eval_str=True)[name]
+        except (NameError, SyntaxError, AttributeError, TypeError):
+            return hint
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of a parameter, as its annotation would."""
         self.__dict__["annotations"] = {**self.annotations, name: type}
 
     def declared(self) -> tuple[Argument, ...]:
-        """The arguments by annotations alone.
+        """The arguments by annotations alone; those that are constants by default are none.
 
         Raises:
             CaptureError: a parameter has no annotation.
         """
-        for name in self.parameters:
+        rows = [p for p in self.signature.parameters.values() if p.name not in self.counts]
+        names = [p.name for p in rows if p.default is p.empty or not self.is_constant(p.name, p.default)]
+        for name in names:
             if name not in self.annotations:
                 raise CaptureError(f"the type of {name} is not known", loc=self.loc,
                                    hint=f'annotate it, `{name}: pt.f32["M", "N"]`, or call the kernel once')
-        return tuple(Argument(name, self.annotations[name]) for name in self.parameters)
+        return tuple(Argument(name, self.annotations[name]) for name in names)
 
-    def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any]) -> Traced:
+    def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any],
+              constants: Mapping[str, Any]) -> Traced:
         """Run the function on symbolic arguments of these types, with the extents of this call as hints.
 
         Raises:
@@ -126,31 +232,70 @@ class Source:
         self._unique(arguments)
         self._floats(arguments)
         found = Tracer(self.name, hints, wrap)
-        hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
-                 capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
-                 capture.RESULT: lambda value, written: (value, written)}
-        function = capture.build(self.function, self.code, {**options, **hooks})
         with tracing(found), located(self.loc):
-            values = [found.argument(a) for a in arguments]
-            result = _run(function, values)
-            value, written = result if self.code is not None else (result, ())
+            values = {a.name: found.argument(a) for a in arguments} | {name: found.count(name) for name in self.counts}
+            before = {name: value.val for name, value in values.items()}
+            value, written = self.run({**values, **constants}, options)
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
-            known = {v.val for v in (*returned, *values) if isinstance(v, Tensor)}
-            outputs = [*returned, *(w for w in written if _stored(w) and w.val not in known)]
+            given = {v.val for v in returned if isinstance(v, Tensor)} | set(before.values())
+            last = [written.get(name, value) for name, value in values.items()]
+            outputs = [*returned, *(w for w in last if _stored(w) and w.val not in given)]
             self._check(outputs)
             graph = finish(found, [o.val for o in outputs])
         count = len(returned) if isinstance(value, tuple | list) else -len(returned)
-        return Traced(graph, count, {k: found.symbols.resolve(k) for k in found.symbols.same}, dict(options))
+        known = found.symbols
+        within = tuple((known.resolve(a), n, known.resolve(b), loc) for (a, n, b), loc in known.within.items())
+        return Traced(graph, count, {k: known.resolve(k) for k in known.same}, within, dict(options))
+
+    def run(self, values: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Run the function under the current tracer; gives its result, and parameters that it bound anew."""
+        hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
+                 capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
+                 capture.RESULT: lambda value, written, names: (value, dict(zip(names, written, strict=True)))}
+        function = capture.build(self.function, self.code, {**options, **hooks})
+        rows = [p for p in self.signature.parameters.values() if p.name in values]
+        positional = [values[p.name] for p in rows if p.kind is not p.KEYWORD_ONLY]
+        named = {p.name: values[p.name] for p in rows if p.kind is p.KEYWORD_ONLY}
+        calls = tracer().inlined
+        calls.append(self)
+        result = _run(function, [*self.bound, *positional], named)
+        calls.pop()
+        return result if self.code is not None else (result, {})
+
+    def inline(self, values: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+        """Run the function as a part of the kernel that is being traced; gives its result.
+
+        What it stores to an argument is the next version of the caller's value.
+
+        Raises:
+            CaptureError: it calls itself, or stores to what is of a graph around the current one.
+            PtoError: the values are not what its annotations say.
+        """
+        found, loc = tracer(), Loc.of_user()
+        if any(outer is self for outer in found.inlined):
+            raise CaptureError(f"{self.name} calls itself, and a kernel that is called in a kernel is inlined", loc=loc,
+                               hint="write the repetition as a loop: for ... in pt.range(...)")
+        with located(loc):
+            _unify_annotations(self.annotations, values)
+            result, written = self.run(values, options)
+            for name, new in written.items():
+                old = values[name]
+                if isinstance(old, Tensor) and _stored(new) and _is_version(new.val, old.val):
+                    if old.val.graph is not found.graph:
+                        raise CaptureError(f"{self.name} stores to {name}, which is of the kernel around this loop",
+                                           loc=loc, hint=f"return the value from {self.name}, and store it in the loop")
+                    old.val = new.val
+        return result
 
     def _unique(self, arguments: Sequence[Argument]) -> None:
         """Arguments and extents share one space of names with the numbers of cores."""
-        taken = {a.name for a in arguments} | set(RESERVED)
+        taken = {*self.parameters, *RESERVED}
         for dim in (d for a in arguments for d in a.type.dims if d in taken):
             raise CaptureError(f"the extent {dim} of {self.name} has a name that means something else", loc=self.loc,
                                hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
 
     def _floats(self, arguments: Sequence[Argument]) -> None:
-        for a in (a for a in arguments if a.type.dtype != F32):
+        for a in (a for a in arguments if a.type.dtype not in (F32, S32)):
             raise DTypeError(f"{a.name} of {self.name} is {a.type.dtype}: kernels compute in float32", loc=self.loc,
                              hint=f"convert it: {a.name}.astype(np.float32)")
 
@@ -158,9 +303,13 @@ class Source:
         if not outputs:
             raise CaptureError(f"{self.name} has no result", hint="return a tensor, or store to an argument")
         for value in outputs:
+            tracer().require_seen([unwrap(value)])
             if not isinstance(value, Tensor):
                 raise ShapeError(f"{self.name} returns a {type(value).__name__.lower()}; a kernel returns tensors",
                                  hint="store the tile to a window of a result: C[i:i + m, j:j + n] = tile")
+            if value.val.node.op is ARG and value.val.node["result"]:
+                raise CaptureError(f"{self.name} returns a result that nothing is stored to",
+                                   hint="store to it: out[:] = value, or out[i:i + m, j:j + n] = tile")
             if value.val.node.op.name == "tensor.view" and not value.ndim:
                 raise ShapeError(f"{self.name} returns one element, without an axis",
                                  hint="keep an axis: x[i:i + 1, j:j + 1] stored to a result, or x[i] and index outside")

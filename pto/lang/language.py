@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from pto.core.dtypes import F32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val
-from pto.ir.ops import TILE_OPS
+from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
+from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.trace import Argument, tracer
-from pto.lang.values import Index, Proxy, unwrap, wrap
+from pto.lang.values import wrap
 
 
 def exp(x: Any) -> Any:
@@ -100,6 +101,8 @@ def minimum(a: Any, b: Any) -> Any:
 def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
     loc = Loc.of_user()
     rank = len(x.shape) if isinstance(x, values.Tensor | values.Tile) else 2
+    if not rank:
+        raise ShapeError("a reduction of a tensor without axes", loc=loc, hint="x.unsqueeze(0) has one axis")
     if axis not in (-1, rank - 1):
         raise UnsupportedError(f"a reduction over axis {axis} is not built", loc=loc, hint="reduce over the last axis")
     if not keepdims:
@@ -161,6 +164,48 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
     return y if weight is None else y * weight
 
 
+def embedding(ids: Any, table: Any) -> Any:
+    """The rows of a table [n, d] that integers [...] (int32) name: [..., d]."""
+    return tracer().emit(TENSOR_OPS["gather"], table, ids)
+
+
+def arange(count: Any, start: Any = 0, step: int = 1) -> Any:
+    """start, start + step, ...: `count` numbers in float32, one axis."""
+    with located(Loc.of_user()):
+        return tracer().emit(TENSOR_OPS["iota"], start, step, type=TensorType(F32, (_extent(count),)))
+
+
+def concat(parts: Sequence[Any], dim: int = -1) -> Any:
+    """Tensors one after the other along an axis; the other extents are equal."""
+    loc = Loc.of_user()
+    with located(loc):
+        if not parts or not all(isinstance(p, values.Tensor) for p in parts):
+            raise ShapeError("concat takes one or more tensors")
+        first = parts[0]
+        axis = dim % first.ndim
+        widths = [w for p in parts if p.ndim == first.ndim and isinstance(w := p.dims[axis], int)]
+        if len(widths) != len(parts):
+            raise ShapeError("the tensors have as many axes, and a constant extent along the one that is joined")
+        room = empty((*first.shape[:axis], builtins.sum(widths), *first.shape[axis + 1:]), first.dtype)
+        start = 0
+        for part, width in zip(parts, widths, strict=True):
+            where = (slice(None),) * axis + (slice(start, start + width),)
+            room, start = values.assign(room, where, part), start + width
+        return room
+
+
+def rope(x: Any, cos: Any, sin: Any) -> Any:
+    """Rotary position embedding: pairs of channels (i, i + half) of the last axis turned by the angle of a position.
+
+    Args:
+        x: [..., 2 * half].
+        cos, sin: of the angles, [half], or with axes that broadcast with those of x.
+    """
+    half = x.dims[-1] // 2
+    low, high = x.narrow(-1, 0, half), x.narrow(-1, half, half)
+    return concat((low * cos - high * sin, high * cos + low * sin))
+
+
 def softmax(x: Any, dim: int = -1) -> Any:
     """exp(x) over its sum in each row, computed from the row's largest element on."""
     powers = exp(x - max(x, dim, keepdims=True))
@@ -191,11 +236,9 @@ def zeros(shape: tuple[int, int], dtype: DType = F32) -> Any:
 
 
 def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
-    """Room for a result of the kernel: a tensor to store tiles to, and to return."""
+    """Room for a tensor: to store tensors and tiles to, to read, and to return; in a loop, the same at each turn."""
     found = tracer()
     dims = tuple(_extent(n) for n in shape)
-    if found.graph is not found.root:
-        raise CaptureError("make room for a result outside of loops", loc=Loc.of_user())
     name = f"result{found.slots}"
     while name in found.names:
         name += "_"
@@ -203,12 +246,11 @@ def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
 
 
 def _extent(value: Any) -> int | str:
-    if isinstance(value, int) and value > 0:
-        return value
-    if isinstance(value, Index) and value.val.node.op.name == "dim":
-        return str(value.val.node["name"])
-    raise ShapeError("a result's extent is a constant or an extent of an argument", loc=Loc.of_user(),
-                     hint="write pt.empty((A.shape[0], B.shape[1]))")
+    found = tracer().extent(value)
+    if found is None:
+        raise ShapeError("a result's extent is a constant, an extent of an argument or an integer argument",
+                         loc=Loc.of_user(), hint="write pt.empty((A.shape[0], B.shape[1]))")
+    return found
 
 
 def cdiv(a: Any, b: int) -> Any:
@@ -286,6 +328,10 @@ def _carriable(carried: tuple[Any, ...], names: tuple[str, ...], lost: tuple[str
         raise CaptureError(f"{lost[0]} is first assigned in the {what}, and read after it", loc=loc,
                            hint=f"give {lost[0]} a value before the {what}")
     for name, value in zip(names, carried, strict=True):
+        if isinstance(value, Index | int):
+            raise CaptureError(f"{name} is an integer that changes in a {what} of the program, which carries tiles and "
+                               "tensors only", loc=loc, hint=f"compute {name} from the loop's counter, or unroll the "
+                               "loop with pt.static_range")
         if not isinstance(value, Proxy):
             raise CaptureError(f"{name} changes in a {what} of the program, but is a Python {type(value).__name__} "
                                "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
@@ -298,6 +344,7 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
     def trace(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
+            found.require_seen(map(unwrap, results))
         for name, before, after in zip(names, carried, results, strict=True):
             resolve = found.symbols.type  # the body may have found two extents to be one
             kind = resolve(after.type) if isinstance(after, Proxy) else type(after).__name__
@@ -307,4 +354,5 @@ def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tupl
         return list(map(unwrap, results))
 
     limits = [unwrap(b) for b in (bounds.low, bounds.high, bounds.step)]
+    found.require_seen([*limits, *map(unwrap, carried)])
     return tuple(map(wrap, found.graph.loop(limits, list(map(unwrap, carried)), trace, (loc,))))

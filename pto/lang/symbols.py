@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pto.core.errors import ShapeError
+from pto.core.errors import Loc, ShapeError
 from pto.core.types import TensorType, Type
 
 Extent = int | str
@@ -22,6 +22,7 @@ class Symbols:
 
     hints: Mapping[str, int] = field(default_factory=dict)
     same: dict[str, Extent] = field(default_factory=dict)
+    within: dict[tuple[Extent, int, Extent], Loc] = field(default_factory=dict)
 
     def resolve(self, extent: Extent) -> Extent:
         """The representative of a symbol: another symbol, or an integer."""
@@ -61,6 +62,21 @@ class Symbols:
         else:
             assert isinstance(a, str)
             self.same[a] = b
+
+    def inside(self, extent: Extent, start: int, size: Extent, loc: Loc) -> None:
+        """Rely on `extent` elements from `start` on being inside of `size`.
+
+        Raises:
+            ShapeError: they are not, in this call.
+        """
+        extent, size = self.resolve(extent), self.resolve(size)
+        if extent == size and start == 0:
+            return
+        have, room = self.value(extent), self.value(size)
+        if start < 0 or (have is not None and room is not None and start + have > room):
+            raise ShapeError(f"{have} elements from {start} on are not inside an axis of extent {room}", loc=loc)
+        if not (isinstance(extent, int) and isinstance(size, int)):
+            self.within.setdefault((extent, start, size), loc)
 
     def is_one(self, extent: Extent) -> bool:
         """Is the extent 1 in this call?"""

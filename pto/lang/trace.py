@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pto.ir.ops import ARG, DIM, Op
 from pto.ir.rewrite import Made, Rewriter
 from pto.lang.symbols import Symbols
 
-Factory = Callable[[Val], Any]
+Factory = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,21 @@ class Tracer:
         self.dims: dict[str, Val] = {}
         self.valid: dict[Val, Any] = {}  # valid regions of tiles, as far as they were asked for
         self.slots, self.names = 0, set[str]()
+        self.counts = set[str]()  # integers of the call: not below 0
+        self.extents = set[str]()  # those that are extents: not below 1
+        self.inlined: list[object] = []  # the kernels that are being inlined, outermost first
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""
         extent = self.symbols.resolve(extent)
         return extent if isinstance(extent, int) else self.wrap(self.dims[extent])
+
+    def count(self, name: str) -> Any:
+        """Declare an integer of the call, which is a symbol."""
+        self.names.add(name)
+        self.counts.add(name)
+        self.dims[name] = self.root.op(DIM, type=INDEX, name=name)
+        return self.wrap(self.dims[name])
 
     def argument(self, argument: Argument, *, result: int = 0) -> Any:
         """Declare the next slot."""
@@ -51,14 +61,49 @@ class Tracer:
         self.slots += 1
         return self.wrap(made)
 
+    def extent(self, value: Any) -> int | str | None:
+        """What an integer is as an extent of a tensor: a constant, or the name of a symbol; None: neither."""
+        if isinstance(value, int):
+            return value if value > 0 and not isinstance(value, bool) else None
+        found = getattr(value, "val", None)
+        if found is None or found.node.op is not DIM:
+            return None
+        name = str(found.node["name"])
+        self.extents |= {name} & self.counts
+        return name
+
     def emit(self, op: Op, *inputs: Any, type: Type | None = None, **attrs: Any) -> Any:
         """Append an operation at the user's line; its type is derived unless stated."""
         loc = Loc.of_user()
         inputs = tuple(getattr(v, "val", v) for v in inputs)
         with located(loc):
+            self.require_seen(inputs)
             types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
             found = op.rule(types, attrs, type if type is not None else EFFECT)
             return self.wrap(self.graph.op(op, *inputs, type=found, locs=(loc,), **attrs))
+
+    def require_seen(self, values: Iterable[Any]) -> None:
+        """Values are used where they exist: in the graph that made them, and in the bodies inside it.
+
+        Raises:
+            CaptureError: one was made in a loop that is over, or in another kernel.
+        """
+        for value in values:
+            graph: Graph | None = self.graph
+            while isinstance(value, Val) and graph is not value.graph:
+                if graph is None:
+                    raise self._unseen(value)
+                graph = graph.outer
+
+    def _unseen(self, value: Val) -> CaptureError:
+        home = value.graph
+        while home.outer is not None:
+            home = home.outer
+        if home is not self.root:
+            return CaptureError("this value is of another kernel", loc=Loc.of_user(),
+                                hint="a kernel's values are its arguments and what it computes from them")
+        return CaptureError("this value was made in a loop, and does not exist after it", loc=Loc.of_user(),
+                            hint="give it a name that has a value of the same type before the loop")
 
     @contextmanager
     def inside(self, graph: Graph) -> Iterator[None]:
@@ -71,6 +116,11 @@ class Tracer:
 
 
 _TRACER: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
+
+
+def is_tracing() -> bool:
+    """Is a kernel being traced?"""
+    return _TRACER.get() is not None
 
 
 def tracer() -> Tracer:
@@ -116,7 +166,9 @@ def finish(found: Tracer, outputs: Sequence[Val]) -> Graph:
     """The traced graph with every symbol resolved, and only the extents that are still symbols."""
     old, resolve = found.root, found.symbols.resolve
     names = [name for name in found.dims if resolve(name) == name]
-    new = Graph(name=old.name, level=old.level, symbols=tuple(map(Symbol, names)))
+    low = {name: 0 for name in found.counts - set(map(resolve, found.extents))}
+    symbols = tuple(Symbol(name, low.get(name, 1)) for name in names)
+    new = Graph(name=old.name, level=old.level, symbols=symbols)
     dims = {name: new.op(DIM, type=INDEX, name=name) for name in names}
     old.outputs = tuple(old.use(v) for v in outputs)
     env: dict[int, Any] = {}

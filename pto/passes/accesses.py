@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Buffer, Graph, Node
@@ -125,14 +125,21 @@ class Accesses:
 
     def home(self, name: str) -> Chain:
         """The innermost body that sees every access of a buffer."""
-        first, *rest = self.of[name]
-        chain = first.chain
-        for access in rest:
-            chain = common(chain, access.chain)
-        return chain
+        return self._homes[name]
+
+    @cached_property
+    def _homes(self) -> dict[str, Chain]:
+        return {name: reduce(common, (a.chain for a in found)) for name, found in self.of.items() if found}
 
     def live(self, name: str) -> tuple[int, int]:
         """First and last clock of a buffer, stretched over the loops of its home that touch it."""
+        return self._lives[name]
+
+    @cached_property
+    def _lives(self) -> dict[str, tuple[int, int]]:
+        return {name: self._live(name) for name in self._homes}
+
+    def _live(self, name: str) -> tuple[int, int]:
         depth = len(self.home(name))
         first, last = self.of[name][0], self.of[name][-1]
         low = self._span(first.chain[depth])[0] if len(first.chain) > depth else first.clock

@@ -1,4 +1,4 @@
-"""Extents of tiles: what the author directs, and otherwise what fits the target, from large to small."""
+"""Extents of tiles for each kind of nest: what the author directs, else what fits the target, from large to small."""
 
 from __future__ import annotations
 
@@ -11,22 +11,29 @@ from pto.ir.ops import TENSOR_OPS
 from pto.passes.expression import Tiles
 
 # Measured on the host: 256 x 256 accumulators with slices of 64 keep the micro-kernel near its peak, and rows
-# of 1024 keep a vector instruction's fixed cost under a hundredth.
+# of 1024 keep a vector instruction's fixed cost under a hundredth. A streamed product reads its weights once, so its
+# tiles are small enough to be dealt to cores evenly.
 MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
-VECTOR = ((8, 1024, 64), (4, 1024, 64), (8, 512, 64), (4, 256, 64), (1, 256, 64))
-LINE = ((1, 4096, 64), (1, 1024, 64))
+VECTOR = ((8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
+LINE = (4096, 2048, 1024, 512, 256)
+STREAM = ((64, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
 
 
 def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterator[Tiles]:
     """Tile extents to try, the best first; extents named `tile_m`, `tile_n`, `tile_k` are the author's."""
-    ops = {node.op for _, node in graph.items()}
-    lines = all(len(n.type.dims) == 1 for _, n in graph.items()  # type: ignore[union-attr]
-                if n.op.name.startswith("tensor."))
-    table = MATRIX if TENSOR_OPS["matmul"] in ops else LINE if lines else VECTOR
     seen: set[Tiles] = set()
-    for m, n, k in table:
-        found = Tiles(directed.get("tile_m", m), directed.get("tile_n", n), directed.get("tile_k", k))
-        large = TENSOR_OPS["matmul"] in ops and found.m * found.n * 4 > target.bytes_of(Space.L0C)
-        if found not in seen and not (large and not directed):
+    m, n, k = (directed.get(name, 0) for name in ("tile_m", "tile_n", "tile_k"))
+    for at in range(max(map(len, (MATRIX, VECTOR, LINE, STREAM)))):
+        matrix, vector = MATRIX[min(at, len(MATRIX) - 1)], VECTOR[min(at, len(VECTOR) - 1)]
+        line, stream = LINE[min(at, len(LINE) - 1)], STREAM[min(at, len(STREAM) - 1)]
+        found = Tiles((m or matrix[0], n or matrix[1], k or matrix[2]), (m or vector[0], n or vector[1]), n or line,
+                      (n or stream[0], k or stream[1]))
+        large = found.matrix[0] * found.matrix[1] * 4 > target.bytes_of(Space.L0C)
+        if found not in seen and not (large and not directed and has_product(graph)):
             seen.add(found)
             yield found
+
+
+def has_product(graph: Graph) -> bool:
+    """Is there a matrix product of tensors?"""
+    return any(node.op is TENSOR_OPS["matmul"] for _, _, node in graph.walk())

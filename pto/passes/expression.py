@@ -18,7 +18,7 @@ from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 
-MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
+MATMUL, ASSIGN, VIEW, IOTA, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather"))
 # NaN changes no maximum, and is the maximum of nothing but NaN.
 REDUCTIONS = {"tensor.rowmax": ("maximum", math.nan), "tensor.rowsum": ("add", 0.0)}
 Dims = tuple[Any, ...]
@@ -27,11 +27,19 @@ Size = Val | int
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Extents of the tiles that whole-tensor expressions are cut into."""
+    """Extents of the tiles that whole-tensor expressions are cut into.
 
-    m: int
-    n: int
-    k: int
+    Attributes:
+        matrix: rows, columns and inner extent, of nests with a matrix product.
+        vector: rows and columns, of nests without.
+        line: columns, of nests of one row.
+        stream: columns and inner extent, of products of one row with a matrix that is streamed.
+    """
+
+    matrix: tuple[int, int, int]
+    vector: tuple[int, int]
+    line: int
+    stream: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,11 @@ class Strided:
     strides: tuple[Size, ...]
 
 
+def least(tile: int, extent: object) -> int:
+    """A tile's extent along an axis: no more than there is."""
+    return min(tile, extent) if isinstance(extent, int) else tile
+
+
 class Expression:
     """A tensor expression of the old graph, tile by tile in the new one."""
 
@@ -61,6 +74,8 @@ class Expression:
         self.old, self.graph, self.env, self.dims, self.tiles = old, graph, env, dims, tiles
         self.depths: dict[int, int] = {}
         self.flat = False
+        self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
+        self.tall, self.wide = tiles.vector  # tiles of this nest
 
     # extents
 
@@ -153,12 +168,15 @@ class Expression:
     def strided(self, graph: Graph, source: Strided, dims: Dims, at: Place, tile: TileType,
                 locs: tuple[Loc, ...]) -> Val:
         """A tile of a view."""
+        return graph.op(TILE_OPS["load"], source.base, *self.seen(graph, source, dims, at), type=tile, locs=locs)
+
+    def seen(self, graph: Graph, source: Strided, dims: Dims, at: Place) -> tuple[Size, ...]:
+        """The window of a tile in a view, and the view: offset, extents and strides of a matrix."""
         offset = source.offset
         for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
             offset = graph.index("madd", coordinate, stride, offset)
         sizes, steps = map(self.size, self.two(dims)), (0, *source.strides)[-2:]
-        return graph.op(TILE_OPS["load"], source.base, at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps,
-                        type=tile, locs=locs)
+        return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
 
     def locs(self, key: int) -> tuple[Loc, ...]:
         return tuple(dict.fromkeys(loc for _, user in self.old.users(key) for loc in user.locs))[:1]
@@ -166,34 +184,132 @@ class Expression:
     # values
 
     def value(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
-        """A tile of a value, made in `graph`; `done` has the reductions over whole rows."""
-        if key in done:
-            return done[key]
-        if (key, at) not in memo:
-            memo[key, at] = self.make(graph, key, at, done, memo)
-        return memo[key, at]
+        """A tile of a value, made in `graph`; `done` has the reductions over whole rows.
 
-    def make(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
-        node = self.old[key]
+        Operands are made before what uses them, by a stack of our own: an expression may be thousands of operations
+        deep.
+        """
+        def known(step: tuple[int, Place]) -> Val | None:
+            return done.get(step[0]) or memo.get(step)
+
+        stack = [(key, at)]
+        while stack:
+            step = stack[-1]
+            operands = self.operands(*step) if known(step) is None else []
+            missing = next((o for o in operands if known(o) is None), None)
+            if missing is not None:
+                stack.append(missing)
+                continue
+            stack.pop()
+            if known(step) is None:
+                inputs = [v for o in operands if (v := known(o)) is not None]
+                memo[step] = self.make(graph, *step, inputs)
+        return done.get(key) or memo[key, at]
+
+    def narrow(self, key: int, at: Place) -> Place:
+        """The place of a value that is one row, or one column, for all."""
         rows, cols = self.two(self.extents(key))
         if rows == 1 or (isinstance(rows, tuple) and set(rows) == {1}):
             at = replace(at, i=0, rows=1)
-        if cols == 1:
-            at = replace(at, j=0, cols=1)
+        return replace(at, j=0, cols=1) if cols == 1 else at
+
+    def operands(self, key: int, at: Place) -> list[tuple[int, Place]]:
+        """What is computed tile by tile before a value, and where; some operations see to their own operands."""
+        if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER):
+            return []
+        at = self.narrow(key, at)
+        return [(i, at) for i in self.old[key].inputs]
+
+    def make(self, graph: Graph, key: int, at: Place, inputs: list[Val]) -> Val:
+        node, at = self.old[key], self.narrow(key, at)
         if self.is_leaf(key):
             return self.load(graph, key, at)
         if node.op is MATMUL:
             return self.product(graph, node, at)
-        inputs = [self.value(graph, i, at, done, memo) for i in node.inputs]
+        if node.op is IOTA:
+            start, step = (self.env[i] for i in node.inputs)
+            return graph.op(TILE_OPS["iota"], graph.index("madd", at.j, step, start), 0, step, locs=node.locs,
+                            type=TileType(node.type.dtype, at.rows, at.cols))  # type: ignore[union-attr]
+        if node.op is GATHER:
+            return self.gathered(graph, node, at)
         return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
                            **dict(node.attrs))
 
+    def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
+        """Rows of a table in memory, by integers in memory."""
+        table, ids = node.inputs
+        rows, type = self.extents(ids)[-1], self.old[table].type
+        source = self.placed(ids)
+        offset = source.offset
+        for coordinate, stride in zip(at.batch, source.strides[:-1], strict=True):
+            offset = graph.index("madd", coordinate, stride, offset)
+        ids_type = self.old[ids].type
+        assert isinstance(type, TensorType) and isinstance(ids_type, TensorType)
+        count, cols = self.valid(graph, (rows, type.dims[1]), at)
+        index = graph.op(TILE_OPS["load"], source.base, at.i, 0, count, 1, offset, self.size(rows), 1,
+                         source.strides[-1], 1, type=TileType(ids_type.dtype, at.rows, 1), locs=node.locs)
+        found = self.placed(table)
+        view = (found.offset, *map(self.size, type.dims), *found.strides)
+        return graph.op(TILE_OPS["gather"], found.base, index, at.j, count, cols, *view, locs=node.locs,
+                        type=TileType(type.dtype, at.rows, at.cols))
+
+    def placed(self, key: int) -> Strided:
+        """Where the elements of a tensor in memory lie."""
+        source = self.env[key]
+        if isinstance(source, Strided):
+            return source
+        strides: list[Size] = [1]
+        for extent in reversed(self.extents(key)[1:]):
+            strides.insert(0, self.graph.index("mul", strides[0], self.size(extent)))
+        return Strided(source, 0, tuple(strides))
+
+    def streams(self, node: Node) -> bool:
+        """Is a product of one row whose right operand lies in memory with the inner axis contiguous?"""
+        a, b = node.inputs
+        source = self.env[b]
+        one_row = self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
+        return one_row and isinstance(source, Strided) and source.strides[-2] == 1
+
+    def cut(self, key: int) -> tuple[int, int]:
+        """Rows and columns of the tiles of a nest."""
+        products = [self.old[k] for k in self.inside(key) if self.old[k].op is MATMUL and not self.is_leaf(k)]
+        if products and all(map(self.streams, products)):
+            return 1, self.tiles.stream[0]
+        if products:
+            return self.tiles.matrix[:2]
+        return (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
+
+    def stream(self, graph: Graph, node: Node, at: Place) -> Val:
+        """A product of one row with a matrix in memory, which is read once."""
+        a, b = node.inputs
+        type, source = self.old[a].type, self.env[b]
+        assert isinstance(type, TensorType)
+        inner, most = type.dims[-1], self.tiles.stream[1]
+        k = inner if isinstance(inner, int) and inner <= most else most
+        across = replace(source, strides=(*source.strides[:-2], source.strides[-1], source.strides[-2]))
+        dims = self.extents(b)
+        across_dims = (*dims[:-2], dims[-1], dims[-2])
+
+        def part(body: Graph, kk: Size) -> Val:
+            x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k), {}, {})
+            here = replace(at, i=at.j, rows=at.cols, j=kk, cols=k)
+            return body.op(TILE_OPS["gemv"], x, source.base, *self.seen(body, across, across_dims, here),
+                           type=TileType(type.dtype, 1, at.cols), locs=node.locs)
+
+        if k == inner:
+            return part(graph, 0)
+        zero = graph.op(TILE_OPS["full"], type=TileType(type.dtype, 1, at.cols), scalar=0.0, locs=node.locs)
+        return graph.loop((0, self.size(inner), k), [zero], lambda body, kk, carried: [
+            body.apply(TILE_OPS["add"], carried[0], part(body, kk), locs=node.locs)], node.locs)[0]
+
     def product(self, graph: Graph, node: Node, at: Place) -> Val:
         a, b = node.inputs
+        if self.streams(node) and at.cols > 1:
+            return self.stream(graph, node, at)
         if self.depth(a) or self.depth(b):
             raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
                                    loc=node.locs[0], hint="split this into two kernels")
-        k = self.tiles.k
+        k = self.tiles.matrix[2]
         inner = self.old[a].type
         assert isinstance(inner, TensorType)
 
@@ -209,15 +325,17 @@ class Expression:
 
     # nests
 
-    def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...]) -> Val:
-        """The nest that computes an expression and stores it; gives the target's next version."""
-        self.flat = self.can_be_flat(key)
+    def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...], place: Strided | None = None) -> Val:
+        """The nest that computes an expression and stores it, at a place; gives the target's next version."""
+        self.place = place
+        self.flat = place is None and self.can_be_flat(key)
+        self.tall, self.wide = self.cut(key)
         dims = self.extents(key)
         leading = () if self.flat else dims[:-2]
 
         def nest(inner: Graph, batch: tuple[Size, ...], versions: list[Val]) -> list[Val]:
             rows = self.size(self.two(dims)[0])
-            tall = self.tiles.m if rows != 1 else 1
+            tall = least(self.tall, rows)
             if len(dims) < 2:  # one row: no loop over rows
                 return self.row(inner, key, Place(0, 0, tall, 1, batch), versions, locs)
             return inner.loop((0, rows, tall), versions,
@@ -241,12 +359,13 @@ class Expression:
             done.update(self.stage(graph, self.reductions(key, depth), at, done))
         dims = self.extents(key)
         cols = self.size(self.two(dims)[1])
-        wide = self.tiles.n if cols != 1 else 1
+        wide = least(self.wide, cols)
 
         def last(deep: Graph, j: Val, inner: list[Val]) -> list[Val]:
             here = replace(at, j=j, cols=wide)
             value = self.value(deep, key, here, done, {})
-            return [deep.apply(TILE_OPS["store"], inner[0], value, *self.window(deep, dims, here), locs=locs)]
+            where = self.seen(deep, self.place, dims, here) if self.place else self.window(deep, dims, here)
+            return [deep.apply(TILE_OPS["store"], inner[0], value, *where, locs=locs)]
 
         return graph.loop((0, cols, wide), versions, last, locs, parallel=1)
 
@@ -261,7 +380,7 @@ class Expression:
 
     def fold(self, graph: Graph, keys: list[int], at: Place, width: Any, done: dict[int, Val]) -> list[Val]:
         """Reductions over rows of one width, tile by tile."""
-        wide = self.tiles.n if width != 1 else 1
+        wide = least(self.wide, width)
 
         def column(body: Graph, j: Val, carried: list[Val]) -> list[Val]:
             memo: dict[Any, Val] = {}

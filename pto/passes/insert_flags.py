@@ -112,9 +112,10 @@ def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
     """The flags of one body, without those that another of the same pipes covers."""
     steps = items(conflicts.accesses, body)
     found: dict[tuple[bool, Pipe, Pipe], dict[tuple[int, int], int]] = {}
+    fences = [key for key, node in body.items() if node.op is SYNC]
     for i, x in enumerate(steps):
         for j, y in enumerate(steps):
-            if i == j or (j < i and not repeats):
+            if i == j or (j < i and not repeats) or barred(fences, x.key, y.key):
                 continue
             for a in x.accesses:
                 for b in y.accesses:
@@ -126,6 +127,13 @@ def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
             covered = any((m, n) != (i, j) and m >= i and n <= j and s <= slots for (m, n), s in pairs.items())
             if not covered:
                 yield Flag(body, p, steps[i].key, q, steps[j].key, slots, back)
+
+
+def barred(fences: list[int], first: int, second: int) -> bool:
+    """Is there a barrier on the way from one step of a body to another, of the same turn or the next?"""
+    if first < second:
+        return any(first < fence < second for fence in fences)
+    return any(fence > first or fence < second for fence in fences)
 
 
 def all_flags(accesses: Accesses) -> list[Flag]:
@@ -144,7 +152,7 @@ def needed(accesses: Accesses, flags: list[Flag]) -> list[Flag]:
     kept = list(flags)
     for flag in sorted(flags, key=lambda f: not f.back):
         rest = [f for f in kept if f is not flag]
-        if schedule.ordered(rest):
+        if schedule.ordered(rest, without=flag):
             kept = rest
     return kept
 

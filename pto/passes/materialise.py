@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.types import TensorType
+from pto.core.types import TensorType, Type
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, DIM, FOR, GET, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import slot_of
 
-MATMUL, ASSIGN, VIEW = (TENSOR_OPS[name] for name in ("matmul", "assign", "view"))
+MATMUL, ASSIGN, VIEW, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "gather"))
 STORE = TILE_OPS["store"]
 RESULT, SCRATCH = 1, 2
 REDUCES = {TENSOR_OPS[name] for name in ("rowsum", "rowmax")}
@@ -67,8 +67,10 @@ class Costs:
                     self.product.discard(key)
                     self.reduction.discard(key)
 
-    def clobbers(self, graph: Graph, key: int, slot: int) -> bool:
-        """Does an expression read the tensor that it is stored to, elsewhere than at the element it writes?"""
+    def clobbers(self, graph: Graph, key: int, slot: int, *, part: bool = False) -> bool:
+        """Does an expression read the tensor that it is stored to (or a part of it), elsewhere than at the element it
+        writes?
+        """
         leaves, stack, far = set(), [key], key in self.product or key in self.reduction
         while stack:
             k = stack.pop()
@@ -76,7 +78,7 @@ class Costs:
                 stack += graph[k].inputs
             elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) == slot:
                 leaves.add(k)
-                far |= graph[k].op is VIEW or graph[k].type != graph[key].type
+                far |= graph[k].op is VIEW or graph[k].type != graph[key].type or part
         return bool(leaves) and far
 
     def _overtaken(self, graph: Graph, key: int) -> bool:
@@ -103,9 +105,12 @@ class Costs:
         users = [n for _, n in graph.users(key)]
         if self._overtaken(graph, key):
             return True
-        if any(n.op is ASSIGN and self.clobbers(graph, key, slot_of(graph, n.inputs[0])) for n in users):
+        if any(self.clobbers(graph, key, slot_of(graph, n.inputs[0]), part=len(n.inputs) > 2)
+               for n in users if n.op is ASSIGN):
             return True
         outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
+        if any(n.op is GATHER for n in users):
+            return True
         operand = any(n.op is MATMUL for n in users)
         costly = key in self.product or key in self.reduction
         uses = len(users) + graph.outputs.count(key)
@@ -117,6 +122,11 @@ class Materialise(Rewriter):
 
     def __init__(self) -> None:
         self.costs: dict[int, Costs] = {}
+        self.slots = 0  # that are taken
+
+    def run(self, old: Graph) -> Graph:
+        self.slots = sum(node.op is ARG for _, node in old.items())
+        return super().run(old)
 
     def of(self, graph: Graph) -> Costs:
         """What is known of the values of a graph or body."""
@@ -127,6 +137,8 @@ class Materialise(Rewriter):
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         if node.op is FOR:
             return self.carry(old, key, node, new, [env[i] for i in node.inputs])
+        if node.op is ARG and node["result"] == RESULT and not self.returns(old, node["slot"]):
+            return self.room(new, node.type, node["slot"], SCRATCH)
         made = super().visit(old, key, node, new, env)
         if key not in self.of(old).stored:
             return made
@@ -134,18 +146,25 @@ class Materialise(Rewriter):
         assert isinstance(made, Val)
         return self.assigned(new, made, RESULT if returned else SCRATCH, node)
 
+    def returns(self, root: Graph, slot: int) -> bool:
+        """Is a tensor in a slot one of the outputs?"""
+        return any(slot_of(root, k) == slot for k in root.outputs if not is_expression(root[k]))
+
     def assigned(self, graph: Graph, value: Val, kind: int, node: Node) -> Val:
         """A value in a tensor of its own."""
         root = graph
         while root.outer is not None:
             root = root.outer
-        slot = sum(n.op is ARG for _, n in root.items())
+        self.slots += 1
+        return graph.apply(ASSIGN, self.room(root, value.type, self.slots - 1, kind), value, locs=node.locs)
+
+    def room(self, root: Graph, type: Type, slot: int, kind: int) -> Val:
+        """A tensor of the program's own."""
         name = f"{'result' if kind == RESULT else 'scratch'}{slot}"
         taken = {n["name"] for _, n in root.items() if n.op in (ARG, DIM)}
         while name in taken:
             name += "_"
-        room = root.op(ARG, type=value.type, name=name, slot=slot, result=kind)
-        return graph.apply(ASSIGN, room, value, locs=node.locs)
+        return root.op(ARG, type=type, name=name, slot=slot, result=kind)
 
     def carry(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop: a tensor that it carries and does not store to itself gets a tensor, written at each turn's end."""

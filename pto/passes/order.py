@@ -8,10 +8,11 @@ each set before the wait that consumes it. Clocks are one counter a pipe.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, reduce
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
 from typing import Any, Protocol
 
 from pto.ir.graph import Graph, Node
@@ -62,6 +63,23 @@ class Step:
     writes: tuple[Any, ...] = ()
 
 
+Touching = tuple[Step, list[int], list[int], list[int], list[int]]  # cells read, written; those that share their bytes
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps between two barriers, and how many sets of each (flag, slot) wait at its start."""
+
+    steps: tuple[Step, ...]
+    waiting: tuple[tuple[tuple[int, int], int], ...]
+    program: list[Touching] = field(default_factory=list, compare=False, repr=False)
+
+    @cached_property
+    def flags(self) -> frozenset[int]:
+        """Which are set or waited for here."""
+        return frozenset(s.flag for s in self.steps)
+
+
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
 
@@ -72,7 +90,7 @@ class Schedule:
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
         self.trips: tuple[int, ...] = TRIPS
         self.steps = self._all()
-        while len(self.steps) > LIMIT and len(self.trips) > 1:
+        while max(map(len, between_barriers(self.steps)), default=0) > LIMIT and len(self.trips) > 1:
             self.trips = self.trips[1:]
             self.steps = self._all()
 
@@ -139,36 +157,52 @@ class Schedule:
         return {place: n for n, place in enumerate(places)}
 
     @cached_property
-    def program(self) -> list[tuple[Step, list[int], list[int], list[int], list[int]]]:
-        """Each step with the cells it reads and writes, and those that share bytes with them."""
+    def stretches(self) -> list[Stretch]:
+        """The schedule cut at its barriers: what one orders needs no further look. Like stretches are one."""
         near = {place: self._same_bytes(place) for place in self.cells}
-        found = []
-        for step in self.steps:
-            read, wrote = ([self.cells[p] for p in places] for places in (step.reads, step.writes))
-            read_near, wrote_near = ([n for p in places for n in near[p]] for places in (step.reads, step.writes))
-            found.append((step, read, wrote, read_near, wrote_near))
-        return found
+        waiting: Counter[tuple[int, int]] = Counter()
+        found: dict[Stretch, None] = {}
+        for steps in between_barriers(self.steps):
+            before = tuple(sorted((flag, n) for flag, n in waiting.items() if n))
+            for step in steps:
+                if step.flag >= 0:
+                    waiting[step.flag, step.slot] += 1 if step.is_set else -1
+            found[Stretch(steps, before)] = None
+        for stretch in found:
+            stretch.program[:] = [self._touching(step, near) for step in stretch.steps]
+        return list(found)
+
+    def _touching(self, step: Step, near: dict[Any, list[int]]) -> Touching:
+        read, wrote = ([self.cells[p] for p in places] for places in (step.reads, step.writes))
+        read_near, wrote_near = ([n for p in places for n in near[p]] for places in (step.reads, step.writes))
+        return step, read, wrote, read_near, wrote_near
 
     def _same_bytes(self, place: tuple[str, int]) -> list[int]:
         """Cells that share bytes with a place: its own, and those of buffers over which it lies."""
         others = [(n, s) for n in self.overlap[place[0]] if n != place[0] for s in (-1, 0, 1)]
         return [self.cells[p] for p in (place, *others) if p in self.cells]
 
-    def ordered(self, flags: Sequence[Relation]) -> bool:
+    def ordered(self, flags: Sequence[Relation], without: Relation | None = None) -> bool:
         """Is every conflict ordered with these flags alone?
+
+        With `without`, a flag that these lack and with which all was ordered, only its own stretches are looked at.
+        """
+        live = {self.number[id(f)] for f in flags}
+        gone = None if without is None else self.number[id(without)]
+        return all(self._ordered(s, live) for s in self.stretches if gone is None or gone in s.flags)
+
+    def _ordered(self, stretch: Stretch, live: set[int]) -> bool:
+        """Is every conflict of a stretch ordered?
 
         A clock is one integer with a field for each pipe; `(a | TOPS) - b & TOPS == TOPS` says that no field of b is
         above that of a, for all pipes at once.
         """
-        live = {self.number[id(f)] for f in flags}
         clocks = [0] * PIPES
-        carried: dict[tuple[int, int], deque[int]] = {}
+        carried = {flag: deque([0] * n) for flag, n in stretch.waiting}
         reads, writes = [0] * len(self.cells), [0] * len(self.cells)
-        for step, read, wrote, read_near, wrote_near in self.program:
+        for step, read, wrote, read_near, wrote_near in stretch.program:
             pipe = step.pipe
-            if pipe < 0:
-                clocks = [reduce(joined, clocks)] * PIPES
-            elif step.flag < 0:
+            if step.flag < 0:
                 clock = clocks[pipe] = clocks[pipe] + ONE[pipe]
                 known = clock | TOPS
                 if any((known - writes[n]) & TOPS != TOPS for n in read_near):
@@ -188,6 +222,13 @@ class Schedule:
         return True
 
 
+def between_barriers(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+    """The steps before, between and after the barriers of all pipes."""
+    for is_barrier, stretch in groupby(steps, lambda s: s.pipe < 0):
+        if not is_barrier:
+            yield tuple(stretch)
+
+
 def joined(a: int, b: int) -> int:
     """The larger of two clocks, pipe by pipe."""
     return sum(max(a & field, b & field) for field in FIELD)
@@ -200,7 +241,14 @@ def at_least_once(graph: Graph, node: Node) -> bool:
         return False
     if high.op is CONST:
         return int(high["value"]) > low
-    return low == 0 and (high.op is DIM or _edge(high))
+    return low == 0 and (_positive(graph, high) or _edge(high))
+
+
+def _positive(graph: Graph, node: Node) -> bool:
+    """Is it an extent: a symbol of the program that is at least 1?"""
+    while graph.outer is not None:
+        graph = graph.outer
+    return node.op is DIM and all(s.low > 0 for s in graph.symbols if s.name == node["name"])
 
 
 def _origin(graph: Graph, key: int) -> Node | None:

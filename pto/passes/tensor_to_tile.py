@@ -50,8 +50,9 @@ class TensorToTile(Rewriter):
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         if node.op is ASSIGN:
-            target, value = node.inputs
-            return self.expression(old, new, env).store(new, value, env[target], node.locs)
+            target, value, *view = node.inputs
+            place = Strided(env[target], env[view[0]], tuple(env[k] for k in view[1:])) if view else None
+            return self.expression(old, new, env).store(new, value, env[target], node.locs, place)
         if node.op is VIEW:
             base, offset, *strides = (env[i] for i in node.inputs)
             return Strided(base, offset, tuple(strides))  # type: ignore[return-value]

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
@@ -24,12 +25,15 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
-from pto.isa.table import TABLE, cube, move
+from pto.isa.table import TABLE, cube, gather, move
 from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
-LOAD, STORE, FULL, MATMUL = (TILE_OPS[n] for n in ("load", "store", "full", "matmul"))
+Maker = Callable[[Node, Graph, list[Any]], Made]
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER = (
+    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather")
+)
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
     for name in ("trowexpand", "tcolexpand")
@@ -157,16 +161,47 @@ class ToBlock(Rewriter):
         if node.op is FOR:
             parallel = not self.in_grid and is_parallel(node)
             return self.grid(node, new, inputs) if parallel else self.serial(old, node, new, inputs)
-        if node.op is FULL:
-            assert isinstance(node.type, TileType)
-            return Fill(node.type, node["scalar"], node.locs)  # type: ignore[return-value]
         if node.op is LOAD:
             return self.load(old, key, node, new, inputs)
-        if node.op is STORE:
-            return self.store(node, new, inputs)
-        if node.op is MATMUL:
-            return self.matmul(new, inputs[0], inputs[1], node.locs)
-        return self.vector(node, new, inputs)
+        make: Maker = self.makers.get(node.op, self.vector)
+        return make(node, new, inputs)
+
+    @property
+    def makers(self) -> dict[Op, Maker]:
+        """What makes the values of an operation; else it is one of the vector unit."""
+        return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
+                GATHER: self.gather}
+
+    def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
+        assert isinstance(node.type, TileType)
+        return Fill(node.type, node["scalar"], node.locs)  # type: ignore[return-value]
+
+    def product(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        return self.matmul(new, inputs[0], inputs[1], node.locs)
+
+    def iota(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        assert isinstance(node.type, TileType)
+        return self.make(new, BLOCK_OPS[gather.TCI.mnemonic], *inputs, node.type.rows, node.type.cols,
+                         type=in_ub(node.type), valid=(None, None), locs=node.locs)
+
+    def stream(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """A product of a row with a matrix that is read from global memory as it is used."""
+        row, tensor, *where = inputs
+        assert isinstance(node.type, TileType)
+        x = self.into(new, row, Space.UB, node.locs)
+        return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
+                         valid=(1, where[2]), locs=node.locs)
+
+    def gather(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """Rows of a tensor in global memory, by a column of integers."""
+        tensor, ids, *where = inputs
+        assert isinstance(node.type, TileType)
+        if node.type.cols == 1:
+            raise UnsupportedError("rows of one element are not gathered", loc=(*node.locs, None)[0],
+                                   hint="give the table more than one column")
+        index = self.into(new, ids, Space.UB, node.locs)
+        return self.make(new, BLOCK_OPS[gather.MGATHER.mnemonic], tensor, index, *where, type=in_ub(node.type),
+                         valid=(where[1], where[2]), locs=node.locs)
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)

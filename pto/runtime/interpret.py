@@ -24,7 +24,7 @@ from pto.isa.meaning import MEANING
 from pto.isa.meaning.operands import Operands
 from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
 from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
-from pto.isa.spec import Instr, Kind, Operand, Role
+from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, scalar
 from pto.passes.emit import view_declarations
 from pto.sim.slow import SlowMachine
@@ -83,7 +83,7 @@ class Interpreter:
         if op is ALLOC:
             assert isinstance(node.type, TileType)
             return blank(node.type)
-        if op.name.startswith("t") and op.instr is not None and "." not in op.name:
+        if op.instr is not None and "." not in op.name:
             return self.instruction(op.instr, node, inputs)
         return self.expression(op, node, inputs)
 
@@ -104,8 +104,9 @@ class Interpreter:
 
     def expression(self, op: Op, node: Node, inputs: list[Any]) -> Any:
         if op is TENSOR_OPS["assign"]:
-            inputs[0][...] = inputs[1]
-            return inputs[0]
+            target, value, *view = inputs
+            (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value
+            return target
         if op is TENSOR_OPS["view"]:
             tensor, offset, *strides = inputs
             return strided(tensor, offset, self.shape(node.type), strides)
@@ -120,6 +121,12 @@ class Interpreter:
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)
             return np.full((node.type.rows, node.type.cols), node["scalar"], numpy_dtype(node.type.dtype))
+        if op in (TENSOR_OPS["gather"], TILE_OPS["gather"]):
+            return self.gathered(*inputs)
+        if op in (TENSOR_OPS["iota"], TILE_OPS["iota"]):
+            return self.sequence(node, *inputs)
+        if op is TILE_OPS["gemv"]:
+            return self.streamed(*inputs)
         if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
             return self.product(*inputs)
         return self.elementwise(op, node, inputs)
@@ -127,6 +134,24 @@ class Interpreter:
     def shape(self, type: Any) -> tuple[int, ...]:
         """The extents of a tensor type."""
         return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+
+    def gathered(self, table: Array, ids: Array, *where: int) -> Array:
+        """Rows of a tensor, or (with a first column, extents and a view) of a window of it."""
+        if not where:
+            return table[ids]
+        j, rows, cols, *view = where
+        return seen(table, view)[ids[:rows, 0], j:j + cols]
+
+    def sequence(self, node: Node, start: int, *steps: int) -> Array:
+        assert isinstance(node.type, TensorType | TileType)
+        shape = (node.type.rows, node.type.cols) if isinstance(node.type, TileType) else self.shape(node.type)
+        at = np.indices(shape)
+        total = start + sum(step * axis for step, axis in zip(reversed(steps), reversed(at), strict=False))
+        return np.broadcast_to(total, shape).astype(numpy_dtype(node.type.dtype))
+
+    def streamed(self, x: Array, tensor: Array, i: int, j: int, n: int, k: int, *view: int) -> Array:
+        w = seen(tensor, view)[i:i + n, j:j + k]
+        return MEANING[cube.TGEMV_STREAM.mnemonic](Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=x.dtype))
 
     def product(self, a: Array, b: Array) -> Array:
         if max(a.ndim, b.ndim) > 2:
@@ -170,6 +195,7 @@ class Interpreter:
                 given[operand.name] = None if made else next(values)
         view = list(values)
         out = row.operands[row.memory[0]]
+        stored = given[out.name]
         for operand in row.operands:
             if operand.kind is Kind.TENSOR and view:
                 given[operand.name] = seen(given[operand.name], view)
@@ -178,12 +204,14 @@ class Interpreter:
             given[out.name] = blank(node.type)
         else:
             given[out.name] = given[out.name] if out.kind is Kind.TENSOR else given[out.name].copy()
-        return apply(row, given, node.type)
+        made = apply(row, given, node.type)
+        return stored if out.kind is Kind.TENSOR else made
 
 
 def blank(tile: TileType) -> Array:
-    """A tile that nothing was written to."""
-    return np.full((tile.rows, tile.cols), np.nan, numpy_dtype(tile.dtype))
+    """A tile that nothing was written to: not-a-number, or the lowest integer."""
+    dtype = numpy_dtype(tile.dtype)
+    return np.full((tile.rows, tile.cols), np.iinfo(dtype).min if dtype.kind in "iu" else np.nan, dtype)
 
 
 def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool) -> Array:
@@ -193,6 +221,7 @@ def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool
     if panel:
         cols = -(-cols // PANEL_COLS) * PANEL_COLS
     matrix = as_matrix(array)
+    rows = len(matrix) if operand.rows == WHOLE else rows
     found = matrix[i:i + rows, j:j + cols]
     if found.shape != (rows, cols) or i < 0 or j < 0:
         raise CompilerBug(f"{operand.name}: {rows} x {cols} at {i}, {j} is outside of {matrix.shape}")

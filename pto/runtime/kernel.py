@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from operator import is_not
-from types import FunctionType
+from difflib import get_close_matches
+from operator import index, is_not
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.dtypes import TensorType
-from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UsageError, located
+from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located, user_frame
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
 from pto.isa.disasm import disassemble
 from pto.isa.program import Program
 from pto.lang.kernel import Source
-from pto.lang.trace import Argument
+from pto.lang.trace import Argument, is_tracing
 from pto.passes.pipeline import Options
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
 
-Key = tuple[tuple[str, int], ...]  # element type and number of axes of each argument
+DIRECTIONS = ("tile_m", "tile_n", "tile_k")  # how whole-tensor expressions are cut
+
+Key = tuple[tuple[Any, ...], ...]  # element type and number of axes of each argument; constants
+Constants = Mapping[str, Any]
+NONE: Constants = MappingProxyType({})
 
 
 class Kernel:
@@ -35,13 +40,42 @@ class Kernel:
     numbers of axes; the program serves every extent for which what the trace relied on holds.
     """
 
-    def __init__(self, function: FunctionType, *, target: Target = DEFAULT, options: Mapping[str, Any]) -> None:
-        self.source = Source(function)
+    def __init__(self, function: FunctionType, *, target: Target = DEFAULT, options: Mapping[str, Any],
+                 bound: tuple[Any, ...] = ()) -> None:
+        self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
+        self.source = Source(function, bound, user_frame().f_locals)
+        self._require_used(options)
         self.target, self.options = target, dict(options)
         self.variants: dict[Key, list[Variant]] = {}
         self._lock = threading.Lock()
-        self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
-        self.__module__ = function.__module__
+        self._latest: Variant | None = None
+        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
+
+    def _require_used(self, options: Mapping[str, Any]) -> None:
+        """An option directs the compiler, or is a name that the function reads: a misspelt one is neither."""
+        for name in options:
+            if name in self.source.parameters:
+                raise UsageError(f"{name} is an option of {self.__name__} and an argument of it", loc=Loc.of_user(),
+                                 hint=f"leave out one of them; or call it with {name}=...")
+            if name not in DIRECTIONS and name not in self.source.names:
+                close = get_close_matches(name, [*DIRECTIONS, "target", *self.source.names], n=1)
+                raise UsageError(f"{self.__name__} does not use the option {name}", loc=Loc.of_user(),
+                                 hint=f"did you mean {close[0]}?" if close else "an option is a name that the function "
+                                 f"reads, target, or {', '.join(DIRECTIONS)}")
+
+    def __get__(self, instance: object, owner: type | None = None) -> Kernel:
+        """The kernel as a method: `self` is closed over, and its attributes are constants of the trace."""
+        if instance is None:
+            return self
+        made = Kernel(self.__wrapped__, target=self.target, options=self.options, bound=(instance,))
+        kept = getattr(instance, "__dict__", {})
+        if isinstance(kept, dict) and getattr(owner, self.__name__, None) is self:
+            kept[self.__name__] = made  # found there from now on, with its programs
+        return made
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickled by name and copied by reference, as functions and methods are."""
+        return (getattr, (*self.source.bound, self.__name__)) if self.source.bound else self.__qualname__
 
     def __repr__(self) -> str:
         return f"<tile kernel {self.__name__}({', '.join(self.source.parameters)})>"
@@ -52,21 +86,41 @@ class Kernel:
         Raises:
             PtoError: the arguments do not fit the kernel, or each other.
         """
-        given = self._bind(values, named) if named else values
-        arrays = self._arrays(given)
-        extents = [n for array in arrays for n in array.shape]
-        found = self._variant(arrays, extents)
-        result = found.run(arrays, extents)
-        if any(map(is_not, arrays, given)):
+        if is_tracing():
+            return self.source.inline(self._bind(values, named), self.options)
+        names, given, constants, numbers = self._given(values, named)
+        arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
+        extents = [n for array in arrays for n in array.shape] + numbers
+        self._latest = found = self._variant(arrays, extents, names, constants)
+        try:
+            if found.written:
+                found.require(given)
+            result = found.run(arrays, extents)
+        except PtoError as err:
+            err.loc = err.loc or Loc.of_user()
+            raise
+        if found.written and any(map(is_not, arrays, given)):
             found.write_back(arrays, given)
         return result
 
-    def _arrays(self, values: Sequence[Any]) -> list[NDArray[Any]]:
-        names = self.source.parameters
-        if len(values) != len(names):
-            raise UsageError(f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), has {len(values)}",
-                             loc=Loc.of_user())
-        return [self._array(v, n) for v, n in zip(values, names, strict=True)]
+    def _given(self, values: Sequence[Any],
+               named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
+        """Names and values of the arguments that are tensors, the values of those that are constants, and integers."""
+        names, counts = self.source.parameters, self.source.counts
+        if not (named or counts or self.source.flexible) and len(values) == len(names):
+            return names, values, NONE, []
+        bound = self._bind(values, named)
+        constants = {n: v for n, v in bound.items() if self.source.flexible and self.source.is_constant(n, v)}
+        numbers = [self._count(bound[n], n) for n in counts]
+        tensors = {n: v for n, v in bound.items() if n not in constants and n not in counts}
+        return tuple(tensors), tuple(tensors.values()), constants, numbers
+
+    def _count(self, value: Any, name: str) -> int:
+        try:
+            return index(value)
+        except TypeError:
+            raise UsageError(f"{name} is an integer of {self.__name__}, not a {type(value).__name__}",
+                             loc=Loc.of_user()) from None
 
     def _array(self, value: Any, name: str) -> NDArray[Any]:
         if type(value) is np.ndarray and value.flags.c_contiguous and value.dtype == np.float32:
@@ -74,38 +128,50 @@ class Kernel:
         array = as_array(value, name, Loc.of_user())
         return array if contiguous(array) else np.ascontiguousarray(array)
 
-    def _bind(self, values: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
-        names = self.source.parameters
-        given = dict(zip(names, values, strict=False)) | dict(named)
+    def _bind(self, values: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """A value for each parameter, defaults included."""
+        rows = self.source.signature.parameters
+        names = [p.name for p in rows.values() if p.kind is not p.KEYWORD_ONLY]
+        if len(values) > len(names) or (len(values) < len(names) and not named and not self.source.flexible):
+            raise UsageError(f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), has {len(values)}",
+                             loc=Loc.of_user())
+        given = dict(zip(names, values, strict=False))
         for name in named:
-            if name not in names:
-                raise UsageError(f"{self.__name__} has no argument {name}", loc=Loc.of_user())
-        for name in names:
-            if name not in given:
+            if name not in rows or name in given:
+                said = f"has two values for {name}" if name in given else f"has no argument {name}"
+                raise UsageError(f"{self.__name__} {said}", loc=Loc.of_user())
+        given |= named
+        for name, row in rows.items():
+            if name not in given and row.default is row.empty:
                 raise UsageError(f"{self.__name__} needs the argument {name}", loc=Loc.of_user())
-        return [given[name] for name in names]
+        return {name: given.get(name, row.default) for name, row in rows.items()}
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of an argument, as its annotation would."""
+        self._latest = None
         self.source.declare(name, type)
 
     # compiling
 
-    def _variant(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Variant:
-        key = tuple((a.dtype.name, a.ndim) for a in arrays)
+    def _variant(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int], names: Sequence[str] = (),
+                 constants: Constants = NONE) -> Variant:
+        key: Key = tuple((a.dtype.name, a.ndim) for a in arrays)
+        if constants:  # 1, 1.0 and True are equal, and trace to different programs
+            key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
         for found in self.variants.get(key, ()):
             if found.fits(extents):
                 return found
         with located(Loc.of_user()):
-            arguments = tuple(self._argument(n, a) for n, a in zip(self.source.parameters, arrays, strict=True))
+            named = zip(names or self.source.tensors, arrays, strict=True)
+            arguments = tuple(self._argument(n, a) for n, a in named)
             hints = self._hints(arguments, arrays)
-            return self._compile(key, arguments, hints)
+            return self._compile(key, arguments, hints, constants)
 
-    def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int], *,
-                 fresh: bool = False) -> Variant:
-        traced = self.source.trace(arguments, hints, self.options)
+    def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
+                 constants: Constants = NONE) -> Variant:
+        traced = self.source.trace(arguments, hints, self.options, constants)
         tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
-        made = Variant.make(arguments, traced, Options(self.target, tiles), fresh=fresh)
+        made = Variant.make(arguments, self.source.counts, traced, Options(self.target, tiles))
         with self._lock:
             self.variants.setdefault(key, []).append(made)
         return made
@@ -151,16 +217,19 @@ class Kernel:
         return hints
 
     def compiled(self) -> Variant:
-        """The last compiled variant, or the one that the annotations describe.
+        """The variant of the latest call; before the first, the one that the annotations describe.
 
         Raises:
             CaptureError: nothing was called yet, and an argument is not annotated.
         """
-        for variants in reversed(self.variants.values()):
-            return variants[-1]
-        arguments = self.source.declared()
-        key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
-        return self._compile(key, arguments, {})
+        if self._latest is None:
+            arguments = self.source.declared()
+            others = {*(a.name for a in arguments), *self.source.counts}
+            constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
+            key: Key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
+            key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
+            self._latest = self._compile(key, arguments, {}, constants)
+        return self._latest
 
     def verify(self, *values: Any, ref: Any = None, tolerance: float = 1e-4) -> Verdict:
         """Run every level on these arguments, each compared with the one before it.
@@ -169,12 +238,13 @@ class Kernel:
             ref: a function of the same arguments, or its result; the traced graph is compared with it.
             tolerance: allowed difference, relative to one plus the largest element.
         """
-        arrays = self._arrays(values)
-        extents = [n for array in arrays for n in array.shape]
+        names, given, constants, numbers = self._given(values, {})
+        arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
+        extents = [n for array in arrays for n in array.shape] + numbers
         expected = ref(*[np.array(a) for a in arrays]) if callable(ref) else ref
         if expected is not None:
             expected = [np.asarray(e) for e in (expected if isinstance(expected, tuple | list) else [expected])]
-        return Verification(self._variant(arrays, extents), arrays, extents, tolerance).run(expected)
+        return Verification(self._variant(arrays, extents, names, constants), arrays, extents, tolerance).run(expected)
 
     # looking inside
 

@@ -21,6 +21,11 @@ def extents(program: Program, arrays: Mapping[str, NDArray[Any]], given: Mapping
         ShapeError: arrays do not fit the declarations, or contradict each other.
         UsageError: a parameter stays unknown, or is outside its bounds.
     """
+    names = [p.name for p in program.parameters]
+    for name in given:
+        if name not in names:
+            raise UsageError(f"the program has no parameter {name}",
+                             hint=f"its parameters are {', '.join(names)}" if names else "it has none")
     found = dict(given)
     for decl in program.tensors:
         if decl.name in arrays:
@@ -59,6 +64,9 @@ def run_program(program: Program, arrays: Mapping[str, NDArray[Any]], parameters
     if unknown:
         raise UsageError(f"the program has no tensor {sorted(unknown)[0]}",
                          hint=f"its tensors are {', '.join(d.name for d in program.tensors)}")
+    for decl in program.tensors:
+        if decl.read and not decl.scratch and decl.name not in arrays:
+            raise UsageError(f"the program reads {decl.name}", hint=f"give it: --arg {decl.name}=FILE.npy")
     values = extents(program, arrays, parameters or {})
     bound = [_tensor(decl, arrays, values) for decl in program.tensors]
     machine = Machine(program, cores=cores, threads=threads, exact=exact, check=check)
@@ -71,7 +79,5 @@ def _tensor(decl: TensorDecl, arrays: Mapping[str, NDArray[Any]], values: Mappin
     if decl.name in arrays:
         array = arrays[decl.name]
         return np.array(array, order="C") if decl.written else np.ascontiguousarray(array)
-    if decl.read and not decl.scratch:
-        raise UsageError(f"the program reads {decl.name}", hint=f"give it: --arg {decl.name}=FILE.npy")
     shape = tuple(values[d] if isinstance(d, str) else d for d in decl.dims)
     return np.zeros(shape, numpy_dtype(decl.dtype))

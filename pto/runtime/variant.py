@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import ShapeError, UsageError
+from pto.ir.ops import ARG
 from pto.isa.program import Program, TensorDecl
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
 from pto.passes.pipeline import Compiled, Options, compile_graph
 from pto.runtime import keep
-from pto.runtime.arguments import convert
+from pto.runtime.arguments import convert, require_writable
 from pto.runtime.dump import dump
+from pto.runtime.threads import get_num_threads
 from pto.sim.machine import Machine
 
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
@@ -31,22 +33,24 @@ Guard = tuple[int, int, bool]  # (position, other position or value, is it a val
 class Variant:
     """A traced and compiled kernel, ready to be launched.
 
-    `symbols` names, for each axis of each argument in order, the symbol or integer it is.
+    `symbols` names, for each axis of each argument in order, the symbol or integer it is, then the integers of a call.
     """
 
     arguments: tuple[Argument, ...]
+    counts: tuple[str, ...]
     traced: Traced
     options: Options
     program: Program
     outputs: tuple[int, ...]  # the slot of each output
 
     @classmethod
-    def make(cls, arguments: tuple[Argument, ...], traced: Traced, options: Options, *, fresh: bool = False) -> Variant:
+    def make(cls, arguments: tuple[Argument, ...], counts: tuple[str, ...], traced: Traced, options: Options, *,
+             fresh: bool = False) -> Variant:
         """Compile, or find what an earlier process compiled."""
         uncached = fresh or os.environ.get("PTO_DISABLE_CACHE") or os.environ.get("PTO_DUMP_DIR")
         name = "" if uncached else keep.key(traced.graph, options)
         if name and (kept := keep.fetch(name)):
-            return cls(arguments, traced, options, *kept)
+            return cls(arguments, counts, traced, options, *kept)
         compiled = compile_graph(traced.graph, options)
         if directory := os.environ.get("PTO_DUMP_DIR"):
             dump(compiled, Path(directory))
@@ -54,7 +58,7 @@ class Variant:
         outputs = tuple(slot_of(tile, k) for k in tile.outputs)
         if name:
             keep.put(name, compiled.program, outputs)
-        made = cls(arguments, traced, options, compiled.program, outputs)
+        made = cls(arguments, counts, traced, options, compiled.program, outputs)
         made.__dict__["compiled"] = compiled
         return made
 
@@ -65,7 +69,7 @@ class Variant:
 
     @cached_property
     def symbols(self) -> tuple[int | str, ...]:
-        return tuple(d for a in self.arguments for d in a.type.dims)
+        return (*(d for a in self.arguments for d in a.type.dims), *self.counts)
 
     @cached_property
     def first(self) -> dict[str, int]:
@@ -93,8 +97,18 @@ class Variant:
         return all(extents[i] == (j if fixed else extents[j]) for i, j, fixed in self.guards)
 
     @cached_property
+    def machines(self) -> dict[int, Machine]:
+        """A machine for each number of threads that was used."""
+        return {}
+
+    @property
     def machine(self) -> Machine:
-        return Machine(self.program)
+        """The program on as many cores as there are threads for it."""
+        count = get_num_threads()
+        found = self.machines.get(count)
+        if found is None:
+            found = self.machines[count] = Machine(self.program, cores=count, threads=count)
+        return found
 
     @cached_property
     def parameters(self) -> tuple[int, ...]:
@@ -102,19 +116,23 @@ class Variant:
         return tuple(self.first[p.name] for p in self.program.parameters)
 
     def write_back(self, arrays: Sequence[NDArray[Any]], given: Sequence[Any]) -> None:
-        """What was stored to a copy of an argument goes to the argument too.
+        """What was stored to a copy of an argument goes to the argument too."""
+        for i in self.written:
+            if arrays[i] is not given[i]:
+                view = convert(given[i], self.arguments[i].name)
+                if not np.may_share_memory(arrays[i], view):
+                    view[...] = arrays[i]
+
+    def require(self, given: Sequence[Any]) -> None:
+        """What is stored to can be stored to: known before anything runs.
 
         Raises:
-            UsageError: the argument is no array.
+            UsageError: an argument is read-only, no array, or overlaps itself.
         """
-        for decl, array, value in zip(self.program.tensors, arrays, given, strict=False):
-            if decl.written and array is not value:
-                view = convert(value, decl.name)
-                if not np.may_share_memory(view, convert(value, decl.name)):  # made anew each time
-                    raise UsageError(f"{self.program.name} stores to {decl.name}, which is a {type(value).__name__}",
-                                     hint="pass an array to store to")
-                if not np.may_share_memory(array, view):
-                    view[...] = array
+        for i in self.written:
+            value = given[i]
+            if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
+                require_writable(value, self.arguments[i].name, self.program.name)
 
     @cached_property
     def written(self) -> tuple[int, ...]:
@@ -145,6 +163,29 @@ class Variant:
         except (KeyError, IndexError):
             return np.empty(shape, numpy_dtype(decl.dtype))
 
+    def _within(self, extents: Sequence[int]) -> None:
+        """Pieces of axes lie inside of them.
+
+        Raises:
+            ShapeError: at the line that takes a piece that does not.
+        """
+        for extent, start, size, loc in self.traced.within:
+            have, room = (extents[self.first[n]] if isinstance(n, str) else n for n in (extent, size))
+            if start + have > room:
+                raise ShapeError(f"{have} elements from {start} on ({extent}) are not inside an axis of extent {room}",
+                                 loc=loc)
+
+    @cached_property
+    def declared_results(self) -> frozenset[str]:
+        """Results that the kernel made by `pt.empty`, and stores to where it likes."""
+        nodes = (node for _, node in self.traced.graph.items() if node.op is ARG and node["result"])
+        return frozenset(node["name"] for node in nodes)
+
+    def room(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
+        """A new result; zeros, where the program may leave elements as they are."""
+        make = np.zeros if decl.name in self.declared_results else np.empty
+        return make(shape, numpy_dtype(decl.dtype))
+
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         values = [extents[i] for i in self.parameters]
@@ -153,10 +194,11 @@ class Variant:
                 raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
                                  f"{p.name} is {value}")
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
+        self._within(extents)
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:
             shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
-            tensors.append(self.scratch(decl, shape) if decl.scratch else np.empty(shape, numpy_dtype(decl.dtype)))
+            tensors.append(self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
         self._apart(arrays)
         self.machine.run(tensors, values)
         for decl, array in zip(self.program.tensors, tensors, strict=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,61 +17,98 @@ from numba.core.cpu import CPUContext
 
 from pto.core.errors import CompilerBug
 from pto.sim import engine
-from pto.sim.kernels import convert, cube, elementwise, gather, loans, move, stream, vector, view
+from pto.sim.kernels import convert, cube, elementwise, exponential, gather, loans, move, stream, vector, view
 from pto.sim.kernels.registry import Compiled, function
 from pto.sim.vec import OPTIONS
 from pto.sim.watch import engine as watched
 
 # Imported for what they register.
-SOURCES = (engine, watched, convert, cube, elementwise, gather, loans, move, stream, vector, view)
+SOURCES = (engine, watched, convert, cube, elementwise, exponential, gather, loans, move, stream, vector, view)
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
 RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A private step of Numba's that makes machine code, the parameters it is known with, and what stands in for it."""
+
+    owner: type
+    name: str
+    parameters: tuple[str, ...]
+    instead: Callable[..., Any]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this Numba has it, in the form that the substitute was written for."""
+        method = getattr(self.owner, self.name, None)
+        return callable(method) and tuple(signature(method).parameters) == self.parameters
+
+
+def keep_layout(library: Any, module: Any) -> None:
+    """What remains of optimising a function on its own."""
+    module.data_layout = library._codegen._data_layout
+
+
+def nothing(*_: Any) -> Any:
+    """No machine code; Numba knows a function by a built-in one of its own, for Python to call, and nobody does."""
+    return [].append
+
+
+OPTIMISING = (
+    Step(JITCodeLibrary, "_optimize_functions", ("self", "ll_module"), keep_layout),
+    Step(JITCodeLibrary, "_optimize_final_module", ("self",), nothing),
+)
+MAKING_CODE = (
+    Step(JITCodeLibrary, "_finalize_specific", ("self",), nothing),
+    Step(CPUContext, "get_executable", ("self", "library", "fndesc", "env"), nothing),
+)
+STEPS = (*OPTIMISING, *MAKING_CODE)
+
+
 @contextmanager
-def only_ir() -> Iterator[None]:
-    """Let Numba make no machine code of a function or its helpers, and optimise none on its own.
+def without(*steps: Step) -> Iterator[None]:
+    """Let Numba leave out some of its steps.
 
-    All are optimised together in the module that has the entry, and only that one is made machine code of.
+    It need make no machine code, and no function or helper need be optimised on its own: all are in the module that
+    has the entry, which LLVM makes object code of. A Numba that does not have all the steps as they are known here
+    does its usual work: the same results, a slower start.
     """
-    def keep_layout(library: Any, module: Any) -> None:
-        module.data_layout = library._codegen._data_layout
-
-    def nothing(*_: Any) -> Any:
-        return [].append  # Numba knows a function by a built-in one of its own, for Python to call; nobody does
-    changed = (
-        (JITCodeLibrary, "_optimize_functions", keep_layout), (JITCodeLibrary, "_optimize_final_module", nothing),
-        (JITCodeLibrary, "_finalize_specific", nothing), (CPUContext, "get_executable", nothing),
-    )
-    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in changed]
+    if not all(step.is_known for step in STEPS):
+        yield
+        return
+    kept = [(step, getattr(step.owner, step.name)) for step in steps]
     try:
-        for owner, name, method in changed:
-            setattr(owner, name, method)
+        for step in steps:
+            setattr(step.owner, step.name, step.instead)
         yield
     finally:
-        for owner, name, method in kept:
-            setattr(owner, name, method)
+        for step, method in kept:
+            setattr(step.owner, step.name, method)
 
 
 def entry_module(function: Compiled, entry: str) -> str:
     """Optimised LLVM IR of a function, with a C entry point of that name."""
-    signature = types.void(*[types.int64] * 3)
-    with only_ir():
-        compiled = njit(signature, **OPTIONS)(function)
-    result: Any = next(iter(compiled.overloads.values()))
-    library = result.library.codegen.create_library(entry)
-    module = library.create_ir_module(entry)
+    with without(*STEPS):
+        compiled = njit(types.void(*[types.int64] * 3), **OPTIONS)(function)
+        result: Any = next(iter(compiled.overloads.values()))
+        library = result.library.codegen.create_library(entry)
+        library.add_ir_module(entry_of(result, library.create_ir_module(entry), entry))
+        library.add_linking_library(result.library)
+    with without(*MAKING_CODE):
+        library.finalize()
+    return str(library.get_llvm_str())
+
+
+def entry_of(result: Any, module: ir.Module, entry: str) -> ir.Module:
+    """A module with a C function of that name that calls what has been compiled."""
     wrapper = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 3), entry)
     builder = ir.IRBuilder(wrapper.append_basic_block())
     described, target = result.fndesc, result.target_context
     callee = target.declare_function(module, described)
     target.call_conv.call_function(builder, callee, described.restype, described.argtypes, list(wrapper.args))
     builder.ret_void()
-    library.add_ir_module(module)
-    library.add_linking_library(result.library)
-    library.finalize()
-    return str(library.get_llvm_str())
+    return module
 
 
 def hide_all_but(module: llvm.ModuleRef, entry: str, machine: llvm.TargetMachine) -> None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from functools import cache
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
 from pto.core.dtypes import BF16, F16, F32, PRED, DType
 from pto.sim import vec
-from pto.sim.jit import Host
+from pto.sim.loader import Host
 
 I16 = ir.IntType(16)
 MASKS = {"sign": 0x8000, "rest": 0x7FFF, "infinite": 0x7C00}
@@ -21,7 +20,7 @@ MASKS = {"sign": 0x8000, "rest": 0x7FFF, "infinite": 0x7C00}
 @cache
 def converts_halves() -> bool:
     """Whether the host has instructions that convert f16."""
-    return not llvm.get_default_triple().startswith(("x86", "i386", "i686")) or "+f16c" in Host.here().features
+    return Host.here().converts_halves
 
 
 def like(kind: ir.Type, element: ir.Type) -> ir.Type:

@@ -32,14 +32,18 @@ TENSORS_AT = STATICS_AT + STATIC_WORDS
 TENSOR_BASE, TENSOR_ROWS, TENSOR_COLS, TENSOR_STRIDE, TENSOR_STEP, TENSOR_WORDS = range(6)
 
 # After them the loans, one for each slot of a tile that can be on loan: rows (0: it is not), columns, address and
-# pitch of what was loaded, and whether it was read.
-LOAN_ROWS, LOAN_COLS, LOAN_BASE, LOAN_PITCH, LOAN_READ, LOAN_WORDS = range(6)
+# pitch of what was loaded or is stored ahead, whether it was read, then address and pitch of the tile, bytes of one
+# of its rows, and whether its bytes are where a store is due.
+(
+    LOAN_ROWS, LOAN_COLS, LOAN_BASE, LOAN_PITCH, LOAN_READ, LOAN_HOME, LOAN_HOME_PITCH, LOAN_BYTES, LOAN_AHEAD,
+    LOAN_WORDS,
+) = range(10)
 
 # A linked instruction.
 OPCODE, MASK, OPERANDS_AT = 0, 1, 2
 HANDLER_AT = OPERANDS_AT + OPERAND_WORDS
 WEIGHT_AT = HANDLER_AT + 1
-PLAN_AT = WEIGHT_AT + 1  # address of the plan, if tiles can be on loan: number of uses, then their words
+PLAN_AT = WEIGHT_AT + 1  # address of the plan, if tiles can be on loan
 STATIC_AT = 12
 SURFACE_AT, SURFACE_IS_VIEW = range(2)
 RECORD_WORDS = STATIC_AT + STATIC_WORDS
@@ -64,6 +68,11 @@ class Result(IntEnum):
     IDLE = 3  # all cores that have not ended wait for cores of other threads, or for ever
     NO_ROOM = 4  # in a pool of the watch
 
+
+# A plan: number of uses; the record of the tstore whose window the instruction writes (its own, or one that it runs
+# ahead of; 0: none) and the function that then prepares its operands, where in the context all loans are, and how
+# many; then the words of the uses.
+PLAN_USES, PLAN_STORE, PLAN_AHEAD, PLAN_LOANS, PLAN_COUNT, PLAN_WORDS = range(6)
 
 # A use of a tile that can be on loan: what it is, which memory operand and operand word it is, where in the context
 # the tile's loans are, bytes of a slot, slots, bytes of an element; then which operands hold rows, columns, first

@@ -18,13 +18,16 @@ from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
 from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role
 from pto.isa.table import BY_OPCODE
 from pto.isa.table.scalar import TVIEW
+from pto.isa.table.sync import SET_FLAG, WAIT_FLAG
 from pto.sim.layout import (
     FLAGS,
     HANDLER_AT,
     MASK,
     OPCODE,
     OPERANDS_AT,
+    PLAN_AHEAD,
     PLAN_AT,
+    PLAN_STORE,
     RECORD_WORDS,
     SLOT_WORDS,
     STATIC_AT,
@@ -35,7 +38,7 @@ from pto.sim.layout import (
     Code,
 )
 from pto.sim.loans import Loans
-from pto.sim.names import handler_name, transposes, type_part
+from pto.sim.names import STORING, handler_name, transposes, type_part
 
 PAGE = 4096
 SPARE_OF_UB = 3  # spare memory holds any tile of UB widened to twice its size, and a result beside it
@@ -44,11 +47,12 @@ INT64 = range(-(2**63), 2**63)
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
 PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
 SLOW = {  # times a plain pass over the elements
-    "texp": 4, "tlog": 8, "ttanh": 8, "tsigmoid": 8, "terf": 12, "tsin": 16, "tcos": 16, "tcvt": 4, "ttopk": 64,
-    "trowsum": 2, "trowargmax": 8, "trowargmin": 8, "tload_col": 8, "tstore_col": 8, "mgather": 2, "mscatter": 16,
-    "tgather": 16, "tscatter": 16, "tci": 16, "tgetval": 0,
+    "texp": 4, "trowexpandexpdif": 4, "tlog": 8, "ttanh": 8, "tsigmoid": 8, "terf": 12, "tsin": 16, "tcos": 16,
+    "tcvt": 4, "ttopk": 64, "trowsum": 2, "trowargmax": 8, "trowargmin": 8, "tload_col": 8, "tstore_col": 8,
+    "mgather": 2, "mscatter": 16, "tgather": 16, "tscatter": 16, "tci": 16, "tgetval": 0,
 }
 EXCHANGED = (("rows", "cols"), ("i", "j"), ("row_step", "col_step"))  # where tiles in columns pass for rows
+FLAG_ROWS = (SET_FLAG, WAIT_FLAG)
 Words = NDArray[np.int64]
 
 
@@ -79,10 +83,19 @@ class Linked:
     plans: Words
     loans: int  # tiles that can be on loan
 
+    @property
+    def functions(self) -> set[str]:
+        """Names of the compiled functions that it needs, apart from an engine."""
+        storing = {STORING} if len(self.plans) and self.plans[:, PLAN_STORE].any() else set()
+        return {name for name in self.handlers if name is not None} | storing
+
     def bind(self, address: dict[str, int]) -> None:
         """Write the addresses of functions and plans into the code."""
         planned = self.code[:, PLAN_AT] != 0
         self.code[planned, PLAN_AT] = self.plans.ctypes.data + (self.code[planned, PLAN_AT] - 1) * self.plans.strides[0]
+        for plan in self.plans:
+            if plan[PLAN_STORE]:
+                plan[PLAN_STORE], plan[PLAN_AHEAD] = self.code[plan[PLAN_STORE] - 1].ctypes.data, address[STORING]
         for row, name in zip(self.code, self.handlers, strict=False):
             if name is not None:
                 row[HANDLER_AT] = address[name]
@@ -196,6 +209,8 @@ class _Linker:
         kinds = [operand.kind for operand in spec.operands]
         sources = [word for word, kind in zip(words, kinds, strict=True) if kind is Kind.INDEX]
         others = [word for (word, _), kind in zip(words, kinds, strict=True) if kind is not Kind.INDEX]
+        if spec in FLAG_ROWS and others[0] == others[1]:
+            raise self.error(f"{spec.mnemonic}: source and destination pipe are the same")
         row[OPCODE], row[WEIGHT_AT] = spec.opcode, SCALAR_WEIGHT
         for i, (value, register) in enumerate(sources):
             row[OPERANDS_AT + i] = value
@@ -230,7 +245,7 @@ class _Linker:
                 if one in names:
                     i, j = names.index(one), names.index(other)
                     words[i], words[j] = words[j], words[i]
-        plan = self.loans.plan(inst)
+        plan = self.loans.plan(self.pc)
         lends = plan is not None and self.loans.lends(inst)
         name = handler_name(spec, layouts, type_part(spec, tuple(t.dtype for t in types)), lends=lends)
         row[OPCODE], row[WEIGHT_AT] = Code.TILE if plan is None or lends else Code.BORROWER, _weight(name, tiles)

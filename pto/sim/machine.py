@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
+from pto.core.target import BY_NAME
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
-from pto.isa.table import sync
 from pto.sim import jit
 from pto.sim.launch import ENTRY, Frame, Launch
 from pto.sim.layout import (
@@ -34,12 +34,11 @@ from pto.sim.layout import (
     WATCH,
 )
 from pto.sim.link import PAGE, Words, link
-from pto.sim.loans import apart
+from pto.sim.loans import JOINING, apart
 from pto.sim.names import ENGINE, WATCHED
 from pto.sim.watch.state import Watch, chosen
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
-JOINING = (sync.SYNC_ALL, sync.EVENT_SET, sync.EVENT_WAIT)
 Array = NDArray[Any]
 
 
@@ -88,12 +87,14 @@ class Machine:
         threads = 1 if self.check else threads
         if cores < 1 or threads < 1:
             raise UsageError(f"a machine has at least one core and one thread, not {cores} and {threads}")
+        limit = BY_NAME[program.target].cores if program.target in BY_NAME else cores
+        if cores > limit:
+            raise UsageError(f"{program.target} has {limit} cores, not {cores}")
         self.program, self.cores, self.threads, self.exact = program, cores, min(threads, cores), exact
         self.joined = any(inst.spec in JOINING for inst in program.code)
         self._linked = link(program)
-        names = {name for name in self._linked.handlers if name is not None}
         engine = WATCHED if self.check else ENGINE
-        address = jit.addresses(sorted(names | {engine}))
+        address = jit.addresses(sorted(self._linked.functions | {engine}))
         self._linked.bind(address)
         self._code = self._linked.code.ctypes.data
         self._engine = ENTRY(address[engine])

@@ -198,7 +198,7 @@ class Bounds:
             raise self._trap(TrapKind.OUT_OF_BOUNDS, step, position, offset)
         if offset % self.target.align:
             raise self._trap(TrapKind.MISALIGNED, step, position, offset)
-        if region.end > end:
+        if max(region.end, region.start + 1) > end:
             raise self._trap(TrapKind.OUT_OF_BOUNDS, step, position, offset)
 
     def _trap(self, kind: TrapKind, step: Step, position: int, value: int | None) -> MachineTrap:

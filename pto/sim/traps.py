@@ -10,7 +10,7 @@ failure in this order is the one reported, the same on all machines:
       the region would pass the capacity of the tile or the extent of the tensor;
    c. a tile's byte offset: `OUT_OF_BOUNDS` where negative, `MISALIGNED` where no multiple of the
       target's alignment, `OUT_OF_BOUNDS` where the region, from its offset to its last byte, would pass
-      the end of the declaration (an empty region has no bytes, but its offset must lie within);
+      the end of the declaration (an empty region has no bytes, but its offset is that of a byte within);
    d. `OVERLAP` for a window of a view that is written and, having more than one row and column, neither
       of whose strides passes the extent of the other, or one of whose strides is 0 where it counts;
    e. after all operands, the elements of an index tile in order: `OUT_OF_BOUNDS`, with the index as the value;

@@ -7,7 +7,6 @@ host has. Eight lanes are part of the meaning of fast mode, so results do not de
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from inspect import Parameter, Signature
 from typing import Any, TypeVar
 
@@ -15,8 +14,6 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
-
-from pto.isa import exact_math
 
 LANES = 8
 OPTIONS: dict[str, Any] = {  # of every function that is compiled; C calls none but the entries
@@ -359,66 +356,3 @@ def maximum_lane(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
 def greatest_lane(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """The largest lane, as `greater8` says."""
     return tree(b, x, lambda low, high: b.select(b.fcmp_ordered(">", low, high), low, high))
-
-
-# The exponential --------------------------------------------------------------------------------
-
-def clamp(b: ir.IRBuilder, x: ir.Value, low: float, high: float) -> ir.Value:
-    """x between two bounds; NaN gives the lower."""
-    x = b.select(b.fcmp_ordered(">", x, all_lanes(low, x.type)), x, all_lanes(low, x.type))
-    return b.select(b.fcmp_ordered("<", x, all_lanes(high, x.type)), x, all_lanes(high, x.type))
-
-
-def nan_through(b: ir.IRBuilder, x: ir.Value, value: ir.Value) -> ir.Value:
-    """The canonical NaN where x is NaN."""
-    return b.select(b.fcmp_unordered("uno", x, x), nan_of(b, F32X8), value)
-
-
-@emits(VECTOR, VECTOR)
-def exp8_exact(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """The steps of `pto.isa.exact_math`; out of range, the nearest bound has the same result."""
-    c = partial(all_lanes, kind=F64X8)
-    wide = clamp(b, b.fpext(x, F64X8), exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST)
-    rounder = c(exact_math.ROUNDER)
-    n = b.fsub(b.fadd(b.fmul(wide, c(exact_math.LOG2_E)), rounder), rounder)
-    r = b.fsub(wide, b.fmul(n, c(exact_math.LN2_HIGH)))
-    r = b.fsub(r, b.fmul(n, c(exact_math.LN2_LOW)))
-    p = c(exact_math.EXP_COEFFICIENTS[0])
-    for coefficient in exact_math.EXP_COEFFICIENTS[1:]:
-        p = b.fadd(b.fmul(p, r), c(coefficient))
-    exponent = b.add(b.sext(b.fptosi(n, I32X8), I64X8), all_lanes(1023, I64X8))
-    power = b.bitcast(b.shl(exponent, all_lanes(52, I64X8)), F64X8)
-    return nan_through(b, x, b.fptrunc(b.fmul(p, power), F32X8))
-
-
-# Minimax polynomial of (exp(r) - 1 - r) / r**2 on |r| <= ln 2 / 2 in f32 (Cephes), highest degree first.
-FAST_EXP = (
-    1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
-)
-FAST_LN2 = (0.693359375, -2.12194440e-4)
-FAST_ROUNDER = 1.5 * 2.0**23
-
-
-def f32_constant(value: float) -> ir.Constant:
-    """A constant vector, rounded to f32 first, as LLVM's text wants it."""
-    return all_lanes(exact_math.round_f32(value))
-
-
-@emits(VECTOR, VECTOR)
-def exp8_fast(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """Eight lanes in f32, within one ulp of the exact mode."""
-    c = f32_constant
-    bounded = clamp(b, x, exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST)
-    n = b.fsub(b.fadd(b.fmul(bounded, c(exact_math.LOG2_E)), c(FAST_ROUNDER)), c(FAST_ROUNDER))
-    r = call(b, "fma", n, c(-FAST_LN2[0]), bounded)
-    r = call(b, "fma", n, c(-FAST_LN2[1]), r)
-    p = c(FAST_EXP[0])
-    for coefficient in FAST_EXP[1:]:
-        p = call(b, "fma", p, r, c(coefficient))
-    p = b.fadd(call(b, "fma", p, b.fmul(r, r), r), c(1.0))
-    exponent = b.fptosi(n, I32X8)
-    half = b.ashr(exponent, all_lanes(1, I32X8))
-    for part in (half, b.sub(exponent, half)):  # in two steps, so that subnormal results round once
-        bits = b.shl(b.add(part, all_lanes(127, I32X8)), all_lanes(23, I32X8))
-        p = b.fmul(p, b.bitcast(bits, F32X8))
-    return nan_through(b, x, p)

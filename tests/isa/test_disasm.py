@@ -10,7 +10,7 @@ from pto.core.errors import Loc
 from pto.isa.asm import assemble
 from pto.isa.disasm import disassemble
 from pto.isa.file import dumps
-from pto.isa.program import Inst, TileRef
+from pto.isa.program import Inst, Reg, TileRef
 from pto.isa.table import BY_MNEMONIC
 from tests.isa.gemm import GEMM
 
@@ -57,6 +57,13 @@ def test_what_names_nothing_is_shown():
             Inst(BY_MNEMONIC["set_flag"], (55, 1, 0)))
     text = disassemble(replace(GEMM, code=code, lines=()))
     assert "%?77, %a1, 1, 1" in text and "jmp           99" in text and "?55, MTE2, 0" in text
+
+
+def test_a_long_mnemonic_stands_apart_from_its_operands():
+    for row in BY_MNEMONIC.values():
+        register = Inst(row, tuple(Reg(5) for _ in row.operands))
+        [line] = [x for x in disassemble(replace(GEMM, code=(register,), lines=())).split("\n") if x.startswith("  ")]
+        assert line.split()[0] == row.mnemonic
 
 
 def test_printing_is_quick():

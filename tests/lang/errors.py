@@ -78,7 +78,51 @@ def outside(X, out):
     out[16:32, 0:16] = X[16:32, 0:16]
 
 
+@pt.tile_kernel
+def counts(X, out):
+    row = 0
+    for i in pt.range(0, X.shape[0], 16):
+        row = row + 16
+        out[row:row + 16, 0:16] = X[i:i + 16, 0:16]
+
+
+@pt.tile_kernel
+def chained(X):
+    Y = X * 1.0
+    if 1 < X.shape[0] < 9:
+        Y = X * 2.0
+    return Y
+
+
+@pt.tile_kernel
+def again(X):
+    return again(X)
+
+
+KEPT = []
+
+
+@pt.tile_kernel
+def leaked(X, out):
+    for i in pt.range(0, X.shape[0], 16):
+        KEPT.append(X[i:i + 16, 0:16])
+    out[0:16, 0:16] = KEPT[-1]
+
+
+@pt.tile_kernel
+def copied(X, out):
+    out[0:16, 0:16] = X[0:16, 0:16]
+
+
 MISTAKES = {
+    "integer_that_changes": lambda: counts(zeros(16, 16), zeros(16, 16)),
+    "chained_condition": lambda: chained(zeros(16, 16)),
+    "kernel_that_calls_itself": lambda: again(zeros(16, 16)),
+    "tile_after_its_loop": lambda: leaked(zeros(16, 16), zeros(16, 16)),
+    "read_only_output": lambda: copied(zeros(16, 16), np.broadcast_to(zeros(16), (16, 16))),
+    "masked_array": lambda: copied(np.ma.masked_array(zeros(16, 16), mask=True), zeros(16, 16)),
+    "unknown_option": lambda: pt.tile_kernel(tlie_m=64)(lambda X: X + X),
+    "extent_below_zero": lambda: pt.f32[-3],
     "wrong_shape": lambda: product(zeros(3, 4), zeros(5, 6)),
     "wrong_shape_annotated": lambda: annotated(zeros(3, 4), zeros(5, 6)),
     "wrong_shape_elementwise": lambda: total(zeros(3, 4), zeros(3, 5)),

@@ -24,6 +24,7 @@ from tests.kernels import bind, gemm, gemm_loop
 from tests.reference import Bounded
 
 ROOT = Path(__file__).parents[2]
+TILES = Tiles((64, 64, 32), (64, 64), 64, (64, 64))
 ISSUE = [(512, 512, 512), (1000, 777, 515), (1, 1, 1), (64, 4096, 33)]
 
 
@@ -60,7 +61,7 @@ def test_programs_fit_each_target(target):
 
 
 def test_the_facts_that_a_pass_needs_are_checked():
-    everything = passes(V2, Tiles(64, 64, 32), None)
+    everything = passes(V2, TILES, None)
     graph = bind(gemm, [np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)]) and gemm.graph("tensor")
     for leave_out in [i for i, p in enumerate(everything[:-1]) if p.makes]:
         rest = [p for i, p in enumerate(everything) if i != leave_out]
@@ -78,7 +79,7 @@ def test_a_pass_that_breaks_a_fact_or_the_graph_is_named():
 
 def test_no_pass_changes_its_input():
     graph = bind(gemm, [np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)]) and gemm.graph("tensor")
-    for step in passes(V2, Tiles(64, 64, 32), None):
+    for step in passes(V2, TILES, None):
         before = text(graph)
         after = step.run(graph)
         assert text(graph) == before, step.name

@@ -10,6 +10,7 @@ import pytest
 
 import pto as pt
 from pto.core.errors import DTypeError, PtoError, UsageError
+from pto.runtime.arguments import as_array, overlaps_itself
 
 RNG = np.random.default_rng(0)
 
@@ -137,6 +138,91 @@ def test_inputs_are_not_changed():
     before = x.copy(), y.copy()
     add(x, y)
     np.testing.assert_array_equal((x, y), before)
+
+
+def overlapping(x):
+    return np.lib.stride_tricks.as_strided(x, (4, 30), (40, 4))
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda x: np.broadcast_to(x, x.shape), "read-only"), (lambda x: x.tolist(), "list"),
+    (overlapping, "share memory with each other"),
+    (lambda x: np.broadcast_to(x[:1], x.shape), "read-only"), (lambda x: x.data.toreadonly(), "read-only")])
+def test_what_cannot_be_stored_to_is_known_before_the_run(make, said):
+    x = some(20, 30)
+    before, out = x.copy(), make(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with pytest.raises(UsageError, match=said) as caught:
+            double_into(some(*np.shape(out)), out)
+    assert caught.value.loc.file == __file__
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize(("view", "overlaps"), [
+    (lambda x: x, False), (lambda x: x[::2, ::3], False), (lambda x: x.T[::-1], False), (lambda x: x[:, :1], False),
+    (overlapping, True), (lambda x: np.broadcast_to(x[0], x.shape), True),
+])
+def test_views_that_overlap_themselves(view, overlaps):
+    array = view(some(20, 30))
+    assert overlaps_itself(array) == overlaps
+    addresses = array.__array_interface__["data"][0] + sum(
+        np.indices(array.shape)[axis] * step for axis, step in enumerate(array.strides))
+    assert (len(np.unique(addresses)) < array.size) == overlaps
+
+
+def test_masks_are_not_dropped():
+    with pytest.raises(UsageError, match="mask would be lost") as caught:
+        add(np.ma.masked_array(some(3, 3), mask=np.eye(3, dtype=bool)), some(3, 3))
+    assert caught.value.loc.file == __file__
+
+
+def test_another_byte_order_is_refused_at_the_callers_line():
+    with pytest.raises(DTypeError, match="byte order") as caught:
+        add(some(3, 3).astype(">f4"), some(3, 3))
+    assert caught.value.loc.file == __file__
+
+
+@pytest.mark.parametrize("value", [np.full((3, 3), 1e300), np.full((3, 3), 2**40)])
+def test_values_beyond_the_machines_types_are_refused(value):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with pytest.raises(DTypeError, match="cannot hold"):
+            add(value, some(3, 3))
+
+
+def test_infinities_are_converted():
+    with pytest.warns(UserWarning, match="float64"):
+        assert np.isinf(add(np.full((3, 3), np.inf), some(3, 3))).all()
+
+
+def test_int64_becomes_int32_with_a_note():
+    with pytest.warns(UserWarning, match="x is int64: the kernel gets a copy in int32"):
+        assert as_array(np.arange(-3, 3), "x").dtype == np.int32
+
+
+def test_arguments_that_overlap_are_refused_at_the_callers_line():
+    x = some(20, 30)
+    with pytest.raises(UsageError, match="shares memory") as caught:
+        double_into(x, x)
+    assert caught.value.loc.file == __file__
+
+
+@pt.tile_kernel
+def corner(x):
+    out = pt.empty((x.shape[0], x.shape[1]))
+    out[0:4, 0:4] = x[0:4, 0:4]
+    return out
+
+
+def test_what_is_not_stored_of_a_result_is_zero():
+    x = some(20, 30)
+    for _ in range(5):
+        np.empty((20, 30), np.float32).fill(7)  # what an uninitialised result may get
+        got = corner(x)
+        np.testing.assert_array_equal(got[:4, :4], x[:4, :4])
+        got[:4, :4] = 0
+        assert not got.any()
 
 
 def test_results_are_new_each_time():

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -65,6 +67,25 @@ def test_ranks_and_types_get_variants_of_their_own():
     for shape in ((5,), (5, 6), (2, 5, 6)):
         x = some(*shape)
         np.testing.assert_array_equal(vadd(x, x), x + x)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda k: pickle.loads(pickle.dumps(k))])  # noqa: S301
+def test_a_kernel_that_ran_is_copied_and_pickled_as_functions_are(duplicate):
+    x = some(5)
+    vadd(x, x)
+    np.testing.assert_array_equal(duplicate(vadd)(x, x), x + x)
+
+
+def test_what_is_shown_is_the_variant_of_the_latest_call():
+    @pt.tile_kernel
+    def k(x, y):
+        return x + y
+
+    one, two = some(5), some(5, 6)
+    for x in (one, two, one, two):
+        k(x, x)
+        assert len(k.program().tensors[0].dims) == x.ndim
+        assert len(k.program().tensors[0].dims) == x.ndim
 
 
 def test_what_a_kernel_shows_needs_types():

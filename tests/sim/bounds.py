@@ -9,7 +9,7 @@ from pto.isa.spec import Instr
 from pto.isa.table import vector
 
 FOLDS = (vector.TROWSUM, vector.TROWPROD)
-APPROXIMATE = (vector.TEXP,)
+APPROXIMATE = (vector.TEXP, vector.TROWEXPANDEXPDIF)
 ROUNDING = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}  # of one rounding, relatively
 LARGEST = {"f32": 3e38, "f16": 65000.0, "bf16": 3e38}
 SMALLEST = {"f32": 2.0**-149, "f16": 2.0**-24, "bf16": 2.0**-133}

@@ -1,6 +1,7 @@
 """The object cache: what it refuses, that it loads without Numba, and the portable path."""
 
 import hashlib
+import importlib
 import os
 import pickle
 import subprocess
@@ -42,9 +43,9 @@ def cache(tmp_path):
     return FileCache("build" * 8, tmp_path / "objects")
 
 
-def run(directory, **environment):
+def run(directory, script=SCRIPT, **environment):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT], check=True, capture_output=True, text=True,
+        [sys.executable, "-W", "ignore", "-c", script], check=True, capture_output=True, text=True,
         env={**os.environ, "PTO_CACHE_DIR": str(directory), **environment},
     )
     imported, result = done.stdout.split()
@@ -146,6 +147,26 @@ def test_a_warm_start_needs_no_numba_and_a_broken_entry_is_compiled_again(tmp_pa
     for path in entries:
         with pytest.raises(pickle.UnpicklingError):
             pickle.loads(path.read_bytes())  # noqa: S301 - it is ours, and must not be one
+
+
+OTHER_NUMBA = """
+import pto.sim.compile as compiler
+from dataclasses import replace
+def never(*_):
+    raise SystemExit("a step was left out")
+last = replace(compiler.STEPS[-1], {change})
+compiler.STEPS = *(replace(step, instead=never) for step in compiler.STEPS[:-1]), last
+"""
+
+
+@pytest.mark.parametrize("change", ["name='of_old'", "parameters=('self', 'of_old')"])
+def test_a_numba_without_a_step_as_it_is_known_compiles_by_its_usual_way(tmp_path, change):
+    _, here = run(tmp_path / "known")
+    assert run(tmp_path / "other", script=OTHER_NUMBA.format(change=change) + SCRIPT) == (True, here)
+
+
+def test_this_numba_has_the_steps_that_are_left_out():
+    assert all(step.is_known for step in importlib.import_module("pto.sim.compile").STEPS)
 
 
 def test_the_portable_path_gives_the_same_bits(tmp_path):

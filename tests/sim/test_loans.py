@@ -1,4 +1,4 @@
-"""Loads that copy nothing: no program can tell, whatever it does to the tiles, and aliasing arrays are copied."""
+"""Loads and stores that copy nothing: no program can tell, whatever it does to tiles; aliasing arrays are copied."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pytest
 from pto.core.types import Layout, Space
 from pto.isa.asm import assemble
 from pto.isa.program import Inst, Program, Reg, TensorDecl, TileRef, ViewDecl
-from pto.isa.table import move, scalar, vector
+from pto.isa.table import move, scalar, sync, vector
 from pto.sim.link import link
-from pto.sim.loans import apart
+from pto.sim.loans import Loans, apart
 from pto.sim.machine import Machine
 from pto.sim.slow import SlowMachine
+from pto.sim.traps import MachineTrap
 from tests.sim.programs import F32, tile
 
 ROWS, COLS = 12, 48
@@ -74,6 +75,49 @@ def test_no_program_can_tell() -> None:
         np.testing.assert_array_equal(fast[1], slow[1])
 
 
+def storing_program(rng: np.random.Generator) -> Program:
+    """Results stored at once, over each other, by rows and by columns; then every tile is stored."""
+    def place() -> TileRef:
+        return PLACES[int(rng.integers(5))]
+    code = [Inst(scalar.MOV, (Reg(9), int(rng.choice([0, SLOT])))), Inst(scalar.TVIEW, (3, 2, 3, 20, COLS, 51, 1))]
+    for ref in (TileRef(0), TileRef(0, SLOT), TileRef(1)):
+        code.append(Inst(move.TLOAD, (ref, int(rng.choice([0, 3])), int(rng.integers(0, 8)), 0, ROWS, COLS)))
+    widest = int(rng.choice([16, COLS]))
+    for _ in range(20):
+        rows, cols = region(rng)
+        cols = min(cols, widest)
+        to, at = place(), (int(rng.choice([0, 1, 12, 13])), int(rng.choice([0, 8, 64 - cols])))
+        if rng.random() < 0.2:
+            code.append(Inst(move.TLOAD, (place(), int(rng.choice([0, 1, 3])), 0, 0, rows, cols)))
+        one = Inst(vector.TRELU, (to, place(), rows, cols))
+        code.append(one if rng.random() < 0.3 else Inst(vector.TADD, (to, place(), place(), rows, cols)))
+        if rng.random() < 0.5:
+            code += [Inst(sync.SET_FLAG, (4, 6, 0)), Inst(sync.WAIT_FLAG, (4, 6, 0))]
+        if rng.random() < 0.9:
+            number = int(rng.choice([1, 4]))
+            at = at if number == 1 else (at[0], int(rng.integers(0, 65 - cols)))
+            code.append(Inst(move.TSTORE, (number, to if rng.random() < 0.9 else place(), *at, rows, cols)))
+    for i, ref in enumerate((TileRef(0), TileRef(0, SLOT), TileRef(1))):
+        code.append(Inst(move.TSTORE, (1, ref, 12 * i, 0, ROWS, COLS)))
+    code.insert(2, Inst(scalar.TVIEW, (4, 1, int(rng.integers(0, 9)), 30, 64, int(rng.choice([64, 65, 80])), 1)))
+    return Program("stores", "V2", tensors=TENSORS, tiles=(*TILES[:3], *TILES[4:]), code=(*code, Inst(scalar.HALT)),
+                   views=(ViewDecl("v", 2), ViewDecl("w", 1)))
+
+
+def test_results_are_written_where_they_are_stored_and_no_program_can_tell() -> None:
+    rng = np.random.default_rng(6)
+    arrays = [rng.standard_normal(t.dims).astype(np.float32) for t in TENSORS]
+    ahead = 0
+    for _ in range(300):
+        program = storing_program(rng)
+        ahead += len(Loans(program).ahead)
+        slow, fast = ([a.copy() for a in arrays] for _ in range(2))
+        SlowMachine(program).run(slow)
+        Machine(program, exact=True).run(fast)
+        np.testing.assert_array_equal(fast[1], slow[1])
+    assert ahead > 2000
+
+
 TEXT = """\
 .program p
 .target V2
@@ -109,6 +153,29 @@ def test_the_argument_is_not_changed_by_work_in_place() -> None:
 ])
 def test_which_tiles_can_be_on_loan(old: str, new: str, loans: int) -> None:
     assert link(assemble(TEXT.replace(old, new, 1))).loans == loans
+
+
+STORED = TEXT.replace("tadd %u, %u, %u, 1, 64", "tadd %u, %u, %u, 4, 64\nset_flag V, MTE3, 0\nwait_flag V, MTE3, 0")
+
+
+@pytest.mark.parametrize(("old", "new", "ahead"), [
+    ("", "", {1: 4}), ("tadd %u, %u, %u, 4, 64\n", "tadd %u, %u, %u, 4, 64\nmov r5, 1\n", {}),
+    ("%u, 0, 0, 4, 64\nhalt", "%u, 0, 0, 3, 64\nhalt", {}), ("halt", "sync_all\nhalt", {}),
+    ("slots 1", "slots 1\n.tile %v tile<ub, 1x16xf32> at 0x80 slots 1", {}),
+    ("tadd %u, %u, %u, 4, 64", "tmov %u, %u, 4, 64", {1: 4}),
+    ("halt", "mscatter %y, %u, %i, 0, 4, 64\nhalt", {}),
+])
+def test_what_runs_ahead_of_its_store(old: str, new: str, ahead: dict[int, int]) -> None:
+    index = ".tile %i tile<ub, 4x1xs32, col> at 0x8000 slots 1\n"
+    text = STORED.replace(".tile", f"{index}.tile", 1).replace(old, new, 1)
+    assert Loans(assemble(text, legal=False)).ahead == ahead
+
+
+def test_a_store_that_is_refused_traps_as_ever() -> None:
+    x, y = np.ones((4, 64), np.float32), np.zeros((4, 64), np.float32)
+    with pytest.raises(MachineTrap, match="tstore at pc 4"):
+        Machine(assemble(STORED.replace("%u, 0, 0, 4, 64\nhalt", "%u, 1, 0, 4, 64\nhalt"))).run([x, y])
+    assert (x == 1).all() and (y == 0).all()
 
 
 def test_spans_of_addresses() -> None:

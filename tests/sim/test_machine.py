@@ -244,6 +244,8 @@ TRAPS = [
     (TrapKind.OUT_OF_BOUNDS, ("tload", TileRef(0, BIG - 63), 0, 0, 0, 1, 1)),
     (TrapKind.OUT_OF_BOUNDS, ("tload", TileRef(0, -(2**63)), 0, 0, 0, 1, 1)),
     (TrapKind.OUT_OF_BOUNDS, ("tload", TileRef(0, 576), 0, 0, 0, 0, 0)),
+    (TrapKind.OUT_OF_BOUNDS, ("tload", TileRef(0, 512), 0, 0, 0, 0, 0)),
+    (TrapKind.OUT_OF_BOUNDS, ("tadds", T1, TileRef(0, 512), 1.0, 0, 16)),
     (TrapKind.BAD_REGION, ("tload", C2, 0, 0, 0, 5, 9)), (TrapKind.BAD_REGION, ("tload", C2, 0, 0, 0, 3, 2)),
     (TrapKind.OUT_OF_BOUNDS, ("tstore", 1, T0, 6, 0, 4, 4)), (TrapKind.BAD_REGION, ("tstore", 1, T0, 0, 0, 8, 4)),
     (TrapKind.OUT_OF_BOUNDS, ("tstore", 1, C2, 6, 0, 4, 1)), (TrapKind.BAD_REGION, ("tstore", 1, T0, 0, 0, -8, 4)),
@@ -272,6 +274,7 @@ CUBE_TRAPS = [
     (TrapKind.OUT_OF_BOUNDS, ("tmatmul", TileRef(3), TileRef(1), TileRef(2, 64), 8, 32, 8, 0)),
     (TrapKind.OUT_OF_BOUNDS, ("tmatmul", TileRef(3, 512), TileRef(1), TileRef(2), 8, 32, 8, 0)),
     (TrapKind.OUT_OF_BOUNDS, ("tstore", 1, TileRef(3, 64), 0, 0, 8, 17)),
+    (TrapKind.OUT_OF_BOUNDS, ("tmatmul", TileRef(3), TileRef(1), TileRef(2, 1024), 8, 0, 8, 0)),
 ]
 
 
@@ -343,6 +346,7 @@ def test_flags_and_registers_are_clear_at_every_launch():
     ([("tstore", 0, T0, 0, 0, 1, 1)], SMALL, [X], "not declared as written"),
     ([("mov", Reg(256), 0)], (), (), "no register"), ([("mov", 3, 0)], (), (), "cannot be 3"),
     ([("jmp", 7)], (), (), "cannot be 7"), ([("mov", Reg(2), 2**63)], (), (), "cannot be"),
+    ([("wait_flag", 2, 2, 0)], (), (), "source and destination pipe are the same"),
     ([("set_flag", 7, 1, 0)], (), (), "cannot be 7"), ([("mov", Reg(2))], (), (), "takes 2 operands"),
     ([("tadd", T0, T1, C2, 1, 1)], SMALL, (), "cannot have"),
     ([("halt",)], [ub(16, 4, 4)], (), "ends at byte"), ([("halt",)], [ub(0, 0, 4)], (), "no elements"),

@@ -116,6 +116,7 @@ OUT, BAD, MIS = TrapKind.OUT_OF_BOUNDS, TrapKind.BAD_REGION, TrapKind.MISALIGNED
     ((move.TLOAD, TileRef(0, -64), 0, 0, 0, 4, 4), OUT, "value -64"),
     ((move.TLOAD, TileRef(0, 32), 0, 0, 0, 4, 4), MIS, "value 32"),
     ((move.TLOAD, TileRef(0, 2112), 0, 0, 0, 16, 32), OUT, "value 2112"),
+    ((move.TLOAD, TileRef(0, 4096), 0, 0, 0, 0, 0), OUT, "value 4096"),
     ((move.TLOAD, TileRef(0, 4096 - 384), 0, 0, 0, 4, 4), OUT, "value 3712"),
     ((move.TLOAD, TileRef(0, 2**62), 0, 0, 0, 4, 4), OUT, "tile u"),
     ((move.TLOAD, TileRef(0, 4160), 0, 0, 0, 0, 0), OUT, "tile u"),
@@ -144,7 +145,7 @@ def test_an_operand_out_of_bounds_traps(inst: tuple, kind: TrapKind, words: str)
 def test_what_just_fits_does_not_trap() -> None:
     program = listing(
         (move.TLOAD, TileRef(0, 2048), 0, 16, 36, 4, 4), (move.TLOAD, TileRef(0, 4096 - 448), 0, 0, 0, 4, 16),
-        (move.TLOAD, TileRef(0, 4096), 0, 20, 40, 0, 0), (move.TLOAD, L, 0, 0, 0, 16, 32),
+        (move.TLOAD, TileRef(0, 4096 - 64), 0, 20, 40, 0, 0), (move.TLOAD, L, 0, 0, 0, 16, 32),
         (move.TEXTRACT, TileRef(4, 1024), L, 14, 28, 2, 4), (sync.SET_FLAG, 0, 0, 7), (sync.WAIT_FLAG, 0, 0, 7),
     )
     SlowMachine(program).run([np.zeros((20, 40), np.float32)], [20])

@@ -10,6 +10,7 @@ import pytest
 
 from pto.core.dtypes import F32
 from pto.core.errors import UsageError
+from pto.core.types import Space
 from pto.isa.program import Inst, Program, TensorDecl, TileRef
 from pto.isa.table import cube, move, scalar, sync, vector
 from pto.sim.access import Race
@@ -17,7 +18,7 @@ from pto.sim.happens_before import flag_races, races, traced, without
 from pto.sim.machine import Machine
 from pto.sim.regions import Region
 from pto.sim.traps import MachineTrap, TrapKind
-from tests.sim.programs import MTE2, Listing, R
+from tests.sim.programs import MTE2, Listing, R, tile
 from tests.sim.soup import TENSORS, TILES, VIEWS, arrays, soup
 
 
@@ -176,6 +177,23 @@ def test_many_small_regions_find_room() -> None:
     assert found(program, arguments, (), 1, "races") is None
     trap = found(racing(program), arguments, (), 1, "races")
     assert trap and trap.race and trap.race.first.place == "tensor x"
+
+
+def test_one_region_can_need_more_room_than_there_is() -> None:
+    """A region of many rows that is known as a whole, until one row of it is stored."""
+    def stored_row(*between: object) -> MachineTrap | None:
+        out = Listing()
+        out(move.TLOAD, TileRef(0), 0, 0, 0, 1500, 16)
+        for row in between:
+            out(row)
+        out(move.TSTORE, 1, TileRef(0), 7, 0, 1, 16)
+        out(scalar.HALT)
+        tensors = tuple(TensorDecl(name, F32, (1500, 16), written=True) for name in "xy")
+        program = out.program(tiles=(tile("t", Space.UB, 1500, 32),), tensors=tensors)
+        return found(program, [np.ones((1500, 16), np.float32) for _ in tensors], (), 1, "races")
+    assert stored_row(sync.PIPE_BARRIER) is None
+    trap = stored_row()
+    assert trap and trap.race and (trap.race.first.start, trap.race.first.stop) == (0, 64)
 
 
 def racing(program: Program) -> Program:

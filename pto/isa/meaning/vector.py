@@ -241,6 +241,7 @@ MEANING: dict[str, Meaning] = {
     vector.TROWEXPAND.mnemonic: expanded,
     vector.TCOLEXPAND.mnemonic: expanded,
     vector.TEXPANDS.mnemonic: lambda o: np.full(o.shape, rounded_scalar(o)),
+    vector.TROWEXPANDEXPDIF.mnemonic: lambda o: exp(wide(o.a) - wide(o.b)),
     vector.TFMA.mnemonic: lambda o: fma(wide(o.a), wide(o.b), wide(o.c)),
     vector.TCMP.mnemonic: lambda o: COMPARE[o.cmp](wide(o.a), wide(o.b)),
     vector.TCMPS.mnemonic: lambda o: COMPARE[o.cmp](wide(o.a), rounded_scalar(of_type(o))),

@@ -177,6 +177,8 @@ TROWEXPANDMUL = row_expand("trowexpandmul", 0x92, "dst[i, j] = a[i, j] * b[i]", 
 TROWEXPANDDIV = row_expand("trowexpanddiv", 0x93, "dst[i, j] = a[i, j] / b[i]", "div", FLOATING)
 TROWEXPAND = Instr("trowexpand", 0x94, (DST, tile("a", "rows", 1), *REGION), "dst[i, j] = a[i]", alike(EVERY),
                    (Route((ROW, COL), Pipe.V),), Trait.BITS)
+TROWEXPANDEXPDIF = row_expand("trowexpandexpdif", 0x95, "dst[i, j] = e to the power a[i, j] - b[i], the difference "
+                              "rounded to f32", "", FLOATING)
 TROWEXPANDMAX = row_expand("trowexpandmax", 0x96, f"dst[i, j] = the larger of a[i, j] and b[i]; {ONE_NAN}", "maximum")
 TROWEXPANDMIN = row_expand("trowexpandmin", 0x97, f"dst[i, j] = the smaller of a[i, j] and b[i]; {ONE_NAN}", "minimum")
 

@@ -71,12 +71,12 @@ def region(ctx: int, s: int, operand: int, i: int, j: int, rows: int, cols: int)
 
 @inline
 def placed(ctx: int, s: int, operand: int, offset: int, extent: int) -> int:
-    """The address of a tile whose offset is aligned and whose first `extent` bytes are its declaration's."""
+    """The address of a tile whose offset is aligned and whose first `extent` bytes, or one, are its declaration's."""
     if offset < 0:
         return trap(ctx, OUT_OF_BOUNDS, operand, offset)
     if offset % ALIGN:
         return trap(ctx, MISALIGNED, operand, offset)
-    if offset > word(s, SLOT_BYTES) - extent:
+    if offset > word(s, SLOT_BYTES) - max(extent, 1):
         return trap(ctx, OUT_OF_BOUNDS, operand, offset)
     return word(ctx, ARENA) + word(s, SLOT_BASE) + offset
 

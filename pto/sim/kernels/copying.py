@@ -70,6 +70,13 @@ def copy_rows(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, nbytes: int
         s += s_pitch
 
 
+@called
+def settle(d: int, d_pitch: int, made: int, rows: int, nbytes: int) -> None:
+    """Copy a result that was made elsewhere to its place."""
+    if made != d:
+        copy_rows(d, d_pitch, made, d_pitch, rows, nbytes)
+
+
 @inline
 def clear(d: int, nbytes: int) -> None:
     """Write zeros."""

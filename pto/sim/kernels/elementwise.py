@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,24 +11,17 @@ from pto.core.types import Layout
 from pto.isa.spec import Instr
 from pto.isa.spec import Kind as OperandKind
 from pto.isa.table import vector
-from pto.sim import vec
+from pto.sim.exponential import exp8_exact, exp8_fast
 from pto.sim.kernels.checks import beside, pitch, tile
-from pto.sim.kernels.copying import copy_rows
+from pto.sim.kernels.copying import copy_rows, settle
 from pto.sim.kernels.registry import Compiled, by_size, family
-from pto.sim.lanes import Kind, Pass, Source
+from pto.sim.lanes import Emit, Kind, Pass, Source
 from pto.sim.layout import EXACT
 from pto.sim.operations import ONE, SCALAR, TWO, choice, comparison, fused, same
 from pto.sim.vec import called, inline, load_bits, word
 
 ROW, COL = Layout.ROW, Layout.COL
 NOTHING = 0
-
-
-@called
-def settle(d: int, d_pitch: int, made: int, rows: int, nbytes: int) -> None:
-    """Copy a result that was made elsewhere to its place."""
-    if made != d:
-        copy_rows(d, d_pitch, made, d_pitch, rows, nbytes)
 
 
 def row_of(work: Pass) -> Any:
@@ -192,19 +186,29 @@ def col_expand(work: Pass) -> Compiled:
     return run
 
 
-def exponential(dtype: DType) -> Compiled:
-    """dst[i, j] = e to the power a[i, j], by the mode's algorithm"""
-    exact, fast = (
-        called(over_one(Pass(dtype, (Source(dtype),), lambda b, how, x, one=one: one.emit(b, x))))
-        for one in (vec.exp8_exact, vec.exp8_fast)
-    )
+def by_mode(make: Callable[[Emit], Compiled], exact: Emit, fast: Emit) -> Compiled:
+    """The function of an operation that has an algorithm for each mode."""
+    careful, quick = called(make(exact)), called(make(fast))
 
     def run(ctx: int, ops: int, st: int) -> None:
         if word(ctx, EXACT):
-            exact(ctx, ops, st)
+            careful(ctx, ops, st)
         else:
-            fast(ctx, ops, st)
+            quick(ctx, ops, st)
     return run
+
+
+def exponential(dtype: DType) -> Compiled:
+    """dst[i, j] = e to the power a[i, j]"""
+    return by_mode(lambda emit: over_one(Pass(dtype, (Source(dtype),), emit)),
+                   *(lambda b, how, x, one=one: one.emit(b, x) for one in (exp8_exact, exp8_fast)))
+
+
+def exponential_of_difference(dtype: DType) -> Compiled:
+    """dst[i, j] = e to the power a[i, j] - b[i]"""
+    sources = Source(dtype), Source(dtype, Kind.BITS)
+    return by_mode(lambda emit: row_expand(Pass(dtype, sources, emit)),
+                   *(lambda b, how, x, y, one=one: one.emit(b, b.fsub(x, y)) for one in (exp8_exact, exp8_fast)))
 
 
 def column_everywhere(size: int) -> Compiled:
@@ -320,6 +324,7 @@ for _row in vars(vector).values():
         _layouts = (ROW, ROW, COL) if _row.mnemonic.startswith("trowexpand") else (ROW,) * _count
         family(_row, *_layouts)(partial(named, _row))
 family(vector.TEXP, ROW, ROW)(exponential)
+family(vector.TROWEXPANDEXPDIF, ROW, ROW, COL)(exponential_of_difference)
 family(vector.TFMA, ROW, ROW, ROW, ROW)(fused_product)
 family(vector.TCMP, ROW, ROW, ROW, types=1)(compared)
 family(vector.TCMPS, ROW, ROW, types=1)(compared_with_scalar)

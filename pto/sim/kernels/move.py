@@ -92,7 +92,7 @@ def tstore(size: int) -> Compiled:
         if d == 0:
             return
         s = tile(ctx, ops, st, 1, 1, rows, cols)
-        if s == 0:
+        if s in (0, d):  # d: where it is on loan
             return
         if step(ctx, st, 0) == size:
             copy_rows(d, stride(ctx, st, 0), s, pitch(st, 1), rows, size * cols)

@@ -15,7 +15,8 @@ from pto.isa.table import vector
 from pto.sim.elements import put_integer, reader
 from pto.sim.floats import Loads, key_of, put_float, put_lowest
 from pto.sim.kernels.checks import beside, pitch, tile
-from pto.sim.kernels.elementwise import row_of, settle
+from pto.sim.kernels.copying import settle
+from pto.sim.kernels.elementwise import row_of
 from pto.sim.kernels.registry import Compiled, family
 from pto.sim.lanes import Kind, Pass, Source
 from pto.sim.layout import EXACT, SPARE

@@ -13,6 +13,7 @@ from typing import Any
 from pto.sim.layout import WORD
 from pto.sim.vec import called, inline, set_word, word
 from pto.sim.watch.pools import entry, give_entry, give_group, group, take_entry, take_group
+from pto.sim.watch.runs import any_set, set_all
 from pto.sim.watch.words import (
     A_CHAIN,
     A_CLOCK,
@@ -78,6 +79,12 @@ def over(action: Any) -> Any:
 def head(place: int, at: int) -> int:
     """The address of the head of the granule of a byte."""
     return word(place, PLACE_HEADS) + WORD * (at >> 6)
+
+
+@inline
+def granules(at: int, length: int) -> int:
+    """How many granules some bytes lie in."""
+    return (at + length - 1 >> 6) - (at >> 6) + 1
 
 
 @inline
@@ -230,10 +237,30 @@ def touch_granule(watch: int, place: int, low: int, high: int) -> int:
     return result
 
 
-@inline
-def is_touched(watch: int, place: int, low: int, high: int) -> int:
-    """Whether a granule has any history."""
-    return word(head(place, low), 0)
+@called
+def any_touched(place: int, piece: int) -> bool:
+    """Whether any granule of a region has a history."""
+    start, length = word(piece, P_FIRST), word(piece, P_LENGTH)
+    for _ in range(word(piece, P_COUNT)):
+        at = start
+        for _ in range(word(piece, P_INNER_COUNT)):
+            if any_set(head(place, at), granules(at, length)):
+                return True
+            at += word(piece, P_INNER)
+        start += word(piece, P_OUTER)
+    return False
+
+
+@called
+def found_group(place: int, piece: int, number: int) -> None:
+    """Make every granule of a region, none of which has a history, part of a group."""
+    start, length = word(piece, P_FIRST), word(piece, P_LENGTH)
+    for _ in range(word(piece, P_COUNT)):
+        at = start
+        for _ in range(word(piece, P_INNER_COUNT)):
+            set_all(head(place, at), granules(at, length), -number)
+            at += word(piece, P_INNER)
+        start += word(piece, P_OUTER)
 
 
 @inline
@@ -258,7 +285,7 @@ def has_others(watch: int, place: int, low: int, high: int) -> int:
     return 0 if is_mine(watch, number) and word(entry(watch, number), E_NEXT) == 0 else 1
 
 
-touch_granules, any_touched, join_groups, any_others = map(over, (touch_granule, is_touched, join_group, has_others))
+touch_granules, join_groups, any_others = map(over, (touch_granule, join_group, has_others))
 
 
 @inline
@@ -270,8 +297,8 @@ def is_same(one: int, two: int) -> bool:
 
 
 @called
-def form_group(watch: int, place: int, piece: int) -> int:
-    """Make a region a group that only the present access has touched; 0 or NO_ROOM."""
+def form_group(watch: int, place: int, piece: int, fresh: bool) -> int:
+    """Make a region a group that only the present access has touched, or that is `fresh`; 0 or NO_ROOM."""
     number = take_group(watch)
     if number == 0:
         return NO_ROOM
@@ -280,7 +307,10 @@ def form_group(watch: int, place: int, piece: int) -> int:
         set_word(g + PIECE, i, word(piece, i))
     set_word(g, G_HEAD, 0)
     set_word(watch + ACCESS, A_GROUP, number)
-    join_groups(watch, place, piece)
+    if fresh:
+        found_group(place, piece, number)
+    else:
+        join_groups(watch, place, piece)
     return add_entry(watch, g + HEAD, -1)
 
 
@@ -298,11 +328,11 @@ def touch_region(watch: int, place: int, piece: int) -> int:
                 set_word(watch + ACCESS, A_START, word(piece, P_FIRST))
                 set_word(watch + ACCESS, A_STOP, word(piece, P_FIRST) + word(piece, P_LENGTH))
             return result
-    elif first == 0 and any_touched(watch, place, piece) == 0:
-        return form_group(watch, place, piece)
+    elif first == 0 and not any_touched(place, piece):
+        return form_group(watch, place, piece, True)
     result = touch_granules(watch, place, piece)
     if result == 0 and word(watch + ACCESS, A_WRITES) != 0 and any_others(watch, place, piece) == 0:
-        result = form_group(watch, place, piece)
+        result = form_group(watch, place, piece, False)
     return result
 
 

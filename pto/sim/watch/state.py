@@ -75,11 +75,14 @@ class Watch:
         return self.words.ctypes.data
 
     def grow(self) -> None:
-        """Double the pools that are half used up: one of them was used up when the run stopped."""
-        for pool, (_, left, *_) in POOLS.items():
-            width = self._width(pool)
-            if 2 * self.words[left] <= len(self.tables[pool]) // width:
-                self._fill(pool, 2 * (len(self.tables[pool]) // width))
+        """Double the pools that are half used up: one of them was used up when the run stopped.
+
+        Where none is, an instruction asked for more entries at once than there are.
+        """
+        sizes = {pool: len(self.tables[pool]) // self._width(pool) for pool in POOLS}
+        scarce = [pool for pool, (_, left, *_) in POOLS.items() if 2 * self.words[left] <= sizes[pool]]
+        for pool in scarce or [w.ENTRIES]:
+            self._fill(pool, 2 * sizes[pool])
 
     def _place(self, table: int, array: Table) -> None:
         self.tables[table] = array

@@ -1,0 +1,100 @@
+"""Attention without the matrix of scores: blocks of queries meet blocks of keys (Dao et al., 2022)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto.core.dtypes import F32
+from pto.core.errors import Loc, ShapeError, located
+from pto.core.types import TileType
+from pto.ir.ops import TILE_OPS
+from pto.lang import language as pt
+from pto.lang.trace import tracer
+from pto.lang.values import Tensor, setitem
+
+NEVER = 1e30  # what a score of a later position is lowered by, for each position that it is later
+
+
+def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, scale: float | None = None,
+              tile_m: int = 64, tile_n: int = 128) -> Any:
+    """softmax(q kᵀ scale) v for each head, with memory that is linear in the number of positions.
+
+    Args:
+        q: [heads, m, d], d constant.
+        k, v: [kv_heads, n, d] and [kv_heads, n, e]; consecutive heads share one of these, heads / kv_heads each.
+        causal: query i sees keys 0 to start + i.
+        scale: 1 / sqrt(d) unless given.
+        tile_m, tile_n: queries and keys of a block.
+
+    Returns:
+        [heads, m, e]
+
+    Raises:
+        ShapeError: extents do not fit.
+    """
+    with located(Loc.of_user()):
+        _fit(q, k, v)
+    heads, rows, d = q.shape
+    group = heads // k.shape[0]
+    q = q * (d**-0.5 if scale is None else scale)
+    block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n))
+    out = pt.empty((heads, rows, v.shape[2]))
+    return _loop(pt.range(heads), lambda h, out: _loop(
+        pt.range(0, rows, tile_m), lambda i, out: (block.store(h, i, out),), out), out)[0]
+
+
+def _fit(q: Any, k: Any, v: Any) -> None:
+    if not all(isinstance(x, Tensor) and x.ndim == 3 for x in (q, k, v)):
+        raise ShapeError("attention takes tensors of three axes: heads, positions, channels")
+    symbols = tracer().symbols
+    known = all(isinstance(n, int) for n in (q.dims[0], k.dims[0], q.dims[2], v.dims[2]))
+    if not known or q.dims[0] % k.dims[0]:
+        raise ShapeError("heads and channels are constants, the query heads a multiple of the key heads",
+                         hint='annotate them: q: pt.f32[8, "M", 64]')
+    for axis, (x, y), what in ((2, (q, k), "channels of q and k"), (0, (k, v), "heads of k and v"),
+                               (1, (k, v), "positions of k and v")):
+        symbols.equal(x.dims[axis], y.dims[axis], f"{what} differ")
+
+
+def _loop(bounds: Any, body: Any, *carried: Any) -> tuple[Any, ...]:
+    """A loop of the program, as a `for` statement of a kernel makes one."""
+    names = tuple(f"value{i}" for i, _ in enumerate(carried))
+    return pt.for_loop(bounds, body, carried, names, (), subscripts=True)
+
+
+class _Block:
+    """Some queries of a head against all keys that they see."""
+
+    def __init__(self, q: Any, keys: Any, values: Any, group: int, causal: bool, start: Any,
+                 tile: tuple[int, int]) -> None:
+        self.q, self.keys, self.values, self.group = q, keys, values, group
+        self.causal, self.start, (self.tall, self.wide) = causal, start, tile
+
+    def store(self, h: Any, i: Any, out: Any) -> Any:
+        """The next version of the result."""
+        d, e, n = self.q.shape[2], self.values.shape[2], self.keys.shape[2]
+        query, keys, values = self.q[h][i:i + self.tall, 0:d], self.keys[h // self.group], self.values[h // self.group]
+
+        def step(j: Any, top: Any, total: Any, mixed: Any, *, masked: bool) -> tuple[Any, ...]:
+            scores = pt.matmul(query, keys[0:d, j:j + self.wide])
+            if masked:
+                scores = scores - pt.relu(self.later(j - i - self.start)) * NEVER
+            peak = pt.maximum(top, pt.max(scores, keepdims=True))
+            weights, shrink = pt.exp(scores - peak), pt.exp(top - peak)
+            return (peak, total * shrink + pt.sum(weights, keepdims=True),
+                    mixed * shrink + pt.matmul(weights, values[j:j + self.wide, 0:e]))
+
+        state = (pt.full((self.tall, 1), float("-inf")), pt.zeros((self.tall, 1)), pt.zeros((self.tall, e)))
+        seen_by_all = n
+        if self.causal:
+            seen_by_all = (self.start + i + 1) // self.wide * self.wide
+        state = _loop(pt.range(0, seen_by_all, self.wide), lambda *a: step(*a, masked=False), *state)
+        if self.causal:
+            last = tracer().wrap(tracer().graph.index("min", *(getattr(x, "val", x) for x in (
+                self.start + i + self.tall, n))))
+            state = _loop(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
+        return setitem(out, (h, slice(i, i + self.tall), slice(0, e)), state[2] / state[1])
+
+    def later(self, first: Any) -> Any:
+        """How many positions each key of a tile is later than each query: first + column - row."""
+        return tracer().emit(TILE_OPS["iota"], first, -1, 1, type=TileType(F32, self.tall, self.wide))

@@ -1,0 +1,124 @@
+"""Integers of a program under tracing, and what all values that a kernel author holds have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pto.core.errors import CaptureError, Loc
+from pto.core.types import Type
+from pto.ir.graph import Val
+from pto.lang.trace import tracer
+
+JOINED = ("for `a and b`, `a or b`, `not a` and `a < b < c` write `a & b`, `a | b`, `a != 1` and `(a < b) & (b < c)`, "
+          "in a plain `if`")
+
+
+class Proxy:
+    """What an author's name is bound to while a kernel is traced: it stands for one value of the graph."""
+
+    __slots__ = ("val",)
+
+    def __init__(self, val: Val) -> None:
+        self.val = val
+
+    @property
+    def type(self) -> Type:
+        return self.val.type
+
+
+def unwrap(value: Any) -> Any:
+    """The value that a proxy stands for; anything else as it is."""
+    return value.val if isinstance(value, Proxy) else value
+
+
+class Index(Proxy):
+    """An integer known at run time: an extent, a loop counter, an offset. Conditions on it are 0 or 1."""
+
+    __slots__ = ()
+
+    def _op(self, name: str, other: Any, flip: bool = False) -> Any:
+        if not isinstance(other, Index | int):
+            return NotImplemented
+        a, b = self.val, unwrap(int(other) if isinstance(other, bool) else other)
+        tracer().require_seen((a, b))
+        return tracer().wrap(tracer().graph.index(name, *((b, a) if flip else (a, b))))
+
+    def __add__(self, other: Any) -> Any:
+        return self._op("add", other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self._op("sub", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._op("sub", other, flip=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._op("mul", other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._op("div", other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._op("div", other, flip=True)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._op("mod", other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._op("mod", other, flip=True)
+
+    def __neg__(self) -> Any:
+        return 0 - self
+
+    def __lt__(self, other: Any) -> Any:
+        return self._op("lt", other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._op("lt", other, flip=True)
+
+    def __le__(self, other: Any) -> Any:
+        found = self._op("lt", other, flip=True)
+        return found if found is NotImplemented else 1 - found
+
+    def __ge__(self, other: Any) -> Any:
+        found = self._op("lt", other)
+        return found if found is NotImplemented else 1 - found
+
+    def __eq__(self, other: object) -> Any:
+        found = self._op("lt", other)
+        return found if found is NotImplemented else (1 - found) * (1 - self._op("lt", other, flip=True))
+
+    def __ne__(self, other: object) -> Any:
+        found = self == other
+        return found if found is NotImplemented else 1 - found
+
+    def __and__(self, other: Any) -> Any:
+        """Both conditions."""
+        return self * other
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Any:
+        """Either condition."""
+        return self._op("max", other)
+
+    __ror__ = __or__
+
+    def __hash__(self) -> int:
+        return hash(self.val)
+
+    def _python(self, what: str, hint: str) -> Any:
+        raise CaptureError(
+            f"{what} needs a number when the kernel is traced, but this is known at run time only",
+            loc=Loc.of_user(), hint=hint)
+
+    def __bool__(self) -> bool:
+        return bool(self._python("a condition", JOINED))
+
+    def __index__(self) -> int:
+        return int(self._python("Python", "loop with `for ... in pt.range(...)`; give what must be constant as an "
+                                          "option of @pt.tile_kernel"))

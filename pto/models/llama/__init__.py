@@ -1,0 +1,1 @@
+"""A Llama decoder in the kernel language, and what runs it."""

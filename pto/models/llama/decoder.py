@@ -1,0 +1,83 @@
+"""A Llama decoder in tile kernels (Touvron et al., 2023): one program for a token, one for a prompt.
+
+Either serves every position and length. The layers are a loop of the program, over weights stacked by kind; so it is
+as long for 2 layers as for 30. The cache of keys is [layers, kv_heads, context, head_dim]; that of values
+[layers, kv_heads, head_dim, context], so that a token streams both in the order in which they lie.
+"""
+
+from typing import Any
+
+import pto as pt
+from pto.models.config import LlamaConfig
+from pto.models.tensors import KINDS
+
+
+def typed(kernel: Any, c: LlamaConfig, context: int) -> Any:
+    """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache."""
+    shapes = {kind.name: kind.shape(c) for kind in KINDS}
+    shapes |= dict.fromkeys(("cos", "sin"), (context, c.head_dim // 2))
+    shapes["keys"] = c.layers, c.kv_heads, context, c.head_dim
+    shapes["values"] = c.layers, c.kv_heads, c.head_dim, context
+    for name, shape in shapes.items():
+        kernel.declare(name, pt.f32[shape])
+    return kernel
+
+
+def decode_kernel(c: LlamaConfig, context: int) -> Any:
+    """The kernel that takes one token and gives the logits of the next, [1, vocab].
+
+    `length` is how many positions are known with this one: the token stands at position length - 1.
+    """
+    @pt.tile_kernel
+    def decode(token: pt.index, length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate, up, down,
+               norm, head, cos, sin, keys, values):
+        at = length - 1
+        x = embed[token].view(1, c.embed)
+        for layer in pt.range(c.layers):
+            h = pt.rms_norm(x, attn_norm[layer], c.eps)
+            q = pt.rope(pt.matmul(h, query[layer].T).view(c.heads, c.head_dim), cos[at], sin[at])
+            keys[layer, :, at] = pt.rope(pt.matmul(h, key[layer].T).view(c.kv_heads, c.head_dim), cos[at], sin[at])
+            values[layer, :, :, at] = pt.matmul(h, value[layer].T).view(c.kv_heads, c.head_dim)
+            q = q.view(c.kv_heads, c.group, 1, c.head_dim)
+            scores = pt.matmul(q, keys[layer, :, :length].unsqueeze(1).T) * c.head_dim**-0.5
+            mixed = pt.matmul(pt.softmax(scores), values[layer, :, :, :length].unsqueeze(1).T)
+            x = x + pt.matmul(mixed.view(1, -1), output[layer].T)
+            h = pt.rms_norm(x, ffn_norm[layer], c.eps)
+            x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
+        return pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
+
+    return typed(decode, c, context)
+
+
+def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False) -> Any:
+    """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
+
+    `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
+
+    Args:
+        every: give the logits after every token, [count, vocab].
+    """
+    @pt.tile_kernel
+    def prefill(tokens: pt.s32["count"], length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate,
+                up, down, norm, head, cos, sin, keys, values):
+        count = tokens.shape[0]
+        start = length - count
+        turn = cos.narrow(0, start, count).unsqueeze(1), sin.narrow(0, start, count).unsqueeze(1)
+        x = pt.embedding(tokens, embed)
+        for layer in pt.range(c.layers):
+            h = pt.rms_norm(x, attn_norm[layer], c.eps)
+            q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, c.head_dim), *turn)
+            k = pt.rope(pt.matmul(h, key[layer].T).view(count, c.kv_heads, c.head_dim), *turn)
+            v = pt.matmul(h, value[layer].T).view(count, c.kv_heads, c.head_dim)
+            keys[layer, :, start:length] = k.transpose(0, 1)
+            values[layer, :, :, start:length] = v.permute(1, 2, 0)
+            mixed = pt.attention(q.transpose(0, 1), keys[layer, :, :length],
+                                 values[layer, :, :, :length].transpose(1, 2), causal=True, start=start)
+            x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output[layer].T)
+            h = pt.rms_norm(x, ffn_norm[layer], c.eps)
+            x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
+        if not every:
+            x = x.narrow(0, count - 1, 1)
+        return pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
+
+    return typed(prefill, c, context)

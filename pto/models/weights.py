@@ -1,0 +1,74 @@
+"""Weights in memory: all layers of a kind in one array, as the rolled loop over layers reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pto.models.checkpoint import Checkpoint
+from pto.models.stored import AT_ONCE, Floats, StoredTensor
+from pto.models.tensors import stored
+
+Weights = dict[str, NDArray[Any]]
+Progress = Callable[[int, int], None]  # weights read so far, and in all
+
+
+def load_weights(checkpoint: Checkpoint, dtype: DTypeLike = np.float32, *, memory_limit: int | None = None,
+                 progress: Progress | None = None) -> Weights:
+    """The weights of a model by kind (`pto.models.tensors.KINDS`): [layers, out, in] for matrices of each layer.
+
+    The head of a tied model is the embedding itself, not a copy. Besides the result, about a megabyte is held.
+
+    Args:
+        dtype: a floating type; what the file has is rounded to it, to nearest even.
+        memory_limit: bytes that the model may take; None: what is available.
+
+    Raises:
+        MemoryLimitError: the model does not fit; nothing was allocated.
+        PtoFormatError: the file has become shorter since it was opened.
+    """
+    config, done = checkpoint.config, 0
+    checkpoint.require_room(memory_limit, context=1, itemsize=np.dtype(dtype).itemsize)
+    found: Weights = {}
+    for kind in stored(config):
+        found[kind.name] = array = np.empty(kind.shape(config), dtype)
+        heads = kind.turned(config) if kind.turned and checkpoint.turned else None
+        for layer, tensor in enumerate(checkpoint.tensors[kind.name]):
+            _fill(array[layer] if kind.per_layer else array, tensor, heads)
+            done += tensor.elements
+            if progress is not None:
+                progress(done, checkpoint.parameters)
+    if config.tied:
+        found["head"] = found["embed"]
+    return found
+
+
+def unturned(rows: NDArray[Any], heads: int) -> NDArray[Any]:
+    """Rows of queries or keys in the order of half-split rotation (pairs i, i + half), from GGUF's interleaved one.
+
+    Within each head row ``2 i + j`` moves to row ``half j + i``. `rows` is [heads * head_dim, in].
+    """
+    return rows.reshape(heads, -1, 2, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def turned(rows: NDArray[Any], heads: int) -> NDArray[Any]:
+    """The inverse of `unturned`, for writing GGUF."""
+    return rows.reshape(heads, 2, -1, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def _fill(out: NDArray[Any], tensor: StoredTensor, heads: int | None) -> None:
+    """Read a tensor into its place, some rows at a time where they must be moved or rounded."""
+    if heads is None and out.dtype == np.float32:
+        return tensor.read(out)
+    width = out.shape[-1]
+    table = out.reshape(-1, width)
+    step = len(table) // heads if heads else max(1, AT_ONCE // width)
+    scratch: Floats = np.empty((min(step, len(table)), width), np.float32)
+    for row in range(0, len(table), step):
+        part = scratch[:len(table) - row]
+        tensor.read(part, row * width)
+        table[row:row + step] = unturned(part, 1) if heads else part
+    return None

@@ -1,0 +1,52 @@
+"""Object code for this processor, put into this process. The only file that imports llvmlite to run something."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The processor to compile for; Numba's environment variables choose another than this one."""
+
+    cpu: str
+    features: str
+
+    @classmethod
+    def here(cls) -> Host:
+        cpu = os.environ.get("NUMBA_CPU_NAME") or ""
+        features = os.environ.get("NUMBA_CPU_FEATURES")
+        if features is None:
+            features = "" if cpu == "generic" else llvm.get_host_cpu_features().flatten()
+        return cls(cpu or llvm.get_host_cpu_name(), features)
+
+    @property
+    def converts_halves(self) -> bool:
+        """Whether it has instructions that convert f16."""
+        return not llvm.get_default_triple().startswith(("x86", "i386", "i686")) or "+f16c" in self.features
+
+    def machine(self) -> llvm.TargetMachine:
+        """LLVM's code generator for it."""
+        target = llvm.Target.from_default_triple()
+        return target.create_target_machine(
+            cpu=self.cpu, features=self.features, opt=3, reloc="default", codemodel="jitdefault", jit=True
+        )
+
+
+class Loader:
+    """Puts object code into this process."""
+
+    def __init__(self, host: Host) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self.machine = host.machine()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), host.machine())
+
+    def load(self, code: bytes, entry: str) -> int:
+        """The address of an entry point of some object code."""
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        return int(self._engine.get_function_address(entry))

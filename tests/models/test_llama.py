@@ -1,0 +1,157 @@
+"""The decoder on the machine, on the small model that comes along: against NumPy, in one piece and token by token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import pto as pt
+from pto.core.errors import UsageError
+from pto.isa.file import dumps, loads
+from pto.models.catalog import find
+from pto.models.checkpoint import open_checkpoint
+from pto.models.config import LlamaConfig
+from pto.models.llama.decoder import decode_kernel, prefill_kernel
+from pto.models.llama.generate import encode, generate, stream
+from pto.models.llama.model import Llama
+from pto.models.reference import Reference
+from pto.models.sampling import Sampling
+from pto.models.tensors import KINDS
+from pto.runtime.launch import run_program
+
+TINY = find("tiny")
+TEXT = "The old man took the small boat, and the "
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Llama:
+    return Llama.load(TINY, context=96)
+
+
+def random(config: LlamaConfig) -> Llama:
+    rng = np.random.default_rng(0)
+    weights = {k.name: rng.standard_normal(k.shape(config), dtype=np.float32) / 8 + k.is_norm for k in KINDS}
+    return Llama(config, weights, config.context)
+
+
+BASE = LlamaConfig(layers=2, embed=24, ffn=40, heads=2, kv_heads=1, head_dim=8, vocab=50, context=40, rope_base=1e4,
+                   eps=1e-5, tied=False)
+
+
+@pytest.mark.parametrize("config", [
+    BASE, replace(BASE, heads=4, kv_heads=4), replace(BASE, heads=6, kv_heads=2, head_dim=16),
+    replace(BASE, layers=1, embed=7, ffn=300, vocab=5), replace(BASE, heads=1, head_dim=2),
+], ids=["grouped", "plain", "wider", "odd", "small"])
+def test_any_shape_agrees_with_numpy(config):
+    model, reference = random(config), None
+    ids = np.random.default_rng(1).integers(0, config.vocab, 20).tolist()
+    reference = Reference(config, model.weights)
+    session = model.session()
+    for part in (ids[:7], ids[7:8], ids[8:9], ids[9:]):
+        want = reference(part)
+        assert np.allclose(session.feed(part), want[-1], atol=1e-4)
+
+
+def test_tokens_one_by_one_and_a_whole_prompt_agree(tiny):
+    ids = encode(tiny, TEXT)
+    want = Reference(tiny.config, tiny.weights)(ids)
+    one, whole, parts = tiny.session(), tiny.session(), tiny.session()
+    singly = np.stack([one.feed([i]) for i in ids])
+    assert np.allclose(singly, want, atol=1e-4)
+    assert np.allclose(whole.score(ids), want, atol=1e-4)
+    assert np.allclose(np.concatenate([parts.score(ids[:5]), parts.score(ids[5:])]), want, atol=1e-4)
+    assert one.length == whole.length == parts.length == len(ids)
+
+
+def test_threads_change_no_bit(tiny):
+    ids = encode(tiny, TEXT)
+    found = []
+    try:
+        for count in (1, 2):
+            pt.set_num_threads(count)
+            session = tiny.session()
+            found.append([session.feed(ids), session.feed([65])])
+    finally:
+        pt.set_num_threads(1)
+    assert np.array_equal(found[0], found[1])
+
+
+def test_programs_are_as_long_for_many_layers():
+    lengths = {(make, n): len(make(replace(BASE, layers=n), 40).program().code)
+               for make in (decode_kernel, prefill_kernel) for n in (2, 30)}
+    for make in (decode_kernel, prefill_kernel):
+        assert lengths[make, 2] == lengths[make, 30]
+
+
+def test_nothing_is_compiled_twice(tiny):
+    decode, prefill = (make(tiny.config, tiny.context) for make in (decode_kernel, prefill_kernel))
+    for kernel, firsts in ((decode, [3, 5, 7]), (prefill, [[1, 2], [3] * 9, [4] * 80])):
+        cache = tiny.session()
+        for first in firsts:
+            given = first if kernel is decode else np.array(first, np.int32)
+            kernel(given, np.size(given), *tiny.arguments, cache.keys, cache.values)
+        assert sum(map(len, kernel.variants.values())) == 1
+
+
+def test_generated_text_is_greedy_and_ends(tiny):
+    ids = encode(tiny, TEXT)
+    pieces = list(stream(tiny.session(), ids, limit=40))
+    text = "".join(p.text for p in pieces)
+    assert generate(tiny, TEXT, limit=40) == generate(tiny, ids, limit=40) == text
+    reference, known = Reference(tiny.config, tiny.weights), list(ids)
+    logits = reference(ids)[-1]
+    for piece in pieces:
+        assert piece.id == logits.argmax()
+        known.append(piece.id)
+        logits = reference([piece.id])[-1]
+    assert generate(tiny, [TEXT, "A dog "], limit=8) == [generate(tiny, t, limit=8) for t in (TEXT, "A dog ")]
+
+
+def test_sampling_follows_its_seed(tiny):
+    def made(seed: int) -> str:
+        return str(generate(tiny, TEXT, limit=30, sampling=Sampling(temperature=1.0, seed=seed)))
+
+    assert made(1) == made(1)
+    assert len({made(seed) for seed in range(4)}) > 1
+
+
+def test_a_stop_token_ends_and_the_context_is_a_limit(tiny):
+    ids = encode(tiny, TEXT)
+    first = next(stream(tiny.session(), ids)).id
+    assert [p.stop for p in stream(tiny.session(), ids, stop=[first])] == [True]
+    endless = list(stream(tiny.session(), ids, stop=[]))
+    assert len(endless) == tiny.context - len(ids) + 1
+    session = tiny.session()
+    with pytest.raises(UsageError, match="the context is 96 tokens"):
+        session.feed([1] * 97)
+    session.feed([1] * 96)
+    with pytest.raises(UsageError, match="do not fit"):
+        session.feed([1])
+    session.rewind(90)
+    session.feed([1] * 6)
+    with pytest.raises(UsageError, match="not in a vocabulary"):
+        tiny.session().feed([tiny.config.vocab])
+    with pytest.raises(UsageError, match="no token"):
+        tiny.session().feed([])
+
+
+def test_the_exported_step_runs_on_raw_buffers(tiny):
+    """As `pto compile` writes it and `pto run` reads it: a program file and arrays, no model."""
+    program = loads(dumps(decode_kernel(tiny.config, tiny.context).program()), "step.pto")
+    session = tiny.session()
+    ids = encode(tiny, TEXT)
+    names = [t.name for t in program.tensors]
+    arrays = dict(zip(names, (*tiny.arguments, np.zeros_like(session.keys), np.zeros_like(session.values)),
+                      strict=False))
+    for at, token in enumerate(ids[:6]):
+        results, _ = run_program(program, arrays, {"token": token, "length": at + 1})
+        arrays |= {name: results[name] for name in ("keys", "values")}
+        [logits] = [results[n] for n in results if n not in ("keys", "values")]
+        assert np.array_equal(logits[0], session.feed([token]))
+
+
+def test_the_checkpoint_is_not_held_in_memory_twice(tiny):
+    assert open_checkpoint(TINY).config.tied
+    assert tiny.weights["head"] is tiny.weights["embed"]
