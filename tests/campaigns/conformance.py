@@ -80,7 +80,8 @@ def agrees(case: Case, meant: list[np.ndarray], fast: list[np.ndarray]) -> bool:
         close = is_near(one, two) if result else bits(one) == bits(two)
         if result and row in FOLDS and case.types["dst"] in ROUNDING:
             rows, cols = case.numbers["rows"], case.numbers["cols"]
-            a, b = (case.arrays[case.filled[case.used[n][0]]][:rows, :cols] if n in case.used else None for n in "ab")
+            a, b = (case.arrays[case.filled[case.used[n][0]]][:rows, :cols] if n in case.used else None
+                    for n in "ab")
             terms = terms_of(row, a, b)
             close[:rows, 0] = is_near_fold(row, terms, one[:rows, 0], two[:rows, 0])
         if not close.all():

@@ -123,7 +123,8 @@ def test_fast_mode_is_near_the_meaning(row: Instr, route: Route, types: tuple[st
             close = is_near(one, two)
             if row in FOLDS and types[0] in ROUNDING and i == case.drained[case.used["dst"][0]]:
                 rows, cols = case.numbers["rows"], case.numbers["cols"]
-                a, b = (case.arrays[case.filled[case.used[n][0]]][:rows, :cols] if n in case.used else None for n in "ab")
+                a, b = (case.arrays[case.filled[case.used[n][0]]][:rows, :cols] if n in case.used else None
+                        for n in "ab")
                 terms = terms_of(row, a, b)
                 close[:rows, 0] = is_near_fold(row, terms, one[:rows, 0], two[:rows, 0])
             assert close.all()
