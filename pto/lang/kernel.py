@@ -310,6 +310,3 @@ class Source:
             if value.val.node.op is ARG and value.val.node["result"]:
                 raise CaptureError(f"{self.name} returns a result that nothing is stored to",
                                    hint="store to it: out[:] = value, or out[i:i + m, j:j + n] = tile")
-            if value.val.node.op.name == "tensor.view" and not value.ndim:
-                raise ShapeError(f"{self.name} returns one element, without an axis",
-                                 hint="keep an axis: x[i:i + 1, j:j + 1] stored to a result, or x[i] and index outside")

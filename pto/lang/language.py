@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pto.core.dtypes import F32, DType
-from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
+from pto.core.errors import CaptureError, Loc, ShapeError, located
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
+from pto.lang.reductions import max, mean, sum
 from pto.lang.trace import Argument, tracer
 from pto.lang.values import wrap
 
@@ -41,43 +42,6 @@ def maximum(a: Any, b: Any) -> Any:
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of a and b, element by element."""
     return values.binary("minimum", a, b)
-
-
-def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
-    loc = Loc.of_user()
-    rank = len(x.shape) if isinstance(x, values.Tensor | values.Tile) else 2
-    if not rank:
-        raise ShapeError("a reduction of a tensor without axes", loc=loc, hint="x.unsqueeze(0) has one axis")
-    if axis not in (-1, rank - 1):
-        raise UnsupportedError(f"a reduction over axis {axis} is not built", loc=loc, hint="reduce over the last axis")
-    if not keepdims:
-        raise UnsupportedError("a reduction keeps its axis here", loc=loc, hint="write keepdims=True")
-
-
-def max(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
-    """The largest element of each row; the result has one column."""
-    _last_axis(x, axis, keepdims)
-    return values.unary("rowmax", x)
-
-
-def sum(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
-    """The sum of each row; the result has one column."""
-    _last_axis(x, axis, keepdims)
-    return values.unary("rowsum", x)
-
-
-def mean(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
-    """The mean of each row; the program is then for rows of this length."""
-    _last_axis(x, axis, keepdims)
-    if isinstance(x, values.Tensor):
-        length = tracer().symbols.value(x.dims[-1])
-        tracer().symbols.pin(x.dims[-1])
-    else:
-        length = x.shape[1]
-    if length is None:
-        raise ShapeError("the length of a row must be known for a mean", loc=Loc.of_user(),
-                         hint="annotate the last axis with a number, or call the kernel")
-    return sum(x, axis, keepdims=True) * (1.0 / length)
 
 
 def sigmoid(x: Any) -> Any:
@@ -137,6 +101,32 @@ def concat(parts: Sequence[Any], dim: int = -1) -> Any:
             where = (slice(None),) * axis + (slice(start, start + width),)
             room, start = values.assign(room, where, part), start + width
         return room
+
+
+def stack(parts: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors of equal extents one after the other along a new axis."""
+    loc = Loc.of_user()
+    with located(loc):
+        if not parts or not all(isinstance(p, values.Tensor) for p in parts):
+            raise ShapeError("stack takes one or more tensors")
+        return concat([p.unsqueeze(dim) for p in parts], dim)
+
+
+def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Pieces of an axis of constant extent, without a copy: of `size` elements (the last of what is left), or of each
+    of these sizes; as in PyTorch.
+    """
+    with located(Loc.of_user()):
+        extent = x.dims[dim] if isinstance(x, values.Tensor) and -x.ndim <= dim < x.ndim else None
+        if not isinstance(extent, int):
+            raise ShapeError("split takes a tensor, and an axis of it whose extent is a constant",
+                             hint="annotate the extent with a number; or take pieces: x.narrow(dim, start, length)")
+        if isinstance(size, int):
+            size = [builtins.min(size, extent - at) for at in builtins.range(0, extent, builtins.max(1, size))]
+        if builtins.sum(size) != extent or builtins.min(size) < 1:
+            raise ShapeError(f"pieces of {', '.join(map(str, size))} do not add up to an axis of extent {extent}")
+        starts = [builtins.sum(size[:n]) for n, _ in enumerate(size)]
+        return tuple(x.narrow(dim, start, length) for start, length in zip(starts, size, strict=True))
 
 
 def rope(x: Any, cos: Any, sin: Any) -> Any:

@@ -16,7 +16,7 @@ from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
 from pto.lang.integers import JOINED, Index, Proxy, unwrap
 from pto.lang.regions import agree_valid, valid
 from pto.lang.trace import Argument, tracer
-from pto.lang.views import layout, narrowed, piece, reshaped, select, shown
+from pto.lang.views import expanded, layout, narrowed, piece, reshaped, select, shown
 
 Number = Real
 
@@ -143,6 +143,21 @@ class Tensor(Array):
         found, at = layout(self), axis % (self.ndim + 1)
         return found.made([*self.dims[:at], 1, *self.dims[at:]], [*found.strides[:at], 0, *found.strides[at:]],
                           found.offset)
+
+    def squeeze(self, axis: int) -> Any:
+        """One axis less, which has extent 1; the program is then for that."""
+        with located(Loc.of_user()):
+            found = layout(self)
+            if not -self.ndim <= axis < self.ndim or not tracer().symbols.is_one(self.dims[axis]):
+                raise ShapeError(f"there is no axis {axis} of extent 1 in {_shape(self)}")
+            tracer().symbols.pin(self.dims[axis])
+            kept = [a for a in builtins.range(self.ndim) if a != axis % self.ndim]
+            return found.made([self.dims[a] for a in kept], [found.strides[a] for a in kept], found.offset)
+
+    def expand(self, *dims: Any) -> Any:
+        """The elements of axes of extent 1 again and again, without a copy; -1 keeps an extent, as in PyTorch."""
+        with located(Loc.of_user()):
+            return expanded(self, dims)
 
     def view(self, *dims: Any) -> Any:
         """The same elements in the same order in other extents, without a copy; one extent may be -1."""
