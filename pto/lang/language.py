@@ -75,7 +75,7 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
 
 def embedding(ids: Any, table: Any) -> Any:
     """The rows of a table [n, d] that integers [...] (int32) name: [..., d]."""
-    return tracer().emit(TENSOR_OPS["gather"], table, ids)
+    return tracer().emit(TENSOR_OPS["gather"], values.lifted(table), values.lifted(ids))
 
 
 def arange(count: Any, start: Any = 0, step: int = 1) -> Any:
@@ -88,6 +88,7 @@ def concat(parts: Sequence[Any], dim: int = -1) -> Any:
     """Tensors one after the other along an axis; the other extents are equal."""
     loc = Loc.of_user()
     with located(loc):
+        parts = [values.lifted(p) for p in parts]
         if not parts or not all(isinstance(p, values.Tensor) for p in parts):
             raise ShapeError("concat takes one or more tensors")
         first = parts[0]
@@ -107,6 +108,7 @@ def stack(parts: Sequence[Any], dim: int = 0) -> Any:
     """Tensors of equal extents one after the other along a new axis."""
     loc = Loc.of_user()
     with located(loc):
+        parts = [values.lifted(p) for p in parts]
         if not parts or not all(isinstance(p, values.Tensor) for p in parts):
             raise ShapeError("stack takes one or more tensors")
         return concat([p.unsqueeze(dim) for p in parts], dim)

@@ -44,7 +44,7 @@ def var(x: Any, axis: Axes = LAST, *, keepdims: bool = False, ddof: int = 0) -> 
     count = _count(x, axis)
     if count <= ddof:
         raise ShapeError(f"a variance of {count} elements with ddof={ddof}", loc=Loc.of_user())
-    centred = x - mean(x, axis, keepdims=True)
+    centred = values.lifted(x) - mean(x, axis, keepdims=True)
     _require_said(axis, keepdims)
     return _reduced("rowsum", centred * centred, axis, keepdims) * (1.0 / (count - ddof))
 
@@ -78,6 +78,7 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
     loc = Loc.of_user()
     _require_said(axis, keepdims)
     with located(loc):
+        x = values.lifted(x)
         if isinstance(x, values.Tile):
             return _reduced_tile(name, x, axis, keepdims)
         if not isinstance(x, values.Tensor):
@@ -115,7 +116,7 @@ def _count(x: Any, axis: Axes) -> int:
     Raises:
         ShapeError: it is not known.
     """
-    loc = Loc.of_user()
+    loc, x = Loc.of_user(), values.lifted(x)
     if not isinstance(x, values.Array):
         raise CaptureError(f"a reduction takes a tensor or a tile of the kernel, not {type(x).__name__}", loc=loc)
     found = 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.dtypes import TensorType
+from pto.core.dtypes import DType, TensorType
 from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located, user_frame
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
@@ -169,12 +169,19 @@ class Kernel:
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
                  constants: Constants = NONE) -> Variant:
-        traced = self.source.trace(arguments, hints, self.options, constants)
+        traced = self.source.trace(arguments, hints, self.options, constants, self._kind)
         tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
         made = Variant.make(arguments, self.source.counts, traced, Options(self.target, tiles))
         with self._lock:
             self.variants.setdefault(key, []).append(made)
         return made
+
+    def _kind(self, value: Any, name: str) -> tuple[DType, tuple[int, ...]]:
+        """The element type and the extents of an array from outside."""
+        array = as_array(value, name, Loc.of_user())
+        if not array.size:
+            raise ShapeError(f"{name} has no elements", loc=Loc.of_user())
+        return dtype_of(array), array.shape
 
     def _argument(self, name: str, array: NDArray[Any]) -> Argument:
         """The type of an argument: as annotated, else with a symbol for each axis."""
