@@ -338,6 +338,16 @@ def definition(function: FunctionType) -> ast.FunctionDef | None:
     return None
 
 
+def stored(function: FunctionType) -> frozenset[str]:
+    """The parameters that a function stores to, or binds anew."""
+    node = copy.deepcopy(definition(function))
+    if node is None:
+        return frozenset()
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    local = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
+    return frozenset(stores(*(_Stores(local).visit(s) for s in node.body)) & {a.arg for a in arguments})
+
+
 def rewrite(function: FunctionType) -> CodeType | None:
     """Code of a module that defines `__pto_make__(*free variables)`, which returns the rewritten function.
 

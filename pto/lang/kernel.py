@@ -243,11 +243,12 @@ class Source:
         return tuple(Argument(name, self.annotations[name]) for name in names)
 
     def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any],
-              constants: Mapping[str, Any], kind: Kind = no_kind) -> Traced:
+              constants: Mapping[str, Any], kind: Kind = no_kind, grid: Sequence[str] = ()) -> Traced:
         """Run the function on symbolic arguments of these types, with the extents of this call as hints.
 
         Args:
             kind: the element type and the extents of an array from outside of the kernel, given it and its name.
+            grid: names for the extents of the grid that the function is the body of, if it is launched on one.
 
         Raises:
             PtoError: at the author's line, for what cannot be traced.
@@ -260,7 +261,9 @@ class Source:
         with tracing(found), located(self.loc):
             values = {a.name: found.argument(a) for a in arguments} | {name: found.count(name) for name in self.counts}
             before = {name: value.val for name, value in values.items()}
-            value, written = self.run({**values, **constants}, options)
+            sizes = [found.count(name) for name in grid]
+            value, written = (self.run_grid({**values, **constants}, options, sizes) if grid else
+                              self.run({**values, **constants}, options))
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
             given = {v.val for v in returned if isinstance(v, Tensor)} | set(before.values())
             last = [written.get(name, value) for name, value in values.items()]
@@ -310,7 +313,41 @@ class Source:
         calls.pop()
         return result if self.code is not None else (result, {})
 
-    def inline(self, values: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    @cached_property
+    def stored(self) -> frozenset[str]:
+        """Parameters that the function stores to, or binds anew."""
+        return capture.stored(self.function)
+
+    def run_grid(self, values: Mapping[str, Any], options: Mapping[str, Any],
+                 grid: Sequence[Any]) -> tuple[None, dict[str, Any]]:
+        """Run the function as the body of a loop over a grid; gives the last versions of what it stores to.
+
+        Raises:
+            CaptureError: it returns a value.
+        """
+        found, loc = tracer(), Loc.of_user()
+        names = tuple(n for n in values if n in self.stored and isinstance(values[n], Tensor))
+
+        def program(at: tuple[Any, ...], carried: tuple[Any, ...]) -> tuple[Any, ...]:
+            found.programs.append((at, tuple(grid)))
+            result, written = self.run({**values, **dict(zip(names, carried, strict=True))}, options)
+            found.programs.pop()
+            if result is not None:
+                raise CaptureError(f"{self.name} returns a value, and each program of a grid would", loc=self.loc,
+                                   hint="store it to an argument: out[i:i + m, j:j + n] = tile")
+            new = [written.get(name, old) for name, old in zip(names, carried, strict=True)]
+            return tuple(n if _stored(n) and _is_version(n.val, old.val) else old
+                         for n, old in zip(new, carried, strict=True))
+
+        def level(at: tuple[Any, ...], carried: tuple[Any, ...]) -> tuple[Any, ...]:
+            if len(at) == len(grid):
+                return program(at, carried)
+            return language.loop(language.Range(0, grid[len(at)], 1), lambda i, *vs: level((*at, i), vs), carried,
+                                 names, loc)
+
+        return None, dict(zip(names, level((), tuple(values[n] for n in names)), strict=True))
+
+    def inline(self, values: Mapping[str, Any], options: Mapping[str, Any], grid: Sequence[Any] = ()) -> Any:
         """Run the function as a part of the kernel that is being traced; gives its result.
 
         What it stores to an argument is the next version of the caller's value.
@@ -325,7 +362,7 @@ class Source:
                                hint="write the repetition as a loop: for ... in pt.range(...)")
         with located(loc):
             _unify_annotations(self.annotations, values)
-            result, written = self.run(values, options)
+            result, written = self.run_grid(values, options, grid) if grid else self.run(values, options)
             for name, new in written.items():
                 old = values[name]
                 if isinstance(old, Tensor) and _stored(new) and _is_version(new.val, old.val):

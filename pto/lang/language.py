@@ -190,9 +190,40 @@ def _extent(value: Any) -> int | str:
     return found
 
 
-def cdiv(a: Any, b: int) -> Any:
+def cdiv(a: Any, b: Any) -> Any:
     """a / b, rounded up."""
     return (a + (b - 1)) // b
+
+
+def program_id(axis: int = 0) -> Any:
+    """Which program of the grid of ``kernel[grid](...)`` this is, along an axis."""
+    return _of_grid(axis, 0)
+
+
+def num_programs(axis: int = 0) -> Any:
+    """How many programs the grid of ``kernel[grid](...)`` has along an axis."""
+    return _of_grid(axis, 1)
+
+
+def _of_grid(axis: int, which: int) -> Any:
+    programs = tracer().programs
+    found = programs[-1][which] if programs else ()
+    if not 0 <= axis < len(found):
+        said = f"the grid of this call has {len(found)} axes" if found else "this call has no grid"
+        raise CaptureError(f"{said}, and axis {axis} is asked for", loc=Loc.of_user(),
+                           hint="launch the kernel on a grid: kernel[(pt.cdiv(n, block),)](...)")
+    return found[axis]
+
+
+def static_assert(condition: Any, message: str = "") -> None:
+    """A condition that must be known, and hold, when the kernel is traced: on options, constants and element types.
+
+    Raises:
+        CaptureError: it does not.
+    """
+    if not condition:
+        raise CaptureError(f"static_assert: {message or 'the condition does not hold'}", loc=Loc.of_user(),
+                           hint="give the kernel other options or constants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +272,7 @@ def for_loop(values_: Any, body: Callable[..., tuple[Any, ...]], carried: tuple[
         return carried
     loc = Loc.of_user()
     _carriable(carried, names, lost, "loop", loc)
-    return _captured(values_, body, carried, names, loc)
+    return loop(values_, body, carried, names, loc)
 
 
 def symbolic(test: Any) -> bool:
@@ -255,7 +286,7 @@ def branch(test: Index, then: Callable[..., tuple[Any, ...]], other: Callable[..
     loc = Loc.of_user()
     _carriable(carried, names, lost, "branch", loc)
     for condition, side in ((test, then), (1 - test, other)):
-        carried = _captured(Range(0, condition, 1), lambda _, *values, side=side: side(*values), carried, names, loc)
+        carried = loop(Range(0, condition, 1), lambda _, *values, side=side: side(*values), carried, names, loc)
     return carried
 
 
@@ -274,8 +305,9 @@ def _carriable(carried: tuple[Any, ...], names: tuple[str, ...], lost: tuple[str
                                "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
 
 
-def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any, ...], names: tuple[str, ...],
+def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any, ...], names: tuple[str, ...],
               loc: Loc) -> tuple[Any, ...]:
+    """A loop of the program: `body` is traced once, with a counter and the carried values, and gives the next ones."""
     found = tracer()
 
     def trace(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:

@@ -39,6 +39,7 @@ class Tracer:
         self.extents = set[str]()  # those that are extents: not below 1
         self.inlined: list[object] = []  # the kernels that are being inlined, outermost first
         self.lift: Factory = lambda value: None  # an array from outside as a tensor, if it can be one
+        self.programs: list[tuple[Any, ...]] = []  # where in its grid the kernel is, and the grid, of each that has one
         self.lifted: dict[int, Val] = {}  # by the identity of the array
 
     def dim(self, extent: int | str) -> Any:
