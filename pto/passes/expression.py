@@ -175,7 +175,7 @@ class Expression:
         offset = source.offset
         for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
             offset = graph.index("madd", coordinate, stride, offset)
-        sizes, steps = map(self.size, self.two(dims)), (0, *source.strides)[-2:]
+        sizes, steps = map(self.size, self.two(dims)), (0, 0, *source.strides)[-2:]
         return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
 
     def locs(self, key: int) -> tuple[Loc, ...]:

@@ -267,8 +267,8 @@ class ToBlock(Rewriter):
     def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val]) -> Val:
         """One instruction where both operands are whole, or one that expands the second; else expand first."""
         type = in_ub(node.type)  # type: ignore[arg-type]
-        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows], node.locs)
-        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols], node.locs)
+        rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows])
+        cols = self.agreed(new, [self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols])
         region = type.rows if rows is None else rows, type.cols if cols is None else cols
         whole = [shape(v) == (type.rows, type.cols) for v in tiles]
         if Trait.COMMUTATIVE in row.traits and whole == [False, True]:
@@ -300,14 +300,10 @@ class ToBlock(Rewriter):
                                    loc=node.locs[0] if node.locs else None)
         return BLOCK_OPS[mnemonic]
 
-    def agreed(self, sizes: list[Size | None], locs: tuple[Loc, ...]) -> Size | None:
-        """The one valid size that the operands have."""
-        found = [s for s in sizes if s is not None]
-        if any(s != found[0] for s in found):
-            raise ShapeError("the operands' valid regions differ at the edge of their tensors",
-                             loc=locs[0] if locs else None,
-                             hint="give the arguments a common extent in their annotations")
-        return found[0] if found else None
+    def agreed(self, graph: Graph, sizes: list[Size | None]) -> Size | None:
+        """The valid size that the operands have in common: windows at different places end differently at an edge."""
+        found = dict.fromkeys(s for s in sizes if s is not None)
+        return reduce(lambda a, b: graph.index("min", a, b), found) if found else None
 
     # matrix products
 
@@ -318,7 +314,7 @@ class ToBlock(Rewriter):
         tx, ty = x.type, y.type
         assert isinstance(tx, TileType) and isinstance(ty, TileType)
         (m, _), (_, n) = self.size(x), self.size(y)
-        inner = self.agreed([self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]], locs)
+        inner = self.agreed(graph, [self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]])
         k = tx.cols if inner is None else inner
         cols = -(-ty.cols // PANEL_COLS) * PANEL_COLS
         piece = self.slice(tx, cols, locs)
