@@ -47,7 +47,7 @@ def sharing(root: Graph) -> UnionFind:
 
 
 def in_place(root: Graph, classes: UnionFind) -> None:
-    """Let an elementwise result take the place of an operand that nothing else needs.
+    """Let an elementwise result take the place of an operand that nothing needs after it.
 
     Both must be alone so far, so that a value which a loop carries is never written early.
     """
@@ -61,7 +61,7 @@ def in_place(root: Graph, classes: UnionFind) -> None:
             there = (id(graph), source)
             made = graph[source]
             alone = there in chained or size[classes[there]] == 1
-            dies = len(graph.users(source)) == 1 and source not in graph.outputs
+            dies = source not in graph.outputs and max(user for user, _ in graph.users(source)) == key
             if alone and dies and made.type == node.type and made.op.instr is not None:
                 classes.union(there, here)
                 chained |= {here}
