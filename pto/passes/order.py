@@ -2,7 +2,8 @@
 
 The schedule takes the outermost loops through three iterations, and each inner loop through three, two and
 one in turn (none where the loop may be empty), which shows every way in which flags of consecutive
-iterations, restarted parities and loop boundaries can meet. Order is that of each pipe plus, for each flag,
+iterations, restarted parities and loop boundaries can meet. Then it goes through all again without the loops that
+may be empty: what they order is not ordered where they do not run. Order is that of each pipe plus, for each flag,
 each set before the wait that consumes it. Clocks are one counter a pipe.
 """
 
@@ -101,7 +102,12 @@ class Schedule:
         for n, flag in enumerate(self.flags):
             if flag.back:
                 self.out += [Step(int(flag.src), n, s, True) for s in range(flag.slots)]
+        self.without_empty = self.some_empty = False
         self._body(self.accesses.root)
+        if self.some_empty:  # flags stand as at the start; the barrier keeps the first course from ordering the second
+            self.out.append(Step(-1))
+            self.without_empty = True
+            self._body(self.accesses.root)
         return self.out
 
     def _body(self, body: Graph) -> None:
@@ -132,7 +138,12 @@ class Schedule:
         body = node.body
         assert body is not None
         entry = self.entries[id(body)] = self.entries.get(id(body), -1) + 1
-        trips = self.trips if at_least_once(outer, node) else (*self.trips, 0)
+        surely = at_least_once(outer, node)
+        trips = self.trips if surely else (*self.trips, 0)
+        if not surely and "grid" not in dict(node.attrs):
+            self.some_empty = True
+            if self.without_empty:
+                return
         count = max(self.trips) if outer.outer is None else trips[entry % len(trips)]
         for iteration in range(count):
             self.iteration[id(body)] = iteration
