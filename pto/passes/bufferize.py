@@ -17,7 +17,7 @@ from pto.core.types import INDEX, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, Val
 from pto.ir.ops import ALLOC, ARG, CONST, DIM, EXECUTION_OPS, FOR, GET, INDEX_OPS, PARAM
 from pto.isa.spec import Kind, Role
-from pto.isa.table import scalar
+from pto.isa.table import scalar, vector
 from pto.passes.analysis import slot_of
 
 Key = tuple[int, int]  # identity of a graph, key of a node
@@ -70,7 +70,8 @@ def in_place(root: Graph, classes: UnionFind) -> None:
 
 def _elementwise(node: Node) -> bool:
     row = node.op.instr
-    return row is not None and bool(row.tensor_op) and isinstance(node.type, TileType)
+    return row is not None and isinstance(node.type, TileType) and (
+        bool(row.tensor_op) or row is vector.TROWEXPANDEXPDIF)
 
 
 class Bufferize:
