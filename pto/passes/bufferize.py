@@ -57,7 +57,7 @@ def in_place(root: Graph, classes: UnionFind) -> None:
         here = (id(graph), key)
         if not _elementwise(node) or size[classes[here]] != 1 or key in graph.outputs:
             continue
-        for source in dict.fromkeys(node.inputs):
+        for source in dict.fromkeys(i for i in node.inputs if isinstance(graph[i].type, TileType)):
             there = (id(graph), source)
             made = graph[source]
             alone = there in chained or size[classes[there]] == 1

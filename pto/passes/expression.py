@@ -145,11 +145,12 @@ class Expression:
 
     def depth(self, key: int) -> int:
         """How many row reductions lie one after the other below a value."""
-        for k, node in self.old.items():  # in order: a long chain is no deep recursion
-            if k > key or k in self.depths:
-                continue
-            below = max([self.depths[i] for i in node.inputs], default=0)
-            self.depths[k] = 0 if self.is_leaf(k) else below + (node.op.name in REDUCTIONS)
+        if key in self.depths:
+            return self.depths[key]
+        for k in self.inside(key):  # in order: a long chain is no deep recursion
+            node, leaf = self.old[k], self.is_leaf(k)
+            below = 0 if leaf else max([self.depths[i] for i in node.inputs], default=0)
+            self.depths[k] = below + (not leaf and node.op.name in REDUCTIONS)
         return self.depths[key]
 
     def reductions(self, key: int, depth: int) -> list[int]:
