@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench safety campaigns docs fuzz-models clean
+.PHONY: help demo test check bench conformance safety campaigns docs fuzz-models clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
@@ -28,13 +28,16 @@ check: $(READY) ## lint and types only
 
 # `make test` runs a small sample of each; a target that measures something else adds its campaigns to CAMPAIGNS.
 SAFETY := operands flips races deadlocks uninitialised fields records files orders
-CAMPAIGNS := $(SAFETY)
+CAMPAIGNS := $(SAFETY) conformance
 
 safety: $(READY) ## the machine and the loader against broken programs, records and files; some minutes
 	$(BIN)/python -m tests.campaigns $(SAFETY)
 
 campaigns: $(READY) ## every campaign
 	$(BIN)/python -m tests.campaigns $(CAMPAIGNS)
+
+conformance: $(READY) ## every legal instruction, element type, layout and tail; every conversion; some minutes
+	$(BIN)/python -m tests.campaigns.conformance
 
 bench: $(READY) ## speed against NumPy, as a table
 	$(BIN)/python benchmarks/skeleton.py

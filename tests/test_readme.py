@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if p.exists()]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SKIPPED = ("make ", "git ", "pip ", "pto model pull", "uv ", "python -m venv", "python3 -m venv", "cd ", ". ",
-           "source ")
+SKIPPED = ("make ", "git ", "pip ", "pto model pull", "uv ",
+           "python -m venv", "python3 -m venv", "cd ", ". ", "source ", "pto model pull ")
 BLOCKS = [(page, [(lang, text) for lang, text in BLOCK.findall(page.read_text()) if lang in ("python", "sh")])
           for page in PAGES]
 

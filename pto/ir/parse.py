@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from difflib import get_close_matches
 from functools import cache
@@ -46,7 +47,9 @@ def _type(token: Token) -> Type:
 def _number(token: Token) -> Any:
     if token.type == "INT":
         return int(token)
-    return float(token) if token.type == "FLOAT" else str(token)
+    if token.type != "FLOAT":
+        return str(token)
+    return math.nan if token == "nan" else float(token)  # one object, so that equal graphs compare equal
 
 
 class Reader:

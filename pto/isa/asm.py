@@ -11,7 +11,7 @@ from lark import Token
 
 from pto.core.errors import AssemblyError, Loc, ProgramError
 from pto.isa.check import check
-from pto.isa.codec import operand_count, operand_fault
+from pto.isa.codec import attribute_fault, operand_count, operand_fault
 from pto.isa.declare import Draft, declare, find
 from pto.isa.program import Arg, Inst, Program, Reg, TileRef
 from pto.isa.source import Line, Node, nodes, suggestion, tokens
@@ -39,6 +39,7 @@ class _Written:
 
     spec: Instr
     args: tuple[Arg | _Jump, ...]
+    attrs: tuple[str, ...]
     spans: tuple[int, ...]
     loc: Loc
 
@@ -103,7 +104,7 @@ def _program(read: _Text, start: Loc) -> Program:
         if not value:
             raise AssemblyError(f"the text has no {directive} directive", loc=start)
     code = tuple(
-        Inst(row.spec, tuple(_target(read, arg) if isinstance(arg, _Jump) else arg for arg in row.args))
+        Inst(row.spec, tuple(_target(read, arg) if isinstance(arg, _Jump) else arg for arg in row.args), row.attrs)
         for row in read.code
     )
     return canonical(Program(
@@ -126,13 +127,29 @@ def _instruction(draft: Draft, line: Line, node: Node) -> _Written:
     spec = BY_MNEMONIC.get(mnemonic)
     if spec is None:
         line.fail(f"no instruction is called {mnemonic}", mnemonic, suggestion(mnemonic, BY_MNEMONIC))
-    operands, spans = nodes(node)
+    operands, attributes, spans = nodes(node)
     written = nodes(operands)
     if len(written) != len(spec.operands):
         line.fail(operand_count(spec, len(written)), mnemonic)
     args = tuple(_operand(draft, line, o, tokens(n)) for o, n in zip(spec.operands, written, strict=True))
     numbers = tuple(_span(draft, line, token) for token in tokens(spans))
-    return _Written(spec, args, numbers, line.of(mnemonic))
+    return _Written(spec, args, _attributes(spec, line, nodes(attributes)), numbers, line.of(mnemonic))
+
+
+def _attributes(spec: Instr, line: Line, written: list[Node]) -> tuple[str, ...]:
+    """The value of each attribute: what is written, or the default."""
+    known, found = {attr.name: attr for attr in spec.attrs}, dict[str, str]()
+    for node in written:
+        name, value = tokens(node)
+        if name not in known:
+            hint = suggestion(name, known) or f"its attributes are {', '.join(known) or 'none'}"
+            line.fail(f"{spec.mnemonic} has no attribute {name}", name, hint)
+        if name in found:
+            line.fail(f"attribute {name} is given twice", name)
+        if value not in known[name].values:
+            line.fail(attribute_fault(known[name], value), value, suggestion(value, known[name].values))
+        found[str(name)] = str(value)
+    return tuple(found.get(attr.name, attr.values[0]) for attr in spec.attrs)
 
 
 def _span(draft: Draft, line: Line, token: Token) -> int:

@@ -9,13 +9,25 @@ from typing import TypeGuard
 
 from pto.core.errors import ProgramError, PtoFormatError
 from pto.isa.program import Arg, Inst, Reg, TileRef
-from pto.isa.spec import OPERAND_WORDS, RECORD_BYTES, REGISTERS, TILE_BITS, Instr, Kind, Operand, Pipe
+from pto.isa.spec import (
+    ATTRIBUTE_BITS,
+    OPERAND_WORDS,
+    RECORD_BYTES,
+    REGISTERS,
+    TILE_BITS,
+    Attr,
+    Instr,
+    Kind,
+    Operand,
+    Pipe,
+)
 from pto.isa.table import BY_OPCODE
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 TILES = 1 << TILE_BITS
 CANONICAL_NAN = 0x7FF8_0000_0000_0000
 MASK_SHIFT, ATTRIBUTES_SHIFT, TILES_SHIFT = 8, 16, 24
+ATTRIBUTE_MASK = (1 << ATTRIBUTE_BITS) - 1
 
 _RECORD = Struct(f"<Q{OPERAND_WORDS}q")
 _DOUBLE, _WORD = Struct("<d"), Struct("<q")
@@ -41,7 +53,8 @@ def encode(inst: Inst) -> bytes:
             words[i] = arg.number
         else:
             words[i] = arg if isinstance(arg, int) else _bits(arg)
-    return _RECORD.pack(inst.spec.opcode | mask << MASK_SHIFT | tiles << TILES_SHIFT, *words)
+    head = inst.spec.opcode | mask << MASK_SHIFT | _attributes(inst) << ATTRIBUTES_SHIFT | tiles << TILES_SHIFT
+    return _RECORD.pack(head, *words)
 
 
 def decode(record: bytes, *, length: int | None = None) -> Inst:
@@ -63,7 +76,7 @@ def decode(record: bytes, *, length: int | None = None) -> Inst:
         args.append(_read(spec, operand, words[i], bool(mask >> i & 1), tiles % TILES))
         if operand.kind is Kind.TILE:
             tiles >>= TILE_BITS
-    inst = Inst(spec, tuple(args))
+    inst = Inst(spec, tuple(args), _read_attributes(spec, head >> ATTRIBUTES_SHIFT & ATTRIBUTE_MASK))
     fault = next(iter(inst_faults(inst, length)), "")
     if fault:
         raise PtoFormatError(fault)
@@ -100,7 +113,12 @@ def inst_faults(inst: Inst, length: int | None = None) -> list[str]:
         return [f"{spec.mnemonic} is not in the table of instructions"]
     if len(inst.args) != len(spec.operands):
         return [operand_count(spec, len(inst.args))]
-    faults = []
+    if len(inst.attrs) != len(spec.attrs):
+        return [f"{spec.mnemonic} has {len(spec.attrs)} attributes; {len(inst.attrs)} given"]
+    faults = [
+        f"{spec.mnemonic}: {attribute_fault(attr, value)}"
+        for attr, value in zip(spec.attrs, inst.attrs, strict=True) if value not in attr.values
+    ]
     for operand, arg in zip(spec.operands, inst.args, strict=True):
         fault = operand_fault(operand, arg)
         if not fault and length is not None and operand.kind is Kind.LABEL and isinstance(arg, int) and arg >= length:
@@ -114,6 +132,11 @@ def operand_count(spec: Instr, count: int) -> str:
     """The complaint about a wrong number of operands."""
     names = ", ".join(o.name for o in spec.operands) or "no operands"
     return f"{spec.mnemonic} takes {names}; {count} given"
+
+
+def attribute_fault(attr: Attr, value: object) -> str:
+    """The complaint about a value that an attribute cannot have."""
+    return f"attribute {attr.name} is one of {', '.join(attr.values)}, not {value}"
 
 
 def operand_fault(operand: Operand, arg: Arg) -> str:
@@ -187,6 +210,29 @@ def _float(word: int) -> float:
     return math.nan
 
 
+def _attributes(inst: Inst) -> int:
+    """The attribute bits."""
+    word, shift = 0, 0
+    for attr, value in zip(inst.spec.attrs, inst.attrs, strict=True):
+        word |= attr.values.index(value) << shift
+        shift += attr.bits
+    return word
+
+
+def _read_attributes(spec: Instr, word: int) -> tuple[str, ...]:
+    """The values of the attributes, whose bits are all that may be set."""
+    found = []
+    for attr in spec.attrs:
+        number = word & (1 << attr.bits) - 1
+        if number >= len(attr.values):
+            raise PtoFormatError(f"{spec.mnemonic}: attribute {attr.name} has no value {number}")
+        found.append(attr.values[number])
+        word >>= attr.bits
+    if word:
+        raise PtoFormatError(f"{spec.mnemonic}: attributes must be zero")
+    return tuple(found)
+
+
 def _refuse_unused(spec: Instr, head: int, words: list[int]) -> None:
     """Everything that a row does not use is zero."""
     count = len(spec.operands)
@@ -194,7 +240,6 @@ def _refuse_unused(spec: Instr, head: int, words: list[int]) -> None:
     unused = (
         ("mask bits of no operand", (head >> MASK_SHIFT & 0x7F) >> count),
         ("bit 15", head >> 15 & 1),
-        ("attributes", head >> ATTRIBUTES_SHIFT & 0xFF),
         ("tile numbers of no operand", head >> TILES_SHIFT + TILE_BITS * tiles),
         *((f"word {i + 1}", words[i]) for i in range(count, OPERAND_WORDS)),
     )

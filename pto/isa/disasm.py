@@ -112,7 +112,11 @@ def _instruction(program: Program, inst: Inst) -> str:
     operands = ", ".join(
         operand_text(program, operand, arg) for operand, arg in zip(inst.spec.operands, inst.args, strict=True)
     )
-    return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH - 1}} {operands}".rstrip()
+    attributes = "".join(
+        f" #{attr.name}={value}" for attr, value in zip(inst.spec.attrs, inst.attrs, strict=False)
+        if value != attr.values[0]
+    )
+    return f"{inst.spec.mnemonic:<{MNEMONIC_WIDTH - 1}} {operands}{attributes}".rstrip()
 
 
 def _name(rows: Sequence[TensorDecl | ViewDecl | TileDecl], number: int) -> str:

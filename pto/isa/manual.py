@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 from inspect import getdoc
+from math import prod
 
 from pto.core.errors import UsageError
 from pto.core.target import TARGETS
 from pto.isa.program import FIRST_PARAMETER
-from pto.isa.spec import RECORD_BYTES, REGISTERS, WHOLE, Instr, Kind, Operand, Pipe, Role, Trait, place_name
+from pto.isa.spec import RECORD_BYTES, REGISTERS, WHOLE, Attr, Instr, Kind, Operand, Pipe, Role, Trait, place_name
 from pto.isa.table import BY_MNEMONIC, GROUPS, TABLE
 
 WRITTEN = {
@@ -46,7 +47,7 @@ An instruction is eight little-endian 64-bit words. Word 0, from its lowest bit:
 | 0-7 | opcode |
 | 8-14 | mask: bit 8 + i is set where operand word i + 1 is the number of a register that is read |
 | 15 | zero |
-| 16-23 | attributes, zero in this version |
+| 16-23 | the attributes, in their order: for each the number of its value, in as few bits as the last one needs |
 | 24-63 | four tile numbers of 10 bits, for the tile operands in their order |
 
 Words 1 to 7 are the operands in the order of the assembly line. What an instruction does not use is zero, or
@@ -63,8 +64,8 @@ There are {REGISTERS} registers of 64 bits. At the start `r0` holds the number o
 TEXT = """
 ## Text
 
-One directive or instruction a line; `;` starts a comment; a label is written `L13:`. `!0,3` after an instruction names
-the source spans it came from.
+One directive or instruction a line; `;` starts a comment; a label is written `L13:`. `#name=value` after
+the operands gives an attribute, then `!0,3` the source spans that the instruction came from.
 
 ```
 .program NAME
@@ -135,7 +136,7 @@ def _entry(row: Instr) -> str:
     lines = [f"### {row.mnemonic}", "", f"`{syntax(row)}` (opcode {row.opcode:#04x})", "", f"{_sentence(row.doc)}"]
     lines += [text for trait, text in TRAITS.items() if trait in row.traits]
     if row.operands:
-        lines += ["", *map(_operand, row.operands)]
+        lines += ["", *map(_operand, row.operands), *map(_attribute, row.attrs)]
     if row.routes:
         lines += ["", f"Element types: {_dtypes(row)}", "", *_routes(row)]
     return "\n".join(lines) + "\n"
@@ -159,6 +160,10 @@ def _operand(operand: Operand) -> str:
     return f"{words}, {ROLES[operand.role]}: {_extent(operand.rows)} x {_extent(operand.cols)}{at}"
 
 
+def _attribute(attr: Attr) -> str:
+    return f"- `#{attr.name}=`{' '.join(attr.values)}; {attr.values[0]} where it is left out"
+
+
 def _extent(extent: str | int) -> str:
     if extent == WHOLE:
         return "all"
@@ -167,6 +172,10 @@ def _extent(extent: str | int) -> str:
 
 def _dtypes(row: Instr) -> str:
     """Each legal combination; one name means that all operands have it."""
+    names = [row.operands[i].name for i in row.memory]
+    columns = [list(dict.fromkeys(column)) for column in zip(*row.dtypes, strict=False)]
+    if len(columns) == len(names) > 1 and prod(map(len, columns)) == len(row.dtypes) > 1:
+        return "; ".join(f"`{name}` {' '.join(column)}" for name, column in zip(names, columns, strict=True))
     return "; ".join(f"all {names[0]}" if len(names) == 1 else ", ".join(names) for names in row.dtypes)
 
 

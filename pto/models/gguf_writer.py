@@ -12,12 +12,13 @@ import numpy as np
 from pto.models.gguf import ALIGNMENT, ALIGNMENT_KEY, ARRAY, MAGIC, SCALARS, STRING, VERSION
 from pto.models.stored import Storage
 
+ARRAY_OF = "array of "
 NUMBERS = {name: number for number, (name, _) in SCALARS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A value with the name of its GGUF type; Python's own types need none."""
+    """A value with the name of its GGUF type, as `Field.kind` has it; Python's own types need none."""
 
     kind: str
     value: Any
@@ -62,12 +63,17 @@ def _string(text: str) -> bytes:
 
 
 def _value(value: Any) -> bytes:
+    if isinstance(value, Typed) and value.kind.startswith(ARRAY_OF):
+        kind = value.kind.removeprefix(ARRAY_OF)
+        return _array(NUMBERS.get(kind, STRING), [Typed(kind, v) if kind in NUMBERS else v for v in value.value])
     if isinstance(value, Sequence) and not isinstance(value, str):
-        number, elements = ARRAY, [_typed(one) for one in value]
-        kind = elements[0][0] if elements else STRING
-        return pack("<IIQ", number, kind, len(elements)) + b"".join(data for _, data in elements)
+        return _array(_typed(value[0])[0] if value else STRING, value)
     number, data = _typed(value)
     return pack("<I", number) + data
+
+
+def _array(number: int, values: Sequence[Any]) -> bytes:
+    return pack("<IIQ", ARRAY, number, len(values)) + b"".join(_typed(one)[1] for one in values)
 
 
 def _typed(value: Any) -> tuple[int, bytes]:

@@ -29,12 +29,15 @@ _LENGTH = Struct("<Q")
 class Limits:
     """What a file may ask for: bytes of the header and of JSON files, counts, extents of a tensor.
 
-    `marks` bounds how often each of ``{``, ``[`` and ``,`` appears in JSON, and so what its objects occupy.
+    `marks` and `json_marks` bound how often each of ``{``, ``[`` and ``,`` appears in a header and in a JSON file, and
+    so what its objects occupy; `depth` how deeply they are nested.
     """
 
     header: int = 100_000_000
     json: int = 64 * MIB
     marks: int = 2**20
+    json_marks: int = 2**22
+    depth: int = 64
     tensors: int = 65536
     dims: int = 8
     elements: int = 2**40
@@ -99,14 +102,14 @@ def read_json(path: Path, limits: Limits = LIMITS) -> dict[str, Any]:
         data = mapped(path)
         if len(data) > limits.json:
             refuse(0, "JSON", f"has {len(data)} bytes, at most {limits.json}")
-        return parse_json(bytes(data), 0, limits.json)
+        return parse_json(bytes(data), 0, limits.json_marks, limits.depth)
     except PtoFormatError as err:
         name = printable(str(path))
         raise PtoFormatError(err.message if err.message.startswith(name) else f"{name}: {err.message}") from None
 
 
-def parse_json(text: bytes, offset: int, marks: int) -> dict[str, Any]:
-    """The object that a text at an offset of a file is. No name may appear twice, nothing may be nested deeply."""
+def parse_json(text: bytes, offset: int, marks: int, depth: int) -> dict[str, Any]:
+    """The object that a text at an offset of a file is. No name may appear twice."""
     for mark in (b"{", b"[", b","):
         if text.count(mark) > marks:
             refuse(offset, "JSON", f"has more than {marks} times {mark.decode()!r}")
@@ -122,6 +125,12 @@ def parse_json(text: bytes, offset: int, marks: int) -> dict[str, Any]:
         refuse(offset, "JSON", printable(str(err).partition(";")[0]))
     if not isinstance(found, dict):
         refuse(offset, "JSON", "is no object")
+    level: list[Any] = [found]
+    while level := [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)
+                    if isinstance(inner, dict | list)]:
+        depth -= 1
+        if not depth:
+            refuse(offset, "JSON", "is nested too deeply")
     return found
 
 
@@ -142,7 +151,7 @@ def _tensors(data: Buffer, path: str, limits: Limits) -> dict[str, StoredTensor]
         refuse(0, "header length", f"is {length}, at most {limits.header}")
     if base > len(data):
         refuse(0, "header length", f"is {length}, but only {len(data) - _LENGTH.size} bytes follow")
-    header = parse_json(data[_LENGTH.size:base], _LENGTH.size, limits.marks)
+    header = parse_json(data[_LENGTH.size:base], _LENGTH.size, limits.marks, limits.depth)
     _require_texts(header.pop(METADATA, {}))
     if len(header) > limits.tensors:
         refuse(_LENGTH.size, "header", f"has {len(header)} tensors, at most {limits.tensors}")

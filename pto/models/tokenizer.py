@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -20,6 +21,10 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # how SentencePiece writes a space
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
            r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+PATTERNS = frozenset({_LLAMA3, _GPT2, r"\p{N}", r"\p{N}{1,3}", " {2,}"})  # that a tokenizer.json may split texts by
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +107,18 @@ class Tokenizer:
         Args:
             special: show the names of special tokens.
         """
-        stream = self.stream(special=special)
+        stream = self.stream(special=special, begin=True)
         return "".join([*map(stream.push, ids), stream.finish()])
 
-    def stream(self, *, special: bool = True) -> TextStream:
-        """Decodes ids one by one."""
+    def stream(self, *, special: bool = True, begin: bool = False) -> TextStream:
+        """Decodes ids one by one.
+
+        Args:
+            special: show the names of special tokens.
+            begin: the ids begin a text; else they continue one, and a first space counts.
+        """
         hidden = frozenset() if special else frozenset(self.specials.values())
-        return TextStream(self.pieces, hidden, self.drop_space)
+        return TextStream(self.pieces, hidden, self.drop_space and begin)
 
     def _parts(self, text: str) -> list[str]:
         if not self.specials:
@@ -186,18 +196,26 @@ def _package() -> Any:
 
 def _built(make: Callable[[], Any]) -> Callable[[str], list[int]]:
     """The encoder that `tokenizers` makes of tables from a file; its own complaints become ours."""
-    try:
+    with _complaints():
         encoder = make()
+
+    def merge(text: str) -> list[int]:
+        with _complaints():
+            found: list[int] = encoder.encode(text, add_special_tokens=False).ids
+        return found
+
+    return merge
+
+
+@contextmanager
+def _complaints() -> Iterator[None]:
+    """Whatever `tokenizers` raises on tables that make no sense leaves the block as an error of the file."""
+    try:
+        yield
     except (KeyboardInterrupt, MemoryError, MissingPackageError):
         raise
     except BaseException as err:  # a panic of the package is no Exception
         raise PtoFormatError(f"tokenizer: {printable(str(err))[:200]}") from None
-
-    def merge(text: str) -> list[int]:
-        found: list[int] = encoder.encode(text, add_special_tokens=False).ids
-        return found
-
-    return merge
 
 
 def _byte_level(v: Vocabulary, config: LlamaConfig) -> Tokenizer:
@@ -301,15 +319,29 @@ def _document(v: Vocabulary, config: LlamaConfig) -> Tokenizer:
     if not isinstance(table, dict) or not isinstance(added, list | None):
         raise PtoFormatError("tokenizer.json: has no vocabulary of pairs")
     specials = dict(map(_added, added or []))
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if isinstance(model, dict) and model.get(name):  # the package fails hard on lengths that do not fit
+            raise ModelError(f"tokenizer.json: model.{name}: no Llama's tokens have one")
     style = json.dumps(decoder)
     if "ByteLevel" not in style and "ByteFallback" not in style:
         raise ModelError("tokenizer.json: its decoder is neither of bytes nor with a fallback to bytes")
     piece = _alphabet_piece if "ByteLevel" in style else _sentence_piece_bytes
+    _require_known_patterns(v.document)
     pieces = _numbered(table, specials, piece, v.size)
     plain = json.dumps({**v.document, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None})
     merge = _built(lambda: _package().Tokenizer.from_str(plain))
     begins = _first_of_processor(v.document.get("post_processor"), specials)
     return Tokenizer(pieces, specials, merge, begins, drop_space="Strip" in style)
+
+
+def _require_known_patterns(part: object) -> None:
+    """Refuse patterns that are not those of known models: one that is made for it can take a lifetime to match."""
+    if isinstance(part, dict) and isinstance(part.get("Regex"), str) and part["Regex"] not in PATTERNS:
+        raise ModelError(f"tokenizer.json: the pattern {shown(part['Regex'])} is none that this version knows")
+    parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    for inner in parts:
+        if isinstance(inner, dict | list):
+            _require_known_patterns(inner)
 
 
 def _added(row: object) -> tuple[str, int]:
@@ -334,10 +366,12 @@ def _first_of_processor(processor: object, specials: Mapping[str, int]) -> tuple
     """The token that a tokenizer.json puts before each text."""
     if not isinstance(processor, dict):
         return ()
-    for step in processor.get("processors") or [processor]:
+    steps = processor.get("processors", [processor])
+    for step in steps if isinstance(steps, list) else []:
         single = step.get("single") if isinstance(step, dict) else None
-        begin = single[0].get("SpecialToken") if isinstance(single, list) and single and isinstance(
-            single[0], dict) else None
-        if isinstance(begin, dict) and begin.get("id") in specials:
-            return (specials[begin["id"]],)
+        begin = single[0] if isinstance(single, list) and single else None
+        token = begin.get("SpecialToken") if isinstance(begin, dict) else None
+        name = token.get("id") if isinstance(token, dict) else None
+        if isinstance(name, str) and name in specials:
+            return (specials[name],)
     return ()

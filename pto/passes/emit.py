@@ -156,7 +156,7 @@ def _renamed(inst: Inst, mapping: dict[int, int]) -> Inst:
             return replace(arg, offset=new(arg.offset))
         return Reg(mapping[arg.number]) if isinstance(arg, Reg) else arg
 
-    return Inst(inst.spec, tuple(map(new, inst.args)))
+    return replace(inst, args=tuple(map(new, inst.args)))
 
 
 def view_declarations(root: Graph) -> tuple[ViewDecl, ...]:

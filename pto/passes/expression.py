@@ -9,6 +9,7 @@ over tiles of k that carries the sum; a nest with one keeps nothing, for its til
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -20,7 +21,8 @@ from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 
 MATMUL, ASSIGN, VIEW, IOTA, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather"))
-REDUCTIONS = {"tensor.rowmax": ("maximum", float("-inf")), "tensor.rowsum": ("add", 0.0)}
+# NaN changes no maximum, and is the maximum of nothing but NaN.
+REDUCTIONS = {"tensor.rowmax": ("maximum", math.nan), "tensor.rowsum": ("add", 0.0)}
 Dims = tuple[Any, ...]
 TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
 Size = Val | int

@@ -17,13 +17,13 @@ from numba.core.cpu import CPUContext
 
 from pto.core.errors import CompilerBug
 from pto.sim import engine
-from pto.sim.kernels import cube, exponential, gather, loans, move, stream, vector, view
-from pto.sim.kernels.registry import FUNCTIONS, Compiled
+from pto.sim.kernels import convert, cube, elementwise, exponential, gather, loans, move, stream, vector, view
+from pto.sim.kernels.registry import Compiled, function
 from pto.sim.vec import OPTIONS
 from pto.sim.watch import engine as watched
 
 # Imported for what they register.
-SOURCES = (engine, watched, cube, exponential, gather, loans, move, stream, vector, view)
+SOURCES = (engine, watched, convert, cube, elementwise, exponential, gather, loans, move, stream, vector, view)
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
 RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}
@@ -133,6 +133,6 @@ def hide_all_but(module: llvm.ModuleRef, entry: str, machine: llvm.TargetMachine
 def object_code(name: str, entry: str, machine: llvm.TargetMachine) -> bytes:
     """Relocatable object code of the function that is registered under a name."""
     with global_compiler_lock:
-        module = llvm.parse_assembly(entry_module(FUNCTIONS[name], entry))
+        module = llvm.parse_assembly(entry_module(function(name), entry))
         hide_all_but(module, entry, machine)
         return bytes(machine.emit_object(module))

@@ -12,10 +12,11 @@ from numba.extending import models, register_model
 from pto.core.dtypes import BF16, F16, F32, S8, S16, S32, DType
 from pto.isa.table.cube import DOT_LANES
 from pto.sim import vec
+from pto.sim.formats import widened
 from pto.sim.vec import I32, INT, VOID, call, canonical, emits, lanes, load, store, tree
 
 I8, I16 = ir.IntType(8), ir.IntType(16)
-STORED = {F32: vec.F32, F16: ir.HalfType(), BF16: I16, S8: I8, S16: I16, S32: I32}
+STORED = {F32: vec.F32, F16: I16, BF16: I16, S8: I8, S16: I16, S32: I32}
 Change = Callable[[ir.IRBuilder, ir.Value], ir.Value]
 
 
@@ -24,16 +25,10 @@ def of(element: ir.Type, count: int = DOT_LANES) -> ir.VectorType:
     return ir.VectorType(element, count)
 
 
-def bf16_to_f32(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """The upper half of the bits."""
-    bits = b.shl(b.zext(x, of(I32, x.type.count)), lanes([16] * x.type.count))
-    return b.bitcast(bits, of(vec.F32, x.type.count))
-
-
 TO_F32: dict[DType, Change] = {
     F32: lambda b, x: x,
-    F16: lambda b, x: b.fpext(x, of(vec.F32, x.type.count)),
-    BF16: bf16_to_f32,
+    F16: lambda b, x: widened(b, F16, x),
+    BF16: lambda b, x: widened(b, BF16, x),
     S8: lambda b, x: b.sitofp(b.sext(x, of(I32, x.type.count)), of(vec.F32, x.type.count)),
 }
 TO_S16: dict[DType, Change] = {S16: lambda b, x: x, S8: lambda b, x: b.sext(x, of(I16, x.type.count))}

@@ -7,7 +7,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from pto.core.dtypes import BF16, F16, F32, PRED, DType
+from pto.core.dtypes import F32, PRED, DType
+from pto.sim.formats import widened
 from pto.sim.vec import F32 as FLOAT32
 from pto.sim.vec import F64, I32, I64, INT, VOID, canonical, emits, emits_int, load, store
 
@@ -25,9 +26,7 @@ def reader(dtype: DType) -> Any:
             return b.zext(b.icmp_unsigned("!=", bits, kind(0)), I64)
         if dtype.kind != "f":
             return b.zext(bits, I64) if dtype.kind == "u" else b.sext(bits, I64)
-        if dtype is BF16:
-            bits = b.shl(b.zext(bits, I32), I32(16))
-        wide = b.fpext(b.bitcast(bits, ir.HalfType() if dtype is F16 else FLOAT32), F64)
+        wide = b.fpext(b.bitcast(bits, FLOAT32) if dtype is F32 else widened(b, dtype, bits), F64)
         return b.select(b.fcmp_unordered("uno", wide, wide), I64(CANONICAL_F64), b.bitcast(wide, I64))
     return emits_int(INT)(read)
 

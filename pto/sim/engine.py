@@ -330,7 +330,7 @@ def crew(watch: Watch) -> Any:
                 break
             at = at + 1 if at + 1 < count else 0
             if moved:
-                still, waiting, seen = 0, 0, progress(shared)
+                still, waiting, seen, spins = 0, 0, progress(shared), word(table, CREW_SPINS)
                 continue
             still, waiting = still + 1, waiting + (status == WAITING)
             if still == count:

@@ -41,14 +41,15 @@ from pto.sim.loans import Loans
 from pto.sim.names import STORING, handler_name, transposes, type_part
 
 PAGE = 4096
-SPARE_OF_UB = 2  # spare memory holds any tile of UB, widened to twice its size
+SPARE_OF_UB = 3  # spare memory holds any tile of UB widened to twice its size, and a result beside it
 INT64 = range(-(2**63), 2**63)
 # Fuel: one unit is about two nanoseconds. A tile instruction weighs what its capacities allow at most.
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
 PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
 SLOW = {  # times a plain pass over the elements
-    "texp": 4, "trowexpandexpdif": 4, "trowsum": 2, "tload_col": 8, "tstore_col": 8, "mgather": 2, "mscatter": 16,
-    "tgather": 16, "tscatter": 16, "tci": 16, "tgetval": 0,
+    "texp": 4, "trowexpandexpdif": 4, "tlog": 8, "ttanh": 8, "tsigmoid": 8, "terf": 12, "tsin": 16, "tcos": 16,
+    "tcvt": 4, "ttopk": 64, "trowsum": 2, "trowargmax": 8, "trowargmin": 8, "tload_col": 8, "tstore_col": 8,
+    "mgather": 2, "mscatter": 16, "tgather": 16, "tscatter": 16, "tci": 16, "tgetval": 0,
 }
 EXCHANGED = (("rows", "cols"), ("i", "j"), ("row_step", "col_step"))  # where tiles in columns pass for rows
 FLAG_ROWS = (SET_FLAG, WAIT_FLAG)
@@ -160,6 +161,10 @@ class _Linker:
             raise self.error(f"{spec.mnemonic} is no instruction of this machine")
         if len(inst.args) != len(spec.operands):
             raise self.error(f"{spec.mnemonic} takes {len(spec.operands)} operands, has {len(inst.args)}")
+        if len(inst.attrs) != len(spec.attrs) or any(
+            value not in attr.values for attr, value in zip(spec.attrs, inst.attrs, strict=True)
+        ):
+            raise self.error(f"{spec.mnemonic} cannot have attributes {inst.attrs}")
         words = [self.operand(inst, i) for i in range(len(inst.args))]
         if spec is TVIEW:
             return self.view(words, row)
@@ -248,6 +253,8 @@ class _Linker:
         for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
             row[OPERANDS_AT + i] = value
             row[MASK] |= (register and spec.operands[i].kind is not Kind.DEST) << i
+        for i, (attr, choice) in enumerate(zip(spec.attrs, inst.attrs, strict=True), OPERANDS_AT + len(words)):
+            row[i] = attr.values.index(choice)
         at = STATIC_AT
         for position in spec.memory:
             known = tuple(self.static(inst, position))

@@ -23,6 +23,11 @@ class Host:
             features = "" if cpu == "generic" else llvm.get_host_cpu_features().flatten()
         return cls(cpu or llvm.get_host_cpu_name(), features)
 
+    @property
+    def converts_halves(self) -> bool:
+        """Whether it has instructions that convert f16."""
+        return not llvm.get_default_triple().startswith(("x86", "i386", "i686")) or "+f16c" in self.features
+
     def machine(self) -> llvm.TargetMachine:
         """LLVM's code generator for it."""
         target = llvm.Target.from_default_triple()

@@ -353,6 +353,8 @@ class Core:
         for operand, value in zip(step.inst.spec.operands, step.values, strict=True):
             if operand.kind in (Kind.INDEX, Kind.SCALAR):
                 setattr(o, operand.name, value if operand.kind is Kind.INDEX else float(value))
+        for attr, choice in zip(step.inst.spec.attrs, step.inst.attrs, strict=True):
+            setattr(o, attr.name, choice)
         for region in regions:
             if Role.OUT in region.operand.role:
                 target, o.dtype = region, numpy_dtype(region.dtype)

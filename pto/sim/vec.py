@@ -67,7 +67,9 @@ def emits(result: Any, *arguments: Any) -> Callable[[Emit], Any]:
             return result(*arguments), generate
         typing.__name__ = emit.__name__
         typing.__signature__ = shape  # type: ignore[attr-defined]
-        return intrinsic(typing)
+        made = intrinsic(typing)
+        made.emit = emit  # for functions that emit the same as a part of theirs
+        return made
     return wrap
 
 
@@ -89,7 +91,8 @@ def lanes(numbers: Sequence[int]) -> ir.Constant:
 def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     """Call an LLVM intrinsic whose result and arguments have one type."""
     kind = values[0].type
-    suffix = f"v{kind.count}f{64 if kind.element == F64 else 32}"
+    count, element = (f"v{kind.count}", kind.element) if isinstance(kind, ir.VectorType) else ("", kind)
+    suffix = f"{count}f{64 if element == F64 else 32}"
     signature = ir.FunctionType(kind, [kind] * len(values))
     return builder.call(declared(builder.module, signature, f"llvm.{name}.{suffix}"), values)
 
@@ -151,10 +154,11 @@ def load1(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return load(b, address, F32)
 
 
-@emits(VOID, INT, FLOAT)
-def store1(b: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    """Write one f32."""
-    store(b, address, value)
+def load_bits(size: int) -> Any:
+    """The bits of an element of so many bytes."""
+    def read(b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+        return b.zext(load(b, address, ir.IntType(8 * size)), I64)
+    return emits_int(INT)(read)
 
 
 def mover(size: int) -> Any:
@@ -162,9 +166,6 @@ def mover(size: int) -> Any:
     def move(b: ir.IRBuilder, to: ir.Value, address: ir.Value) -> None:
         store(b, to, load(b, address, ir.IntType(8 * size)))
     return emits(VOID, INT, INT)(move)
-
-
-move1 = mover(4)
 
 
 @emits(VOID, INT)
@@ -261,6 +262,24 @@ def plain_add8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return b.fadd(x, y)
 
 
+@emits(VECTOR, VECTOR, VECTOR)
+def plain_mul8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Lanewise product whose NaNs are as they come."""
+    return b.fmul(x, y)
+
+
+@emits(VECTOR, VECTOR, VECTOR, VECTOR)
+def fused8(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    """Lanewise x * y + z, rounded once."""
+    return call(b, "fma", x, y, z)
+
+
+@emits(FLOAT, FLOAT, FLOAT, FLOAT)
+def fused1(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    """x * y + z, rounded once."""
+    return call(b, "fma", x, y, z)
+
+
 def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """The larger; a NaN loses to a number, -0 to +0."""
     bits = ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32
@@ -272,40 +291,18 @@ def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 max8 = emits(VECTOR, VECTOR, VECTOR)(maximum)
 
 
-@emits(VECTOR, VECTOR, VECTOR)
-def min8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """The smaller; a NaN loses to a number, -0 is below +0."""
-    bits = ir.VectorType(I32, x.type.count)
+    bits = ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32
     smaller = b.select(b.or_(b.fcmp_ordered("<", x, y), b.fcmp_unordered("uno", y, y)), x, y)
     either = b.bitcast(b.or_(b.bitcast(x, bits), b.bitcast(y, bits)), x.type)
     return canonical(b, b.select(b.fcmp_ordered("==", x, y), either, smaller))
-
-
-@emits(VECTOR, VECTOR)
-def sqrt8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """Square roots, correctly rounded."""
-    root = b.bitcast(call(b, "sqrt", x), I32X8)  # as bits: LLVM takes one NaN of a square root for another
-    above = b.icmp_signed(">", b.and_(root, lanes([0x7FFFFFFF] * LANES)), lanes([0x7F800000] * LANES))
-    return b.bitcast(b.select(above, lanes([0x7FC00000] * LANES), root), F32X8)
-
-
-@emits(VECTOR, VECTOR)
-def canonical8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """NaNs become the canonical NaN."""
-    return canonical(b, x)
 
 
 @emits(VECTOR, VECTOR, VECTOR)
 def greater8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """x where it is above y, else y: one instruction, and right but for NaN and signed zeros."""
     return b.select(b.fcmp_ordered(">", x, y), x, y)
-
-
-@emits(VECTOR, VECTOR)
-def relu8(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """The larger of x and +0; NaN gives +0."""
-    zero = all_lanes(0.0)
-    return b.select(b.fcmp_ordered(">", x, zero), x, zero)
 
 
 # Which lanes of two vectors, the second counted from 8, make up each of two: in three rounds, a transpose.
@@ -354,6 +351,12 @@ def tree(b: ir.IRBuilder, x: ir.Value, combine: Callable[[ir.Value, ir.Value], i
 def sum_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """The sum of all lanes."""
     return tree(b, x, b.fadd)
+
+
+@emits(FLOAT, VECTOR)
+def product_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The product of all lanes."""
+    return tree(b, x, b.fmul)
 
 
 @emits(FLOAT, VECTOR)

@@ -12,23 +12,38 @@ import json
 import mmap
 import os
 import random
+import re
 import resource
 import signal
+import string
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from struct import Struct, pack
 
 import numpy as np
 
-from pto.core.errors import PtoFormatError
+from pto.core.errors import MissingPackageError, ModelError, PtoFormatError
 from pto.models import gguf, safetensors
+from pto.models.chat import recognise
+from pto.models.checkpoint import from_gguf
+from pto.models.export import save_gguf
 from pto.models.gguf_writer import dumps
-from tests.models.files import SMALL, random_weights, safetensors_bytes, seed_file
+from pto.models.hugging_face import CONFIG, TOKENIZER, TOKENIZER_CONFIG, read_config, read_vocabulary
+from pto.models.stored import StoredTensor
+from pto.models.tokenizer import build
+from tests.models.files import SMALL, content, described, random_weights, rewritten, safetensors_bytes, seed_file
 
 BATCH, SECONDS, MEMORY = 200, 30, 2**26  # a child's mutants, processor time, and address space beyond its start
+_WORD = re.compile(rb'"[^"]*"|-?[0-9.]+|null|true|false')
+FORBIDDEN = {"exec", "compile", "pickle.find_class", "marshal.loads", "os.system", "os.exec", "subprocess.Popen",
+             "socket.connect", "urllib.Request", "ctypes.dlopen"}
+SEPARATOR = b"\x1e"
 _STATE = Struct("<QQ")  # the number of the mutant, how many were accepted
 INTERESTING = (0, 1, 2, 3, 4, 7, 8, 31, 32, 33, 64, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**16, 2**24, 2**31 - 1,
                2**31, 2**32 - 1, 2**32, 2**40, 2**61 + 1, 2**62, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 1)
@@ -38,7 +53,7 @@ TEXTS = (b"\x1b[31m", b"\x00", b"\xff\xfe", "\u202e".encode(), b"</script>", b"x
 @cache
 def gguf_seeds() -> tuple[bytes, ...]:
     return (seed_file(), seed_file(1, 1), seed_file(64, 2), dumps({}, []),
-            dumps({"tokenizer.ggml.tokens": ["a", "b"] * 20, "general.alignment": 8}, []))
+            dumps({"tokenizer.ggml.tokens": ["a", "b"] * 20}, [], alignment=8))
 
 
 @cache
@@ -47,6 +62,39 @@ def safetensors_seeds() -> tuple[bytes, ...]:
     few = {name: weights[name] for name in ("norm", "attn_norm", "key")}
     return (safetensors_bytes(few, metadata={"format": "pt"}), safetensors_bytes(few, storage="BF16"),
             safetensors_bytes({}), safetensors_bytes({"a": np.ones((1, 2, 3), np.float32)}, storage="F16"))
+
+
+@cache
+def model_seeds() -> tuple[bytes, ...]:
+    """Models of one small layer, so that most mutants change what describes them."""
+    config = replace(SMALL, layers=1, vocab=257, bos=256, stop=(256,))
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "m.gguf"
+        save_gguf(path, config, random_weights(config))
+        return (path.read_bytes(),)
+
+
+@cache
+def folder_seeds() -> tuple[bytes, ...]:
+    names = ["<s>", "ab", *string.printable[10:50]]
+    tokenizer = {
+        "version": "1.0", "truncation": None, "padding": None, "normalizer": None, "post_processor": {
+            "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                                                     {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}},
+        "added_tokens": [{"id": 0, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False,
+                          "normalized": False, "special": True}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": {name: number for number, name in enumerate(names)}, "merges": [["a", "b"]]},
+    }
+    scaled = described(SMALL) | {"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                                                  "high_freq_factor": 4.0, "original_max_position_embeddings": 32}}
+    template = {"chat_template": "<|im_start|>system\nBe kind<|im_end|>"}
+    return tuple(SEPARATOR.join(json.dumps(part).encode() for part in (config, tokenizer, template))
+                 for config in (described(SMALL), scaled))
 
 
 def mutant(seeds: tuple[bytes, ...], number: int, header_bytes: int = 900) -> bytes:
@@ -111,11 +159,21 @@ def _repeat(data: bytearray, rng: random.Random, span: int, seeds: tuple[bytes, 
     data[at:at] = data[at:at + size] * rng.choice((1, 1, 50))
 
 
+def _word(data: bytearray, rng: random.Random, span: int, seeds: tuple[bytes, ...]) -> None:
+    """A word or number of a text becomes another."""
+    found = list(_WORD.finditer(data[:rng.randrange(1, len(data) + 2)]))
+    if found:
+        place = rng.choice(found[-200:])
+        other = rng.choice((b"null", b"true", b"-1", b"1e400", b"NaN", b"[]", b"{}", b"1" * 5000, b'"x"', b"0.5",
+                            str(rng.choice(INTERESTING)).encode(), rng.choice(found)[0]))
+        data[place.start():place.end()] = other
+
+
 def _json(data: bytearray, rng: random.Random, span: int, seeds: tuple[bytes, ...]) -> None:
     """A value of the JSON header, of another type or size, with the right length before it; GGUF: as it was."""
     length = int.from_bytes(data[:8], "little")
     try:
-        header = json.loads(bytes(data[8:8 + length]))
+        header = json.loads(data[8:8 + length].decode())
         row = header[rng.choice([name for name in header if name != safetensors.METADATA])]
         key = rng.choice(list(row))
         row[key] = rng.choice((row[key], None, -1, 2**64, 1.5, "F64", [], [0], [2**63, 1], [[]], {}, True,
@@ -127,10 +185,47 @@ def _json(data: bytearray, rng: random.Random, span: int, seeds: tuple[bytes, ..
 
 
 MUTATIONS: tuple[Callable[[bytearray, random.Random, int, tuple[bytes, ...]], None], ...] = (
-    _integer, _integer, _integer, _count, _nudge, _nudge, _flip, _cut, _remove, _insert, _splice, _repeat, _json)
+    _integer, _integer, _integer, _count, _nudge, _nudge, _flip, _cut, _remove, _insert, _splice, _repeat, _json, _word)
+
+
+def model(data: bytes) -> dict[str, StoredTensor]:
+    """A whole model: configuration, tensors by kind, tokenizer, chat format."""
+    found = from_gguf(gguf.parse(data, "m"))
+    tokens = build(found.vocabulary, found.config) if found.vocabulary else None
+    if tokens is not None:
+        assert isinstance(tokens.decode(tokens.encode("Hello, w\u00f6rld <|end|>", special=True)), str)
+    found.require_room(2**60)
+    return {tensor.name: tensor for group in found.tensors.values() for tensor in group}
+
+
+def folder(data: bytes) -> dict[str, StoredTensor]:
+    """A folder of small JSON files, of which the data is one after the other."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
+        place = Path(name)
+        for file, content in zip((CONFIG, TOKENIZER, TOKENIZER_CONFIG), data.split(SEPARATOR), strict=False):
+            (place / file).write_bytes(content)
+        vocabulary = read_vocabulary(place, read_config(place))
+        if vocabulary is not None:
+            with suppress(MissingPackageError):
+                build(vocabulary, SMALL).encode("Hello")
+            with suppress(ModelError):
+                recognise(vocabulary.template)
+    return {}
+
+
+def container(data: bytes) -> dict[str, StoredTensor]:
+    """A GGUF file; what is accepted says the same after it was written again."""
+    file = gguf.parse(data, "m")
+    again = rewritten(file)
+    assert again is None or content(gguf.parse(again, "again")) == content(file)
+    return dict(file.tensors)
+
+
 READERS = {
-    "gguf": (gguf_seeds, lambda data: gguf.parse(data, "m").tensors),
+    "gguf": (gguf_seeds, container),
     "safetensors": (safetensors_seeds, lambda data: safetensors.parse(data, "m")),
+    "model": (model_seeds, model),
+    "folder": (folder_seeds, folder),
 }
 
 
@@ -143,18 +238,25 @@ def judged(form: str, number: int) -> bool:
     seeds, read = READERS[form]
     try:
         tensors = read(mutant(seeds(), number))
-    except PtoFormatError as err:
+    except (PtoFormatError, ModelError) as err:
         refusal = err.message
     else:
         refusal = ""
     if refusal:
-        assert refusal.startswith("m: byte "), refusal
+        assert form in ("folder", "model") or refusal.startswith("m: byte "), refusal
         assert refusal.isprintable(), "a message that a terminal may obey"
         return False
     for tensor in tensors.values():
         assert tensor.elements < 2**20
         tensor.read(np.empty(tensor.shape, np.float32))
     return True
+
+
+def warm(form: str) -> None:
+    """Read the seeds, which are sound: what is imported late comes now, so that children run no code that they read."""
+    seeds, read = READERS[form]
+    for seed in seeds():
+        read(seed)
 
 
 def run(form: str, first: int, count: int) -> tuple[int, list[str]]:
@@ -190,6 +292,7 @@ def _in_child(form: str, first: int, count: int, shared: mmap.mmap, write_end: i
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.addaudithook(_no_code)
     try:
         accepted = 0
         for number in range(first, first + count):
@@ -204,6 +307,11 @@ def _in_child(form: str, first: int, count: int, shared: mmap.mmap, write_end: i
     os._exit(0)
 
 
+def _no_code(event: str, arguments: tuple[object, ...]) -> None:
+    if event in FORBIDDEN:
+        raise RuntimeError(f"a reader did {event}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
@@ -211,6 +319,7 @@ def main() -> None:
     options = parser.parse_args()
     wrong = 0
     for form in READERS:
+        warm(form)
         start = time.time()
         accepted, faults = run(form, options.first, options.count)
         wrong += len(faults)

@@ -100,7 +100,7 @@ def test_assembly_gives_the_same_bytes(folder):
     ([], 2, "Usage"), (["unknown"], 2, "No such command"), (["run"], 2, "Missing argument"),
     (["run", "m.pto", "--nonsense"], 2, "nonsense"),
     (["run", "missing.py"], 2, "no file missing.py"), (["graph", "none.py"], 2, "defines no kernel"),
-    (["graph", "kernels.py:matmull"], 2, "did you mean matmul?"), (["isa", "tad"], 2, "did you mean tadd?"),
+    (["graph", "kernels.py:matmull"], 2, "did you mean matmul?"), (["isa", "taddd"], 2, "did you mean tadd?"),
     (["graph", "kernels.py:matmul", "--level", "tiles"], 2, "tiles"),
     (["compile", "kernels.py", "-o", "x.pto"], 2, "several kernels"),
     (["compile", "kernels.py:plain", "-o", "x.pto"], 4, "annotate it"),

@@ -117,7 +117,7 @@ def instructions(draw: st.DrawFn, declared: Declared | None = None, rows: tuple[
             args.append(draw(st.one_of(st.integers(0, declared.target.flags - 1), registers)))
         else:
             args.append(draw(simple[operand.kind]))
-    return Inst(spec, tuple(args))
+    return Inst(spec, tuple(args), tuple(draw(st.sampled_from(attr.values)) for attr in spec.attrs))
 
 
 def _tview(draw: st.DrawFn, declared: Declared) -> Inst:

@@ -60,10 +60,10 @@ def test_spellings():
 
 
 ERRORS = {
-    "tad %x, %x, %x, 1, 1": """\
-        k.s:7:1: error[PTO-E0102]: no instruction is called tad
-            tad %x, %x, %x, 1, 1
-            ^^^
+    "taddd %x, %x, %x, 1, 1": """\
+        k.s:7:1: error[PTO-E0102]: no instruction is called taddd
+            taddd %x, %x, %x, 1, 1
+            ^^^^^
         help: did you mean tadd?""",
     "  tadd %x, %x": """\
         k.s:7:3: error[PTO-E0102]: tadd takes dst, a, b, rows, cols; 2 given
@@ -94,7 +94,7 @@ ERRORS = {
             ^^^^^^
         help: did you mean .tensor?""",
     "mov r5, r6 r7": """\
-        k.s:7:12: error[PTO-E0102]: r7 cannot stand here, expected '!' or ',' or the end of the line
+        k.s:7:12: error[PTO-E0102]: r7 cannot stand here, expected '!' or '#' or ',' or the end of the line
             mov r5, r6 r7
                        ^^""",
     "mov r5, @": """\
@@ -161,7 +161,7 @@ ERRORS = {
             tadd %x[4], %x, %x, 1, 1
             ^^^^""",
     "mov r5, 1 \x1b[31m": """\
-        k.s:7:11: error[PTO-E0102]: \N{REPLACEMENT CHARACTER} cannot stand here, expected '!' or ','
+        k.s:7:11: error[PTO-E0102]: \N{REPLACEMENT CHARACTER} cannot stand here, expected '!' or '#' or ','
             mov r5, 1 \N{REPLACEMENT CHARACTER}[31m
                       ^""",
 }

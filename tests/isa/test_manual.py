@@ -39,7 +39,7 @@ dst[i] = sum over j of a[i, j], from the left.
 - `rows`: index
 - `cols`: index
 
-Element types: all f32
+Element types: all f32; all f16; all bf16; all s32
 
 | dst | a | pipe |
 |---|---|---|
@@ -49,6 +49,6 @@ Element types: all f32
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(UsageError) as err:
-        entry("tad")
-    assert str(err.value) == "error[PTO-E0002]: no instruction is called 'tad'\nhelp: did you mean tadd?"
+        entry("taddd")
+    assert str(err.value) == "error[PTO-E0002]: no instruction is called 'taddd'\nhelp: did you mean tadd?"
     assert syntax(BY_MNEMONIC["halt"]) == "halt"

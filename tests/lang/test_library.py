@@ -1,5 +1,7 @@
 """Functions of the language that are written in it, against NumPy."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,18 @@ def rms_norm(X, w):
 @pt.tile_kernel
 def activations(X):
     return pt.sigmoid(X), pt.silu(X), pt.gelu(X), pt.sqrt(X * X), pt.minimum(X, X * 2.0), 2.0 / X, X / 3.0
+
+
+@pt.tile_kernel
+def functions(X):
+    size = pt.abs(X) + 0.5
+    return (pt.log(size), pt.rsqrt(size), pt.reciprocal(size), pt.tanh(X), pt.erf(X), pt.sin(X), pt.cos(X * 100.0),
+            pt.floor(X), pt.ceil(X), pt.round(X))
+
+
+@pt.tile_kernel
+def largest(X):
+    return pt.max(X, keepdims=True)
 
 
 @pt.tile_kernel
@@ -47,6 +61,26 @@ def test_norms(rows, length):
 def test_norms_over_leading_axes():
     x, w = random((2, 3, 5, 40), (40,))
     near(rms_norm(x, w), x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w)
+
+
+@pytest.mark.parametrize("shape", [(33, 45), (2, 1500)])
+def test_functions(shape):
+    [x] = random(shape)
+    size = np.abs(x) + np.float32(0.5)
+    erf = np.vectorize(math.erf)(x)
+    wanted = (np.log(size), 1 / np.sqrt(size), 1 / size, np.tanh(x), erf, np.sin(x), np.cos(x * np.float32(100)),
+              np.floor(x), np.ceil(x), np.rint(x))
+    for found, want in zip(functions(x), wanted, strict=True):
+        near(found, want)
+
+
+@pytest.mark.parametrize("length", [1, 40, 3000])
+def test_the_maximum_of_nothing_but_nan_is_nan(length):
+    x = np.full((5, length), np.nan, np.float32)
+    x[1, length // 2], x[2], x[3, -1] = 3, -np.inf, -np.inf
+    found = largest(x)
+    assert found.shape == (5, 1) and np.isnan(found[[0, 4]]).all()
+    assert found[1:4, 0].tolist() == [3, -np.inf, -np.inf]
 
 
 def test_activations():

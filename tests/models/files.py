@@ -10,8 +10,9 @@ from struct import pack
 import numpy as np
 
 from pto.models.config import LlamaConfig
+from pto.models.gguf import ALIGNMENT, ALIGNMENT_KEY, GgufFile, Strings
 from pto.models.gguf_writer import TensorBytes, Typed, dumps
-from pto.models.stored import STORAGES
+from pto.models.stored import STORAGES, StoredTensor
 from pto.models.tensors import stored
 
 SMALL = LlamaConfig(
@@ -37,6 +38,32 @@ def seed_file(alignment: int = 32, seed: int = 0) -> bytes:
     }
     tensors = [TensorBytes(f"t.{row.name}", row, (2, 64), rng.bytes(row.nbytes(128))) for row in STORAGES]
     return dumps(fields, tensors, alignment)
+
+
+def rewritten(file: GgufFile) -> bytes | None:
+    """A file of the same content, as our own writer writes it; None: it has arrays of arrays."""
+    kinds = {key: field.kind for key, field in file.fields.items()}
+    if "array of array" in kinds.values():
+        return None
+    fields = {key: field.value if isinstance(field.value, bool | str) else Typed(kinds[key], field.value)
+              for key, field in file.fields.items()}
+    alignment = fields.pop(ALIGNMENT_KEY).value if ALIGNMENT_KEY in fields else ALIGNMENT
+    return dumps(fields, [TensorBytes(t.name, t.storage, t.shape, stored_bytes(t)) for t in file.tensors.values()],
+                 alignment)
+
+
+def stored_bytes(tensor: StoredTensor) -> bytes:
+    return bytes(tensor.data[tensor.offset:tensor.offset + tensor.nbytes])
+
+
+def content(file: GgufFile) -> object:
+    """What two files have in common that say the same; numbers that are none are equal to one another."""
+    fields = {key: (field.kind if key != ALIGNMENT_KEY else "", repr(list(field.value) if isinstance(
+        field.value, Strings | np.ndarray) else field.value)) for key, field in file.fields.items()}
+    default = (("", repr(ALIGNMENT)), None)
+    if fields.get(ALIGNMENT_KEY) in default:
+        fields.pop(ALIGNMENT_KEY, None)
+    return fields, {t.name: (t.storage, t.shape, stored_bytes(t)) for t in file.tensors.values()}
 
 
 def safetensors_bytes(tensors: dict[str, np.ndarray], *, metadata: dict[str, str] | None = None,

@@ -12,6 +12,7 @@ from tests.campaigns import gguf as campaign
 
 @pytest.mark.parametrize("form", campaign.READERS)
 def test_mutants_are_read_whole_or_refused(form):
+    campaign.warm(form)
     accepted, faults = campaign.run(form, 10**6, 600)
     assert not faults
     assert 10 < accepted < 300, "the mutants are too tame, or too wild"
@@ -27,6 +28,7 @@ PLANTED = {
     "a signal": (lambda data: os.kill(os.getpid(), signal.SIGTERM), "SIGTERM"),
     "unbounded memory": (lambda data: bytes(2**32), "MemoryError"),
     "a hang": (spin, "SIGKILL|SIGXCPU"),
+    "code that is run": (lambda data: eval("1"), "RuntimeError"),  # noqa: S307 - what must be found
     "a refusal without a place": (lambda data: campaign.gguf.load("/nowhere"), "AssertionError"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 
@@ -115,6 +116,11 @@ REFUSED = {  # fields, other changes, and what the message says
     "part of a head turned": ({"llama.rope.dimension_count": 4}, {}, r"dimension_count: is 4, the heads have 8"),
     "yarn": ({"llama.rope.scaling.type": "yarn"}, {}, "is 'yarn'; linear scaling"),
     "scaling by 0": (SCALED | {"llama.rope.scaling.factor": 0.0}, {}, "rope scaling: a divisor is no positive"),
+    "frequencies with a divisor of nothing": ({}, {"extra": [
+        TensorBytes("rope_freqs.weight", BY_NAME["F32"], (4,), bytes(16))]}, "rope scaling: a divisor is no positive"),
+    "odd heads": ({"llama.attention.key_length": 7, "llama.attention.value_length": 7, "llama.rope.dimension_count": 7},
+                  {}, "head_dim: 7 is odd"),
+    "no tokens": ({"tokenizer.ggml.tokens": None}, {}, r"byte \d+: tokenizer.ggml.model: has no tokens"),
     "experts": ({"llama.expert_count": 8}, {}, "mixtures of experts do not run here"),
     "tokens too few": ({"tokenizer.ggml.tokens": ["a"]}, {}, r"byte \d+: tokenizer.ggml.tokens: has 1 elements, not"),
     "types too few": ({"tokenizer.ggml.token_type": [i32(1)]}, {}, "token_type: has 1 elements, not 257"),
@@ -158,6 +164,9 @@ JSON_REFUSED = {
     "layers 10^30": ({"num_hidden_layers": 10**30}, "num_hidden_layers: is 1000"),
     "no size": ({"hidden_size": None}, "hidden_size: is missing"),
     "eps too large": ({"rms_norm_eps": 10**400}, "rms_norm_eps: is out of range"),
+    "heads that do not share": ({"num_key_value_heads": 3}, "config.json: kv_heads: 4 query heads cannot share 3"),
+    "tied as text": ({"tie_word_embeddings": "yes"}, "tie_word_embeddings: is 'yes', not true or false"),
+    "base as text": ({"rope_theta": "10000"}, "rope_theta: is '10000', not a number"),
     "ids as text": ({"eos_token_id": "2"}, "eos_token_id: is '2', not a token id"),
     "another vocabulary": ({"vocab_size": 49}, "model.embed_tokens.weight: is 48 x 32, the model has 49 x 32"),
 }
@@ -181,6 +190,40 @@ def test_scaling_is_read_alike_from_both_formats(tmp_path):
     assert stored.divisors == pytest.approx(folder.divisors, rel=1e-6)
     linear = open_checkpoint(gguf_file(tmp_path / "l.gguf", fields=SCALED)).config.scaling
     assert linear == RopeScaling("linear", (4.0,))
+
+
+def test_a_file_without_a_tokenizer_has_none(tmp_path):
+    assert open_checkpoint(gguf_file(tmp_path / "m.gguf", fields={"tokenizer.ggml.model": None})).vocabulary is None
+
+
+TEMPLATE = "<|im_start|>{{ x }}<|im_end|>"
+
+
+@pytest.mark.parametrize(("files", "expected"), [
+    ({}, ""), ({"chat_template.jinja": TEMPLATE}, TEMPLATE),
+    ({"tokenizer_config.json": json.dumps({"chat_template": TEMPLATE})}, TEMPLATE),
+    ({"tokenizer_config.json": json.dumps({"chat_template": [{"name": "default"}]})}, ""),
+    ({"tokenizer_config.json": "{}"}, ""),
+])
+def test_templates_are_found_where_they_are_kept(files, expected, tmp_path):
+    save_folder(tmp_path, SMALL, random_weights(SMALL))
+    for name, text in ({"tokenizer.json": '{"model": {}}'} | files).items():
+        (tmp_path / name).write_text(text)
+    vocabulary = open_checkpoint(tmp_path).vocabulary
+    assert vocabulary.template == expected and vocabulary.document == {"model": {}}
+
+
+def test_a_template_that_is_no_text_is_refused(tmp_path):
+    save_folder(tmp_path, SMALL, random_weights(SMALL))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(PtoFormatError, match=r"chat_template\.jinja: cannot be read"):
+        open_checkpoint(tmp_path)
+
+
+def test_divisors_must_fit_the_heads():
+    found = replace(SMALL, scaling=RopeScaling("factors", (1.0, 2.0))).faults()
+    assert found == ["rope scaling: has 2 divisors for 4 frequencies"]
 
 
 def test_newer_configurations_keep_rope_in_a_table(tmp_path):

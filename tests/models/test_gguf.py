@@ -78,6 +78,7 @@ HOSTILE = {
     "string in an array beyond the file": (field("k", 9, pack("<IQQ", 8, 1, 99)), "byte 57: k[0]: needs 99 bytes"),
     "string in an array, not UTF-8": (field("k", 9, pack("<IQQ", 8, 1, 1) + b"\x80"), "byte 57: k[0]: is not UTF-8"),
     "arrays of arrays of arrays": (field("k", 9, pack("<IQIQIQ", 9, 1, 9, 1, 9, 0)), "byte 61: k[0]: is an array of"),
+    "70,000 arrays of arrays": (field("k", 9, pack("<IQ", 9, 70000) + bytes(9 * 70000)), "byte 49: length of k: is 7"),
     "arrays of type 99": (field("k", 9, pack("<IQ", 99, 0)), "byte 37: type of k: is 99"),
     "alignment 2^31": (field("general.alignment", 4, pack("<I", 2**31)), "byte 53: general.alignment: is 2147483648"),
     "alignment 0": (field("general.alignment", 4, bytes(4)), "byte 53: general.alignment: is 0"),
@@ -151,7 +152,7 @@ def test_every_cut_is_refused_but_of_the_padding_at_the_end():
 
 @pytest.mark.parametrize(("method", "key"), [
     (m, k) for m, right in (("integer", {"a.u8", "llama.block_count"}), ("flag", {"a.flag"}),
-                            ("texts", {"a.texts", "a.none"}), ("text", {"general.architecture"}),
+                            ("texts", {"a.texts", "a.none"}), ("text", {"general.architecture"}), ("number", {"a.u8"}),
                             ("numbers", {"a.numbers", "a.small", "a.flags"}))
     for k in ("a.u8", "a.flag", "a.texts", "a.numbers", "general.architecture") if k not in right])
 def test_a_field_of_another_type_is_refused(method, key):

@@ -34,6 +34,8 @@ HOSTILE = {
     "not UTF-8": (raw(b'{"\xff":1}'), "byte 10: JSON: is not UTF-8"),
     "a list": (raw(b"[]"), "JSON: is no object"),
     "nested": (raw(b"[" * 10**5), "JSON: is nested too deeply"),
+    "nested 65 deep": (raw(b'{"a":' + b"[" * 64 + b"]" * 64 + b"}"), "JSON: is nested too deeply"),
+    "nested 64 deep": (raw(b'{"a":' + b"[" * 63 + b"]" * 63 + b"}"), "'a': is not described by"),
     "too many marks": (raw(b"[" * (2**20 + 1)), "JSON: has more than 1048576 times '['"),
     "a number of 5,000 digits": (raw(b'{"a":' + b"1" * 5000 + b"}"), "JSON: Exceeds the limit"),
     "a name twice": (raw(b'{"a":1,"a":2}'), "JSON: 'a' appears twice"),
@@ -92,7 +94,9 @@ def test_limits_hold_to_the_unit():
             parse(data, limits=replace(LIMITS, **{name: most - 1}))
 
 
+MANY = {str(n): f"{n}.safetensors" for n in range(1025)}
 INDEXES = {
+    "too many files": ({"weight_map": MANY}, "names 1025 files, at most 1024"),
     "no table": ({"weight_map": 3}, "is no table of file names"),
     "a path": ({"weight_map": {"a": "../a.safetensors"}}, "is no plain file name"),
     "the parent": ({"weight_map": {"a": ".."}}, "is not a regular file"),

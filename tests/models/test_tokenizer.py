@@ -111,6 +111,44 @@ def test_tables_that_contradict_one_another_are_refused(merges):
         build(replace(BYTES, merges=merges), BYTE_CONFIG)
 
 
+BEGIN = [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]
+
+
+@pytest.mark.parametrize(("processor", "first"), [
+    (None, []), ({"single": BEGIN}, [259]), ({"processors": [{"type": "ByteLevel"}, {"single": BEGIN}]}, [259]),
+    ({"processors": 3}, []), ({"single": [3]}, []), ({"single": []}, []),
+    ({"single": [{"SpecialToken": {"id": []}}]}, []),
+    ({"single": BEGIN[1:]}, []), ({"single": [{"SpecialToken": {"id": "<t>"}}]}, []),
+])
+def test_the_first_token_is_what_the_processor_puts_first(processor, first):
+    found = document(post_processor=processor)[1]
+    tokens = build(Vocabulary("json", document=found, size=261), SMALL)
+    assert tokens.encode("h") == [*first, found["model"]["vocab"]["h"]]
+
+
+def test_tokens_that_are_no_bytes_stand_for_their_text():
+    v = replace(BYTES, tokens=(*BYTES.tokens[:255], "\N{SNOWMAN}", END))
+    tokens = build(v, BYTE_CONFIG)
+    assert tokens.decode([255]) == "\N{SNOWMAN}"
+    assert build(replace(v, kinds=(NORMAL,) * 257), BYTE_CONFIG).encode(END, special=True)[1:] == [*END.encode()]
+
+
+def test_affixes_are_refused_before_the_package_sees_them():
+    found = document()[1]
+    found["model"]["continuing_subword_prefix"] = "##" * 40
+    with pytest.raises(ModelError, match="continuing_subword_prefix: no Llama"):
+        build(Vocabulary("json", document=found, size=261), SMALL)
+
+
+def test_what_the_package_cannot_encode_is_an_error_of_the_file():
+    """A tokenizer of words that has no word for the unknown."""
+    found = document()[1]
+    found |= {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "?"}, "pre_tokenizer": None}
+    tokens = build(Vocabulary("json", document=found, size=261), SMALL)
+    with pytest.raises(PtoFormatError, match="tokenizer: "):
+        tokens.encode("b")
+
+
 # SentencePiece
 
 def pieces(seed: int) -> Vocabulary:
@@ -147,7 +185,10 @@ def test_sentence_pieces_are_joined_best_score_first(seed, text):
     v = pieces(seed)
     tokens = build(v, replace(SMALL, vocab=len(v.tokens)))
     assert tokens.encode(text) == [1, *merged(v, text)]
-    assert tokens.decode(merged(v, text)) == text
+    ids = merged(v, text)
+    assert tokens.decode(ids) == text
+    stream = tokens.stream()
+    assert "".join(map(stream.push, ids)) + stream.finish() == f" {text}"
 
 
 def test_pairs_are_ranked_by_the_score_of_what_they_make():
@@ -185,6 +226,7 @@ def test_a_tokenizer_json_encodes_as_its_package_does(text, marked):
     ({"model": None}, "has no vocabulary"), ({"added_tokens": [3]}, "an entry has no content and id"),
     ({"added_tokens": [{"content": "x", "id": 999}]}, "'x': its id 999 is not below 261"),
     ({"decoder": None}, "its decoder is neither"), ({"pre_tokenizer": {"type": "Nope"}}, "tokenizer: "),
+    ({"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+b"}, "content": ""}}, r"pattern '\(a\+\)\+b' is"),
 ])
 def test_damaged_tokenizer_jsons_are_refused(change, words):
     with pytest.raises((ModelError, PtoFormatError), match=words):

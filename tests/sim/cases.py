@@ -37,7 +37,8 @@ def stored(register: int, tile: int, tensor: int, place: int = 0) -> list[Inst]:
 class Case:
     """One instruction on tiles full of numbers, all of which are stored afterwards."""
 
-    def __init__(self, rng: np.random.Generator, row: Instr, route: Route, types: tuple[str, ...] = ("f32",)) -> None:
+    def __init__(self, rng: np.random.Generator, row: Instr, route: Route, types: tuple[str, ...] = ("f32",),
+                 fixed: dict[str, int] | None = None) -> None:
         self.rng, self.row, self.route = rng, row, route
         memory = [row.operands[i].name for i in row.memory]
         self.types = dict(zip(memory, types * len(memory) if len(types) == 1 else types, strict=True))
@@ -55,6 +56,7 @@ class Case:
         self.numbers |= {name: int(rng.integers(0, 5)) for name in ("i", "j", "acc") if name in self.numbers}
         if "width" in self.numbers:
             self.numbers["width"] += 1
+        self.numbers |= {name: value for name, value in (fixed or {}).items() if name in self.numbers}
         self.places = dict(zip((row.operands[i].name for i in row.memory), route.places, strict=True))
         self.used: dict[str, tuple[int, int]] = {}  # tile and offset, or -1 and tensor
         self.filled: dict[int, int] = {}  # tensors by the tiles that they are loaded to
@@ -67,7 +69,8 @@ class Case:
         for number, (view, numbers) in enumerate(self.views):
             self.add(scalar.TVIEW, -1 - number, view.tensor, *numbers)
         self.at = len(self.code)
-        self.code.append(Inst(row, tuple(self.argument(o) for o in row.operands)))
+        attrs = tuple(str(rng.choice(attr.values)) for attr in row.attrs)
+        self.code.append(Inst(row, tuple(self.argument(o) for o in row.operands), attrs))
         for tile, offset in sorted(set(self.used.values())):
             if tile >= 0:
                 self.drain(tile, offset)
@@ -136,6 +139,7 @@ class Case:
                     return
         if layout is Layout.PANEL:
             cols = -(-cols // PANEL_COLS) * PANEL_COLS
+            rows = -(-rows * dtype.size // F32.size) * F32.size // dtype.size
         elif operand.cols == 1 and not operand.at:
             cols = 1
         kind = TileType(dtype, rows, cols, space, layout)
@@ -169,8 +173,11 @@ class Case:
     def fill(self, tile: int, offset: int) -> None:
         """Give every element of a tile a number."""
         kind, target = self.tiles[tile].type, TileRef(tile, offset)
+        if kind.space is Space.L0C and kind.dtype.size < F32.size:  # no product is such: bytes of one that is f32
+            kind = TileType(F32, kind.rows * kind.dtype.size // F32.size, kind.cols, kind.space, kind.layout)
+            target = TileRef(self.tile(kind, self.tiles[tile].address, self.tiles[tile].slots), offset)
         r, c = kind.rows, kind.cols
-        integer = kind.space is Space.L0C and kind.dtype is not F32
+        integer = kind.space is Space.L0C and kind.dtype.kind == "i"
         values = self.values(S16 if integer else kind.dtype, r, c)
         picks = next((o.picks for o in self.row.operands if self.used.get(o.name) == (tile, offset) and o.picks), None)
         if picks:
@@ -233,4 +240,32 @@ class Case:
         """The instruction with views numbered behind all tensors."""
         surfaces = [i for i, o in enumerate(inst.spec.operands) if o.kind in (Kind.TENSOR, Kind.SLOT)]
         args = [len(self.tensors) - 1 - a if i in surfaces and a < 0 else a for i, a in enumerate(inst.args)]
-        return Inst(inst.spec, tuple(args))
+        return Inst(inst.spec, tuple(args), inst.attrs)
+
+
+def joined(cases: list[Case]) -> tuple[Program, list[np.ndarray], list[int]]:
+    """The cases one after the other, as one program; its arrays, and where those of each case begin."""
+    tensors: list[TensorDecl] = []
+    tiles: list[TileDecl] = []
+    views: list[ViewDecl] = []
+    code: list[Inst] = []
+    starts: list[int] = []
+    count = sum(len(case.tensors) for case in cases)
+    for number, case in enumerate(cases):
+        own = case.program()
+        starts.append(len(tensors))
+        for inst in case.code[:-1]:
+            args = []
+            for operand, arg in zip(inst.spec.operands, inst.args, strict=True):
+                if isinstance(arg, TileRef):
+                    arg = TileRef(arg.tile + len(tiles), arg.offset)
+                elif operand.kind in (Kind.TENSOR, Kind.SLOT):
+                    arg = arg + len(tensors) if arg >= 0 else count + len(views) - 1 - arg
+                args.append(arg)
+            code.append(Inst(inst.spec, tuple(args), inst.attrs))
+        tiles += [replace(tile, name=f"{tile.name}_{number}") for tile in own.tiles]
+        views += [ViewDecl(f"{view.name}_{number}", view.tensor + len(tensors)) for view in own.views]
+        tensors += [replace(tensor, name=f"{tensor.name}_{number}") for tensor in own.tensors]
+    program = Program("cases", "V2", tensors=tuple(tensors), tiles=tuple(tiles), views=tuple(views),
+                      code=(*code, Inst(scalar.HALT)))
+    return program, [array for case in cases for array in case.arrays], starts

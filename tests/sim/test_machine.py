@@ -26,7 +26,8 @@ ODD = np.array(
 )
 ODD_NAN = np.uint32(0xFFA12345).view(np.float32)  # a signalling NaN with a payload and a sign
 TILE_BYTES = 16384
-VECTOR = [row for row in vars(vector).values() if isinstance(row, Instr)]
+VECTOR = [row for row in vars(vector).values() if isinstance(row, Instr) and ("f32",) in row.dtypes
+          and row is not vector.TTOPK]
 
 
 def values(rng, *shape):

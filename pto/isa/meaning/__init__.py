@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pto.core.dtypes import BY_NUMPY, F32
 from pto.isa.meaning import cube, gather, move, vector
 from pto.isa.meaning.operands import Array, Meaning, Operands
 
-CANONICAL_NAN = 0x7FC00000
+CANONICAL_NAN = F32.nan
 MEANING: dict[str, Meaning] = {**move.MEANING, **gather.MEANING, **cube.MEANING, **vector.MEANING}
-KEEPS_NAN = {*move.MEANING, *gather.MEANING}
+KEEPS_NAN = {*move.MEANING, *gather.MEANING, *vector.KEEPS_NAN}
 
 __all__ = ["CANONICAL_NAN", "MEANING", "Array", "Meaning", "Operands", "compute"]
 
@@ -19,6 +20,7 @@ def compute(mnemonic: str, operands: Operands) -> Array:
     with np.errstate(all="ignore"):
         result = np.array(MEANING[mnemonic](operands), operands.dtype)
     result = np.broadcast_to(result, operands.shape).copy()
-    if mnemonic not in KEEPS_NAN and result.dtype == np.float32:
-        result.view(np.uint32)[np.isnan(result)] = CANONICAL_NAN
+    dtype = BY_NUMPY[result.dtype.name]
+    if mnemonic not in KEEPS_NAN and dtype.nan:
+        result.view(f"u{dtype.size}")[np.isnan(result)] = dtype.nan
     return result

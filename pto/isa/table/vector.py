@@ -1,85 +1,197 @@
-"""Instructions of the vector unit. Families share one description; a row says what is its own."""
+"""Instructions of the vector unit. Families share one description; a row says what is its own.
 
+f16 and bf16 are computed in f32, and the result is rounded once more, to nearest, ties to even; integers wrap. A
+scalar becomes the element type first: rounded to f32 and to the type, or to the nearest integer that the type has
+(NaN: 0). `tlog`, `tsin`, `tcos`, `ttanh`, `tsigmoid`, `terf` and, in exact mode, `texp` are fixed sequences of
+float64 operations whose result is rounded to f32, see `pto/isa/exact_functions.py` and `pto/isa/exact_math.py`.
+"""
+
+from collections.abc import Iterable
+
+from pto.core.dtypes import DTYPES
 from pto.core.types import Layout, Space
-from pto.isa.spec import Instr, Kind, Operand, Pipe, Role, Route, Trait, index, tile
+from pto.isa.spec import Attr, Instr, Kind, Operand, Pipe, Role, Route, Trait, index, tile
 
-F = (("f32",),)
+FLOATING, INTEGER = ("f32", "f16", "bf16"), ("s32", "s16", "s8", "u8")
+ARITHMETIC, REDUCED, EVERY = (*FLOATING, *INTEGER), (*FLOATING, "s32"), tuple(DTYPES)
+LOGICAL, SHIFTED = (*INTEGER, "pred"), INTEGER
 ROW, COL = (Space.UB, Layout.ROW), (Space.UB, Layout.COL)
 REGION = index("rows", "cols")
-DST = tile("dst", role=Role.OUT)
+DST, SCALAR = tile("dst", role=Role.OUT), Operand("scalar", Kind.SCALAR)
+COMPARISON = Attr("cmp", ("eq", "ne", "lt", "gt", "le", "ge"))
+ROUNDING = Attr("round", ("rne", "rtz", "rdn", "rup", "rna", "rto", "rhb"))
+SATURATION = Attr("sat", ("off", "on"))
+COMMUTATIVE = Trait.COMMUTATIVE
+
+Types = tuple[tuple[str, ...], ...]
 
 
-def elementwise(mnemonic: str, opcode: int, sources: tuple[Operand, ...], doc: str, op: str,
-                traits: Trait = Trait.NONE) -> Instr:
+def alike(names: Iterable[str]) -> Types:
+    """All operands of one type, which is any of these."""
+    return tuple((name,) for name in names)
+
+
+def with_mask(names: Iterable[str], at: int, count: int) -> Types:
+    """Operands of one type, which is any of these, but for a predicate at one place."""
+    return tuple(tuple("pred" if i == at else name for i in range(count)) for name in names)
+
+
+def elementwise(mnemonic: str, opcode: int, sources: tuple[Operand, ...], doc: str, op: str, dtypes: Types,
+                traits: Trait = Trait.NONE, attrs: tuple[Attr, ...] = ()) -> Instr:
     """Every operand in one layout, every element alike."""
     count = 1 + sum(o.kind is Kind.TILE for o in sources)
     routes = tuple(Route((place,) * count, Pipe.V) for place in (ROW, COL))
-    return Instr(mnemonic, opcode, (DST, *sources, *REGION), doc, F, routes, traits, op)
+    return Instr(mnemonic, opcode, (DST, *sources, *REGION), doc, dtypes, routes, traits, op, attrs)
 
 
-def unary(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
-    return elementwise(mnemonic, opcode, (tile("a"),), doc, op)
+def unary(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = FLOATING) -> Instr:
+    return elementwise(mnemonic, opcode, (tile("a"),), doc, op, alike(names))
 
 
-def binary(mnemonic: str, opcode: int, doc: str, op: str, traits: Trait = Trait.NONE) -> Instr:
-    return elementwise(mnemonic, opcode, (tile("a"), tile("b")), doc, op, traits)
+def binary(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC,
+           traits: Trait = Trait.NONE) -> Instr:
+    return elementwise(mnemonic, opcode, (tile("a"), tile("b")), doc, op, alike(names), traits)
 
 
-def with_scalar(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
-    return elementwise(mnemonic, opcode, (tile("a"), Operand("scalar", Kind.SCALAR)), doc, op)
+def with_scalar(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC) -> Instr:
+    return elementwise(mnemonic, opcode, (tile("a"), SCALAR), doc, op, alike(names))
 
 
 def row_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
     operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, F, (Route((COL, ROW), Pipe.V),), Trait.NONE, op)
+    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), (Route((COL, ROW), Pipe.V),), Trait.NONE, op)
 
 
-def col_expand(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+def row_choose(mnemonic: str, opcode: int, doc: str) -> Instr:
+    operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
+    return Instr(mnemonic, opcode, operands, f"{doc}, NaN is ignored; 0 where there is nothing else",
+                 tuple(("s32", name) for name in REDUCED), (Route((COL, ROW), Pipe.V),))
+
+
+def col_reduce(mnemonic: str, opcode: int, doc: str) -> Instr:
+    operands = (tile("dst", 1, "cols", role=Role.OUT), tile("a"), *REGION)
+    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), (Route((ROW, ROW), Pipe.V),))
+
+
+def row_largest(mnemonic: str, opcode: int, doc: str, dtypes: Types, traits: Trait = Trait.NONE) -> Instr:
+    operands = (tile("dst", "rows", "count", role=Role.OUT), tile("a"), *index("rows", "cols", "count"))
+    order = "in falling order; equal ones by index, NaN last"
+    return Instr(mnemonic, opcode, operands, f"{doc} {order}", dtypes, (Route((ROW, ROW), Pipe.V),), traits)
+
+
+def col_expand(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC) -> Instr:
     operands = (DST, tile("a"), tile("b", 1, "cols"), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, F, (Route((ROW, ROW, ROW), Pipe.V),), Trait.NONE, op)
+    return Instr(mnemonic, opcode, operands, doc, alike(names), (Route((ROW, ROW, ROW), Pipe.V),), Trait.NONE, op)
 
 
-def row_expand(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+def row_expand(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC) -> Instr:
     operands = (DST, tile("a"), tile("b", "rows", 1), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, F, (Route((ROW, ROW, COL), Pipe.V),), Trait.NONE, op)
+    return Instr(mnemonic, opcode, operands, doc, alike(names), (Route((ROW, ROW, COL), Pipe.V),), Trait.NONE, op)
 
 
-TADD = binary("tadd", 0x50, "dst = a + b", "add", Trait.COMMUTATIVE)
+ONE_NAN = "one NaN is ignored, -0 is below +0"
+SHIFT = "modulo the bits of an element"
+
+TADD = binary("tadd", 0x50, "dst = a + b", "add", traits=COMMUTATIVE)
 TSUB = binary("tsub", 0x51, "dst = a - b", "sub")
-TMUL = binary("tmul", 0x52, "dst = a * b", "mul", Trait.COMMUTATIVE)
-TDIV = binary("tdiv", 0x53, "dst = a / b", "div")
-TMAX = binary("tmax", 0x54, "dst = the larger of a and b; one NaN is ignored, -0 is below +0", "maximum",
-              Trait.COMMUTATIVE)
-
-TMIN = binary("tmin", 0x55, "dst = the smaller of a and b; one NaN is ignored, -0 is below +0", "minimum",
-              Trait.COMMUTATIVE)
+TMUL = binary("tmul", 0x52, "dst = a * b", "mul", traits=COMMUTATIVE)
+TDIV = binary("tdiv", 0x53, "dst = a / b", "div", FLOATING)
+TMAX = binary("tmax", 0x54, f"dst = the larger of a and b; {ONE_NAN}", "maximum", traits=COMMUTATIVE)
+TMIN = binary("tmin", 0x55, f"dst = the smaller of a and b; {ONE_NAN}", "minimum", traits=COMMUTATIVE)
+TAND = binary("tand", 0x56, "dst = a and b, bit by bit", "and", LOGICAL, COMMUTATIVE)
+TOR = binary("tor", 0x57, "dst = a or b, bit by bit", "or", LOGICAL, COMMUTATIVE)
+TXOR = binary("txor", 0x58, "dst = a exclusive or b, bit by bit", "xor", LOGICAL, COMMUTATIVE)
+TSHL = binary("tshl", 0x59, f"dst = a shifted left by b {SHIFT}", "shl", SHIFTED)
+TSHR = binary("tshr", 0x5A, f"dst = a shifted right by b {SHIFT}; signed types keep the sign", "shr", SHIFTED)
+TFMA = elementwise("tfma", 0x5B, (tile("a"), tile("b"), tile("c")), "dst = a * b + c, rounded once to f32", "fma",
+                   alike(FLOATING))
+TCMP = elementwise("tcmp", 0x5C, (tile("a"), tile("b")), "dst = whether a is equal to b, or as `cmp` says; "
+                   "with NaN only ne holds", "", with_mask(ARITHMETIC, 0, 3), attrs=(COMPARISON,))
+TSEL = elementwise("tsel", 0x5D, (tile("mask"), tile("a"), tile("b")), "dst = a where mask is true, else b", "",
+                   with_mask(EVERY, 1, 4), Trait.BITS)
+TCVT = elementwise(
+    "tcvt", 0x5E, (tile("a"),),
+    "dst = a as another type, rounded as `round` says: to nearest with ties to even, toward zero, down, up, to nearest "
+    "with ties away from zero, to odd where inexact, to nearest with ties up. With `sat` on, what is out of range "
+    "becomes the nearest finite value that the type has, and NaN as an integer 0. With `sat` off, integers wrap as "
+    "integers; NaN and what is out of range as an integer is the lowest signed or the largest unsigned one",
+    "", tuple((to, name) for to in ARITHMETIC for name in ARITHMETIC if to != name), attrs=(ROUNDING, SATURATION),
+)
+TNOT = unary("tnot", 0x5F, "dst = not a, bit by bit", "not", LOGICAL)
 
 TEXP = unary("texp", 0x60, "dst = e to the power a", "exp")
-TRELU = unary("trelu", 0x61, "dst = the larger of a and +0; NaN gives +0", "relu")
-
+TRELU = unary("trelu", 0x61, "dst = the larger of a and +0; NaN gives +0", "relu", ARITHMETIC)
 TSQRT = unary("tsqrt", 0x62, "dst = square root of a", "sqrt")
+TLOG = unary("tlog", 0x63, "dst = natural logarithm of a", "log")
+TRSQRT = unary("trsqrt", 0x64, "dst = 1 / square root of a, the root rounded to f32", "rsqrt")
+TRECIP = unary("trecip", 0x65, "dst = 1 / a", "recip")
+TTANH = unary("ttanh", 0x66, "dst = hyperbolic tangent of a", "tanh")
+TSIGMOID = unary("tsigmoid", 0x67, "dst = 1 / (1 + e to the power -a)", "sigmoid")
+TERF = unary("terf", 0x68, "dst = error function of a", "erf")
+TSIN = unary("tsin", 0x69, "dst = sine of a", "sin")
+TCOS = unary("tcos", 0x6A, "dst = cosine of a", "cos")
+TFLOOR = unary("tfloor", 0x6B, "dst = the largest integer not above a", "floor")
+TCEIL = unary("tceil", 0x6C, "dst = the smallest integer not below a", "ceil")
+TROUND = unary("tround", 0x6D, "dst = the integer nearest to a, ties to even", "round")
+TNEG = unary("tneg", 0x6E, "dst = -a", "neg", ARITHMETIC)
+TABS = unary("tabs", 0x6F, "dst = the magnitude of a", "abs", ARITHMETIC)
 
 TMULS = with_scalar("tmuls", 0x70, "dst = a * scalar", "muls")
 TADDS = with_scalar("tadds", 0x71, "dst = a + scalar", "adds")
-TEXPANDS = elementwise("texpands", 0x72, (Operand("scalar", Kind.SCALAR),), "dst = scalar, everywhere", "full")
-
-TDIVS = with_scalar("tdivs", 0x73, "dst = a / scalar", "divs")
-TRDIVS = with_scalar("trdivs", 0x74, "dst = scalar / a", "rdivs")
+TEXPANDS = elementwise("texpands", 0x72, (SCALAR,), "dst = scalar, everywhere", "full", alike(EVERY))
+TDIVS = with_scalar("tdivs", 0x73, "dst = a / scalar", "divs", FLOATING)
+TRDIVS = with_scalar("trdivs", 0x74, "dst = scalar / a", "rdivs", FLOATING)
+TMAXS = with_scalar("tmaxs", 0x75, f"dst = the larger of a and scalar; {ONE_NAN}", "maxs")
+TMINS = with_scalar("tmins", 0x76, f"dst = the smaller of a and scalar; {ONE_NAN}", "mins")
+TANDS = with_scalar("tands", 0x77, "dst = a and scalar, bit by bit", "ands", INTEGER)
+TORS = with_scalar("tors", 0x78, "dst = a or scalar, bit by bit", "ors", INTEGER)
+TXORS = with_scalar("txors", 0x79, "dst = a exclusive or scalar, bit by bit", "xors", INTEGER)
+TSHLS = with_scalar("tshls", 0x7A, f"dst = a shifted left by scalar {SHIFT}", "shls", SHIFTED)
+TSHRS = with_scalar("tshrs", 0x7B, f"dst = a shifted right by scalar {SHIFT}; signed types keep the sign", "shrs",
+                    SHIFTED)
+TCMPS = elementwise("tcmps", 0x7C, (tile("a"), SCALAR), "dst = whether a is equal to scalar, or as `cmp` says; "
+                    "with NaN only ne holds", "", with_mask(ARITHMETIC, 0, 2), attrs=(COMPARISON,))
+TSELS = elementwise("tsels", 0x7D, (tile("mask"), tile("a"), SCALAR), "dst = a where mask is true, else scalar", "",
+                    with_mask(EVERY, 1, 3))
+TSUBS = with_scalar("tsubs", 0x7E, "dst = a - scalar", "subs")
+TRSUBS = with_scalar("trsubs", 0x7F, "dst = scalar - a", "rsubs")
 
 TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the left", "rowsum")
 TROWMAX = row_reduce("trowmax", 0x81, "dst[i] = largest a[i, j]; NaN is ignored unless all are", "rowmax")
+TROWMIN = row_reduce("trowmin", 0x82, "dst[i] = smallest a[i, j]; NaN is ignored unless all are", "rowmin")
+TROWPROD = row_reduce("trowprod", 0x83, "dst[i] = product over j of a[i, j], from the left", "rowprod")
+TROWARGMAX = row_choose("trowargmax", 0x84, "dst[i] = the first j of which no a[i, j] is larger")
+TROWARGMIN = row_choose("trowargmin", 0x85, "dst[i] = the first j of which no a[i, j] is smaller")
+TTOPK = row_largest("ttopk", 0x86, "dst[i] = the largest a[i, j], and the lowest value where there are no more,",
+                    alike(REDUCED))
+TTOPK_INDEX = row_largest("ttopk_index", 0x87, "dst[i] = the j of the largest a[i, j], and -1 where there are no more,",
+                          tuple(("s32", name) for name in REDUCED))
+TROWDOT = Instr(  # ours: a sum of squares, or of products, without a tile of the products
+    "trowdot", 0x8D, (tile("dst", "rows", 1, role=Role.OUT), tile("a"), tile("b"), *REGION),
+    "dst[i] = sum over j of a[i, j] * b[i, j] from 0 on, from the left, each term with one rounding; integers wrap",
+    alike(REDUCED), (Route((COL, ROW, ROW), Pipe.V),),
+)
+TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the top")
+TCOLMAX = col_reduce("tcolmax", 0x89, "dst[j] = largest a[i, j]; NaN is ignored unless all are")
+TCOLMIN = col_reduce("tcolmin", 0x8A, "dst[j] = smallest a[i, j]; NaN is ignored unless all are")
+TCOLPROD = col_reduce("tcolprod", 0x8B, "dst[j] = product over i of a[i, j], from the top")
 
 TROWEXPANDADD = row_expand("trowexpandadd", 0x90, "dst[i, j] = a[i, j] + b[i]", "add")
 TROWEXPANDSUB = row_expand("trowexpandsub", 0x91, "dst[i, j] = a[i, j] - b[i]", "sub")
 TROWEXPANDMUL = row_expand("trowexpandmul", 0x92, "dst[i, j] = a[i, j] * b[i]", "mul")
-TROWEXPANDDIV = row_expand("trowexpanddiv", 0x93, "dst[i, j] = a[i, j] / b[i]", "div")
-TROWEXPAND = Instr("trowexpand", 0x94, (DST, tile("a", "rows", 1), *REGION), "dst[i, j] = a[i]", F,
-                   (Route((ROW, COL), Pipe.V),))
-TROWEXPANDEXPDIF = row_expand("trowexpandexpdif", 0x95, "dst[i, j] = e to the power a[i, j] - b[i]", "")
+TROWEXPANDDIV = row_expand("trowexpanddiv", 0x93, "dst[i, j] = a[i, j] / b[i]", "div", FLOATING)
+TROWEXPAND = Instr("trowexpand", 0x94, (DST, tile("a", "rows", 1), *REGION), "dst[i, j] = a[i]", alike(EVERY),
+                   (Route((ROW, COL), Pipe.V),), Trait.BITS)
+TROWEXPANDEXPDIF = row_expand("trowexpandexpdif", 0x95, "dst[i, j] = e to the power a[i, j] - b[i], the difference "
+                              "rounded to f32", "", FLOATING)
+TROWEXPANDMAX = row_expand("trowexpandmax", 0x96, f"dst[i, j] = the larger of a[i, j] and b[i]; {ONE_NAN}", "maximum")
+TROWEXPANDMIN = row_expand("trowexpandmin", 0x97, f"dst[i, j] = the smaller of a[i, j] and b[i]; {ONE_NAN}", "minimum")
 
 TCOLEXPANDADD = col_expand("tcolexpandadd", 0xA0, "dst[i, j] = a[i, j] + b[j]", "add")
 TCOLEXPANDSUB = col_expand("tcolexpandsub", 0xA1, "dst[i, j] = a[i, j] - b[j]", "sub")
 TCOLEXPANDMUL = col_expand("tcolexpandmul", 0xA2, "dst[i, j] = a[i, j] * b[j]", "mul")
-TCOLEXPANDDIV = col_expand("tcolexpanddiv", 0xA3, "dst[i, j] = a[i, j] / b[j]", "div")
-TCOLEXPAND = Instr("tcolexpand", 0xA4, (DST, tile("a", 1, "cols"), *REGION), "dst[i, j] = a[j]", F,
-                   (Route((ROW, ROW), Pipe.V), Route((COL, COL), Pipe.V)))
+TCOLEXPANDDIV = col_expand("tcolexpanddiv", 0xA3, "dst[i, j] = a[i, j] / b[j]", "div", FLOATING)
+TCOLEXPAND = Instr("tcolexpand", 0xA4, (DST, tile("a", 1, "cols"), *REGION), "dst[i, j] = a[j]", alike(EVERY),
+                   (Route((ROW, ROW), Pipe.V), Route((COL, COL), Pipe.V)), Trait.BITS)
+TCOLEXPANDMAX = col_expand("tcolexpandmax", 0xA5, f"dst[i, j] = the larger of a[i, j] and b[j]; {ONE_NAN}", "maximum")
+TCOLEXPANDMIN = col_expand("tcolexpandmin", 0xA6, f"dst[i, j] = the smaller of a[i, j] and b[j]; {ONE_NAN}", "minimum")

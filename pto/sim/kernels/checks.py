@@ -177,3 +177,15 @@ def detour(
     if a + (rows - 1) * a_pitch + a_bytes <= d or d + (rows - 1) * d_pitch + d_bytes <= a:
         return d
     return word(ctx, SPARE)
+
+
+@inline
+def beside(
+    ctx: int, made: int, d: int, d_pitch: int, d_bytes: int, a: int, a_pitch: int, a_bytes: int, rows: int, alike: bool
+) -> int:
+    """Where to write, which was `made` so far, beside one more source; `alike`, of elements of one size."""
+    if made != d or (alike and d == a and d_pitch == a_pitch):
+        return made
+    if a + (rows - 1) * a_pitch + a_bytes <= d or d + (rows - 1) * d_pitch + d_bytes <= a:
+        return d
+    return word(ctx, SPARE)

@@ -71,10 +71,10 @@ def copy_rows(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, nbytes: int
 
 
 @called
-def settle(d: int, d_pitch: int, made: int, rows: int, cols: int) -> None:
-    """Copy a result of words that was made elsewhere to its place."""
+def settle(d: int, d_pitch: int, made: int, rows: int, nbytes: int) -> None:
+    """Copy a result that was made elsewhere to its place."""
     if made != d:
-        copy_rows(d, d_pitch, made, d_pitch, rows, 4 * cols)
+        copy_rows(d, d_pitch, made, d_pitch, rows, nbytes)
 
 
 @inline

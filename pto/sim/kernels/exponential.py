@@ -67,7 +67,7 @@ def exponential(ctx: int, ops: int, st: int) -> None:
         count, length = min(rows, 1), rows * cols
     for i in range(count):
         exp_row(ctx, made + i * d_pitch, a + i * a_pitch, ZERO, length)
-    settle(d, d_pitch, made, rows, cols)
+    settle(d, d_pitch, made, rows, 4 * cols)
 
 
 @handler(vector.TROWEXPANDEXPDIF, ROW, ROW, COL)
@@ -89,4 +89,4 @@ def exponential_of_difference(ctx: int, ops: int, st: int) -> None:
         made = detour(ctx, d, d_pitch, 4 * cols, b, 4, 4, rows)
     for i in range(rows):
         exp_row(ctx, made + i * d_pitch, a + i * a_pitch, load1(b + 4 * i), cols)
-    settle(d, d_pitch, made, rows, cols)
+    settle(d, d_pitch, made, rows, 4 * cols)

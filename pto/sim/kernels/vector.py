@@ -1,277 +1,55 @@
-"""Instructions of the vector unit: one function for each family, one row for each instruction."""
+"""Reductions of the vector unit: rows in registers, columns in spare memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pto.core.dtypes import F32, S32, DType
 from pto.core.types import Layout
+from pto.isa.spec import Instr
 from pto.isa.table import vector
-from pto.sim.kernels.checks import detour, pitch, tile
+from pto.sim.elements import put_integer, reader
+from pto.sim.floats import Loads, key_of, put_float, put_lowest
+from pto.sim.kernels.checks import beside, pitch, tile
 from pto.sim.kernels.copying import settle
-from pto.sim.kernels.registry import Compiled, handler
-from pto.sim.layout import EXACT
+from pto.sim.kernels.elementwise import row_of
+from pto.sim.kernels.registry import Compiled, family
+from pto.sim.lanes import Kind, Pass, Source
+from pto.sim.layout import EXACT, SPARE
+from pto.sim.operations import TWO, same
 from pto.sim.vec import (
-    add8,
+    add_wrap,
     called,
     canonical1,
-    canonical8,
-    div8,
+    fused1,
+    fused8,
     greater8,
     greatest_lane,
     inline,
-    load1,
-    load8,
-    load_part,
     max8,
     maximum_lane,
-    min8,
-    mul8,
-    number,
+    mover,
+    mul_wrap,
     plain_add8,
-    relu8,
+    plain_mul8,
+    product_lanes,
     splat8,
-    sqrt8,
-    store1,
-    store8,
-    store_part,
-    sub8,
     sum_lanes,
     word,
 )
 
 ROW, COL = Layout.ROW, Layout.COL
 CANONICAL_NAN = np.uint32(0x7FC00000).view(np.float32)
-LOWEST = np.float32(-np.inf)
-ZERO, MINUS_ZERO = np.float32(0.0), np.float32(-0.0)
+LOWEST, ZERO, MINUS_ZERO, ONE = np.float32(-np.inf), np.float32(0.0), np.float32(-0.0), np.float32(1.0)
+NOTHING = 0
+read_integer, put_index = reader(S32), put_integer(S32)
 
 
-def row_of_one(operation: Any) -> Any:
-    """A pass over a row of one source."""
-    @inline
-    def run(to: int, at: int, cols: int) -> None:
-        whole, left = 4 * (cols - cols % 8), cols % 8
-        for j in range(0, whole, 32):
-            store8(to + j, operation(load8(at + j)))
-        if left:
-            store_part(to + whole, left, operation(load_part(at + whole, left, ZERO)))
-    return run
-
-
-def row_of_two(operation: Any) -> Any:
-    """A pass over rows of two sources."""
-    @inline
-    def run(to: int, at: int, bt: int, cols: int) -> None:
-        whole, left = 4 * (cols - cols % 8), cols % 8
-        for j in range(0, whole, 32):
-            store8(to + j, operation(load8(at + j), load8(bt + j)))
-        if left:
-            x, y = load_part(at + whole, left, ZERO), load_part(bt + whole, left, ZERO)
-            store_part(to + whole, left, operation(x, y))
-    return run
-
-
-def row_and_number(operation: Any) -> Any:
-    """A pass over a row of one source and a number."""
-    @inline
-    def run(to: int, at: int, y: Any, cols: int) -> None:
-        whole, left = 4 * (cols - cols % 8), cols % 8
-        for j in range(0, whole, 32):
-            store8(to + j, operation(load8(at + j), y))
-        if left:
-            store_part(to + whole, left, operation(load_part(at + whole, left, ZERO), y))
-    return run
-
-
-def unary(operation: Any) -> Compiled:
-    """dst[i, j] = operation(a[i, j])"""
-    row = row_of_one(operation)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, cols)
-        settle(d, d_pitch, made, rows, cols)
-    return run
-
-
-def with_scalar(operation: Any) -> Compiled:
-    """dst[i, j] = operation(a[i, j], scalar)"""
-    row = row_and_number(operation)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        scalar, rows, cols = splat8(number(word(ops, 2))), word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, scalar, cols)
-        settle(d, d_pitch, made, rows, cols)
-    return run
-
-
-def binary(operation: Any) -> Compiled:
-    """dst[i, j] = operation(a[i, j], b[i, j])"""
-    row = row_of_two(operation)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, rows, cols)
-        if b == 0:
-            return
-        d_pitch, a_pitch, b_pitch = pitch(st, 0), pitch(st, 1), pitch(st, 2)
-        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
-        if made == d:
-            made = detour(ctx, d, d_pitch, 4 * cols, b, b_pitch, 4 * cols, rows)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, b + i * b_pitch, cols)
-        settle(d, d_pitch, made, rows, cols)
-    return run
-
-
-def row_expand(operation: Any) -> Compiled:
-    """dst[i, j] = operation(a[i, j], b[i])"""
-    row = row_and_number(operation)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, 1, rows)
-        if b == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
-        if made == d:
-            made = detour(ctx, d, d_pitch, 4 * cols, b, 4, 4, rows)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, splat8(load1(b + 4 * i)), cols)
-        settle(d, d_pitch, made, rows, cols)
-    return run
-
-
-def col_expand(operation: Any) -> Compiled:
-    """dst[i, j] = operation(a[i, j], b[j])"""
-    row = row_of_two(operation)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, 1, cols)
-        if b == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
-        if made == d:
-            made = detour(ctx, d, d_pitch, 4 * cols, b, 0, 4 * cols, rows)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, b, cols)
-        settle(d, d_pitch, made, rows, cols)
-    return run
-
-
-@handler(vector.TROWEXPAND, ROW, COL)
-def column_everywhere(ctx: int, ops: int, st: int) -> None:
-    """dst[i, j] = a[i]"""
-    rows, cols = word(ops, 2), word(ops, 3)
-    d = tile(ctx, ops, st, 0, 0, rows, cols)
-    if d == 0:
-        return
-    a = tile(ctx, ops, st, 1, 1, 1, rows)
-    if a == 0:
-        return
-    made = detour(ctx, d, pitch(st, 0), 4 * cols, a, 4, 4, rows)
-    whole, left = 4 * (cols - cols % 8), cols % 8
-    for i in range(rows):
-        to, value = made + i * pitch(st, 0), splat8(canonical1(load1(a + 4 * i)))
-        for j in range(0, whole, 32):
-            store8(to + j, value)
-        store_part(to + whole, left, value)
-    settle(d, pitch(st, 0), made, rows, cols)
-
-
-@inline
-def same_row(to: int, at: int, cols: int) -> None:
-    """A row as it is, but for its NaNs."""
-    whole, left = 4 * (cols - cols % 8), cols % 8
-    for j in range(0, whole, 32):
-        store8(to + j, canonical8(load8(at + j)))
-    if left:
-        store_part(to + whole, left, canonical8(load_part(at + whole, left, ZERO)))
-
-
-@handler(vector.TCOLEXPAND, ROW, ROW)
-def row_everywhere(ctx: int, ops: int, st: int) -> None:
-    """dst[i, j] = a[j]"""
-    rows, cols = word(ops, 2), word(ops, 3)
-    d = tile(ctx, ops, st, 0, 0, rows, cols)
-    if d == 0:
-        return
-    a = tile(ctx, ops, st, 1, 1, 1, cols)
-    if a == 0:
-        return
-    made = detour(ctx, d, pitch(st, 0), 4 * cols, a, 0, 4 * cols, rows)
-    for i in range(rows):
-        same_row(made + i * pitch(st, 0), a, cols)
-    settle(d, pitch(st, 0), made, rows, cols)
-
-
-@handler(vector.TCOLEXPAND, COL, COL)
-def row_everywhere_in_columns(ctx: int, ops: int, st: int) -> None:
-    """dst[i, j] = a[j]"""
-    rows, cols = word(ops, 2), word(ops, 3)
-    d = tile(ctx, ops, st, 0, 0, cols, rows)
-    if d == 0:
-        return
-    a = tile(ctx, ops, st, 1, 1, cols, 1)
-    if a == 0:
-        return
-    made = detour(ctx, d, pitch(st, 0), 4 * rows, a, pitch(st, 1), 4, cols)
-    for j in range(cols):
-        to, value, left = made + j * pitch(st, 0), splat8(canonical1(load1(a + j * pitch(st, 1)))), rows
-        while left > 0:
-            store_part(to, left, value)
-            to += 32
-            left -= 8
-    settle(d, pitch(st, 0), made, cols, rows)
-
-
-@inline
-def divide_by(x: Any, y: Any) -> Any:
-    """The number over each lane."""
-    return div8(y, x)
-
-
-def row_reduce(fold: Any) -> Compiled:
+def row_reduce(a_size: int, d_size: int, fold: Any, put: Any) -> Compiled:
     """dst[i] = fold of a[i, :]"""
     def run(ctx: int, ops: int, st: int) -> None:
         rows, cols = word(ops, 2), word(ops, 3)
@@ -282,105 +60,314 @@ def row_reduce(fold: Any) -> Compiled:
         if a == 0:
             return
         a_pitch = pitch(st, 1)
-        made = detour(ctx, d, 0, 4 * rows, a, a_pitch, 4 * cols, rows)
+        made = beside(ctx, d, d, 0, d_size * rows, a, a_pitch, a_size * cols, rows, False)
         for i in range(rows):
-            store1(made + 4 * i, fold(ctx, a + i * a_pitch, cols))
-        settle(d, 0, made, 1, rows)
+            put(made + d_size * i, fold(ctx, a + i * a_pitch, cols))
+        settle(d, 0, made, 1, d_size * rows)
+    return run
+
+
+def row_dot(dtype: DType) -> Compiled:
+    """dst[i] = sum of a[i, :] * b[i, :]"""
+    size, integers = dtype.size, dtype is S32
+    fold, put = (integer_dot, put_index) if integers else (float_dot(Loads(dtype)), put_float(dtype))
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        rows, cols = word(ops, 3), word(ops, 4)
+        d = tile(ctx, ops, st, 0, 0, 1, rows)
+        if d == 0:
+            return
+        a = tile(ctx, ops, st, 1, 1, rows, cols)
+        if a == 0:
+            return
+        b = tile(ctx, ops, st, 2, 2, rows, cols)
+        if b == 0:
+            return
+        sums = word(ctx, SPARE)  # the destination may lie over what is read
+        for i in range(rows):
+            put(sums + size * i, fold(ctx, a + i * pitch(st, 1), b + i * pitch(st, 2), cols))
+        settle(d, 0, sums, 1, size * rows)
     return run
 
 
 @inline
-def sum_fold(ctx: int, a: int, cols: int) -> Any:
-    """The sum of a row: from the left, or in 32 lanes that start from -0, which adds nothing."""
-    if cols == 0:
-        return ZERO
-    if word(ctx, EXACT):
-        total = load1(a)
-        for j in range(1, cols):
-            total += load1(a + 4 * j)
-        return canonical1(total)
-    s0 = s1 = s2 = s3 = splat8(MINUS_ZERO)
-    while cols >= 32:
-        s0, s1 = plain_add8(s0, load8(a)), plain_add8(s1, load8(a + 32))
-        s2, s3 = plain_add8(s2, load8(a + 64)), plain_add8(s3, load8(a + 96))
-        a += 128
-        cols -= 32
-    while cols > 0:
-        s0 = plain_add8(s0, load_part(a, cols, MINUS_ZERO))
-        a += 32
-        cols -= 8
-    return canonical1(sum_lanes(plain_add8(plain_add8(s0, s1), plain_add8(s2, s3))))
+def integer_dot(ctx: int, a: int, b: int, cols: int) -> int:
+    """The sum of the products of two rows of integers."""
+    total = 0
+    for j in range(cols):
+        total = add_wrap(total, mul_wrap(read_integer(a + 4 * j), read_integer(b + 4 * j)))
+    return total
 
 
-@called
-def careful_max(a: int, cols: int) -> Any:
-    """The largest of a row where NaN or the sign of zero decides."""
-    most = splat8(CANONICAL_NAN)
-    while cols > 0:
-        most = max8(most, load_part(a, cols, CANONICAL_NAN))
-        a += 32
-        cols -= 8
-    return maximum_lane(most)
+def float_dot(loads: Loads) -> Any:
+    """The sum of the products of two rows: from the left, or in 32 lanes."""
+    one, whole, some, size = loads.one, loads.whole, loads.some, loads.dtype.size
+    step = 8 * size
+
+    @inline
+    def fold(ctx: int, a: int, b: int, cols: int) -> Any:
+        if word(ctx, EXACT):
+            total = ZERO
+            for j in range(cols):
+                total = fused1(one(a + size * j), one(b + size * j), total)
+            return canonical1(total)
+        s0 = s1 = s2 = s3 = splat8(ZERO)
+        while cols >= 32:
+            s0, s1 = fused8(whole(a), whole(b), s0), fused8(whole(a + step), whole(b + step), s1)
+            s2 = fused8(whole(a + 2 * step), whole(b + 2 * step), s2)
+            s3 = fused8(whole(a + 3 * step), whole(b + 3 * step), s3)
+            a += 4 * step
+            b += 4 * step
+            cols -= 32
+        while cols > 0:
+            s0 = fused8(some(a, cols, ZERO), some(b, cols, ZERO), s0)
+            a += step
+            b += step
+            cols -= 8
+        return canonical1(sum_lanes(plain_add8(plain_add8(s0, s1), plain_add8(s2, s3))))
+    return fold
+
+
+def terms_fold(loads: Loads, empty: Any, neutral: Any, add: Any, add8: Any, add_lanes: Any) -> Any:
+    """The sum of a row, or its product: from the left, or in 32 lanes that start from what changes nothing."""
+    one, whole, some, size = loads.one, loads.whole, loads.some, loads.dtype.size
+    step = 8 * size
+
+    @inline
+    def fold(ctx: int, a: int, cols: int) -> Any:
+        if cols == 0:
+            return empty
+        if word(ctx, EXACT):
+            total = one(a)
+            for j in range(1, cols):
+                total = add(total, one(a + size * j))
+            return canonical1(total)
+        s0 = s1 = s2 = s3 = splat8(neutral)
+        while cols >= 32:
+            s0, s1 = add8(s0, whole(a)), add8(s1, whole(a + step))
+            s2, s3 = add8(s2, whole(a + 2 * step)), add8(s3, whole(a + 3 * step))
+            a += 4 * step
+            cols -= 32
+        while cols > 0:
+            s0 = add8(s0, some(a, cols, neutral))
+            a += step
+            cols -= 8
+        return canonical1(add_lanes(add8(add8(s0, s1), add8(s2, s3))))
+    return fold
 
 
 @inline
-def max_fold(ctx: int, a: int, cols: int) -> Any:
+def add1(x: Any, y: Any) -> Any:
+    """x + y."""
+    return x + y
+
+
+@inline
+def multiply1(x: Any, y: Any) -> Any:
+    """x * y."""
+    return x * y
+
+
+def max_fold(loads: Loads) -> Any:
     """The largest of a row; one compare a vector, and a second look where that cannot tell."""
-    if cols == 0:
-        return LOWEST
-    start, left = a, cols
-    s0 = s1 = s2 = s3 = splat8(LOWEST)
-    while left >= 32:
-        s0, s1 = greater8(load8(a), s0), greater8(load8(a + 32), s1)
-        s2, s3 = greater8(load8(a + 64), s2), greater8(load8(a + 96), s3)
-        a += 128
-        left -= 32
-    while left > 0:
-        s0 = greater8(load_part(a, left, LOWEST), s0)
-        a += 32
-        left -= 8
-    best = greatest_lane(greater8(greater8(s0, s1), greater8(s2, s3)))
-    if best in (ZERO, LOWEST):
-        return careful_max(start, cols)
-    return best
+    whole, some, step = loads.whole, loads.some, 8 * loads.dtype.size
+
+    @called
+    def careful(a: int, cols: int) -> Any:
+        """The largest of a row where NaN or the sign of zero decides."""
+        most = splat8(CANONICAL_NAN)
+        while cols > 0:
+            most = max8(most, some(a, cols, CANONICAL_NAN))
+            a += step
+            cols -= 8
+        return maximum_lane(most)
+
+    @inline
+    def fold(ctx: int, a: int, cols: int) -> Any:
+        if cols == 0:
+            return LOWEST
+        start, left = a, cols
+        s0 = s1 = s2 = s3 = splat8(LOWEST)
+        while left >= 32:
+            s0, s1 = greater8(whole(a), s0), greater8(whole(a + step), s1)
+            s2, s3 = greater8(whole(a + 2 * step), s2), greater8(whole(a + 3 * step), s3)
+            a += 4 * step
+            left -= 32
+        while left > 0:
+            s0 = greater8(some(a, left, LOWEST), s0)
+            a += step
+            left -= 8
+        best = greatest_lane(greater8(greater8(s0, s1), greater8(s2, s3)))
+        if best in (ZERO, LOWEST):
+            return careful(start, cols)
+        return best
+    return fold
 
 
-@handler(vector.TEXPANDS, ROW)
-def expansion(ctx: int, ops: int, st: int) -> None:
-    """dst[i, j] = scalar"""
-    scalar, rows, cols = splat8(canonical1(number(word(ops, 1)))), word(ops, 2), word(ops, 3)
-    d = tile(ctx, ops, st, 0, 0, rows, cols)
-    if d == 0:
-        return
-    whole, left = 4 * (cols - cols % 8), cols % 8
-    for i in range(rows):
-        to = d + i * pitch(st, 0)
-        for j in range(0, whole, 32):
-            store8(to + j, scalar)
-        store_part(to + whole, left, scalar)
+def first_fold(loads: Loads) -> Any:
+    """The index of the first of a row's largest elements."""
+    largest, one, size = max_fold(loads), loads.one, loads.dtype.size
+
+    @inline
+    def fold(ctx: int, a: int, cols: int) -> int:
+        best = largest(ctx, a, cols)
+        for j in range(cols):
+            if one(a + size * j) == best:
+                return j
+        return 0
+    return fold
 
 
-BINARY = {
-    vector.TADD: add8, vector.TSUB: sub8, vector.TMUL: mul8, vector.TDIV: div8, vector.TMAX: max8, vector.TMIN: min8,
+def integer_fold(combine: Any, empty: int) -> Any:
+    """Integers combined one after the other."""
+    @inline
+    def fold(ctx: int, a: int, cols: int) -> int:
+        total = empty
+        for j in range(cols):
+            total = combine(total, read_integer(a + 4 * j))
+        return total
+    return fold
+
+
+def first_integer_fold(sign: int) -> Any:
+    """The index of the first of a row's largest integers, or of its smallest."""
+    @inline
+    def fold(ctx: int, a: int, cols: int) -> int:
+        best = 0
+        for j in range(1, cols):
+            if sign * read_integer(a + 4 * j) > sign * read_integer(a + 4 * best):
+                best = j
+        return best
+    return fold
+
+
+@inline
+def largest(x: int, y: int) -> int:
+    """The larger integer."""
+    return max(x, y)
+
+
+@inline
+def smallest(x: int, y: int) -> int:
+    """The smaller integer."""
+    return min(x, y)
+
+
+def col_reduce(dtype: DType, name: str, empty: int) -> Compiled:
+    """dst[j] = fold of a[:, j], one row after the other into a row of f32 or s32."""
+    total = F32 if dtype.kind == "f" else S32
+    stored, kept = Source(dtype), Source(total)
+    start, finish = row_of(Pass(total, (stored,), same)), row_of(Pass(dtype, (kept,), same))
+    add, fill = row_of(Pass(total, (kept, stored), TWO[name](total))), row_of(Pass(
+        dtype, (Source(dtype, Kind.NUMBER),), same))
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        rows, cols = word(ops, 2), word(ops, 3)
+        d = tile(ctx, ops, st, 0, 0, 1, cols)
+        if d == 0:
+            return
+        a = tile(ctx, ops, st, 1, 1, rows, cols)
+        if a == 0:
+            return
+        if rows == 0:
+            fill(d, empty, NOTHING, NOTHING, NOTHING, cols)
+            return
+        sums = word(ctx, SPARE)
+        start(sums, a, NOTHING, NOTHING, NOTHING, cols)
+        for i in range(1, rows):
+            add(sums, sums, a + i * pitch(st, 1), NOTHING, NOTHING, cols)
+        finish(d, sums, NOTHING, NOTHING, NOTHING, cols)
+    return run
+
+
+def largest_first(dtype: DType) -> Any:
+    """Lists the indices of a row's largest elements at an address, in falling order; gives how many."""
+    key, size = key_of(dtype), dtype.size
+
+    @called
+    def run(order: int, a: int, cols: int, count: int) -> int:
+        kept = 0
+        if count == 0:
+            return kept
+        for j in range(cols):
+            mine = key(a + size * j)
+            if kept == count and key(a + size * read_integer(order + 4 * (kept - 1))) >= mine:
+                continue
+            kept = min(kept + 1, count)
+            at = kept - 1
+            while at > 0 and key(a + size * read_integer(order + 4 * (at - 1))) < mine:
+                put_index(order + 4 * at, read_integer(order + 4 * (at - 1)))
+                at -= 1
+            put_index(order + 4 * at, j)
+        return kept
+    return run
+
+
+def row_largest(dtype: DType, gives_index: bool) -> Compiled:
+    """dst[i, :] = the largest a[i, :], or where they are"""
+    find, move, lowest = largest_first(dtype), mover(dtype.size), put_lowest(dtype)
+    size, d_size = dtype.size, 4 if gives_index else dtype.size
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        rows, cols, count = word(ops, 2), word(ops, 3), word(ops, 4)
+        d = tile(ctx, ops, st, 0, 0, rows, count)
+        if d == 0:
+            return
+        a = tile(ctx, ops, st, 1, 1, rows, cols)
+        if a == 0:
+            return
+        order = word(ctx, SPARE)
+        made = to = order + (4 * count + 63) // 64 * 64
+        for _ in range(rows):
+            kept = find(order, a, cols, count)
+            for n in range(count):
+                if gives_index:
+                    put_index(to, read_integer(order + 4 * n) if n < kept else -1)
+                elif n < kept:
+                    move(to, a + size * read_integer(order + 4 * n))
+                else:
+                    lowest(to)
+                to += d_size
+            a += pitch(st, 1)
+        for i in range(rows):
+            settle(d + i * pitch(st, 0), 0, made + d_size * count * i, 1, d_size * count)
+    return run
+
+
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
+INTEGER_FOLDS = {
+    vector.TROWSUM: integer_fold(add_wrap, 0), vector.TROWPROD: integer_fold(mul_wrap, 1),
+    vector.TROWMAX: integer_fold(largest, INT_MIN), vector.TROWMIN: integer_fold(smallest, INT_MAX),
+    vector.TROWARGMAX: first_integer_fold(1), vector.TROWARGMIN: first_integer_fold(-1),
 }
-SCALAR = {vector.TMULS: mul8, vector.TADDS: add8, vector.TDIVS: div8, vector.TRDIVS: divide_by}
-BY_ROW = {
-    vector.TCOLEXPANDADD: add8, vector.TCOLEXPANDSUB: sub8,
-    vector.TCOLEXPANDMUL: mul8, vector.TCOLEXPANDDIV: div8,
+COLUMNS = {
+    vector.TCOLSUM: ("add", 0.0), vector.TCOLPROD: ("mul", 1.0),
+    vector.TCOLMAX: ("maximum", -np.inf), vector.TCOLMIN: ("minimum", np.inf),
 }
-EXPAND = {
-    vector.TROWEXPANDADD: add8, vector.TROWEXPANDSUB: sub8,
-    vector.TROWEXPANDMUL: mul8, vector.TROWEXPANDDIV: div8,
+
+
+FLOAT_FOLDS: dict[Instr, tuple[bool, Callable[[Loads], Any]]] = {  # of negated elements or not, and the fold
+    vector.TROWSUM: (False, lambda loads: terms_fold(loads, ZERO, MINUS_ZERO, add1, plain_add8, sum_lanes)),
+    vector.TROWPROD: (False, lambda loads: terms_fold(loads, ONE, ONE, multiply1, plain_mul8, product_lanes)),
+    vector.TROWMAX: (False, max_fold), vector.TROWMIN: (True, max_fold),
+    vector.TROWARGMAX: (False, first_fold), vector.TROWARGMIN: (True, first_fold),
 }
-for _row, _operation in BINARY.items():
-    handler(_row, ROW, ROW, ROW)(binary(_operation))
-for _row, _operation in SCALAR.items():
-    handler(_row, ROW, ROW)(with_scalar(_operation))
-for _row, _operation in BY_ROW.items():
-    handler(_row, ROW, ROW, ROW)(col_expand(_operation))
-for _row, _operation in EXPAND.items():
-    handler(_row, ROW, ROW, COL)(row_expand(_operation))
-handler(vector.TRELU, ROW, ROW)(unary(relu8))
-handler(vector.TSQRT, ROW, ROW)(unary(sqrt8))
-handler(vector.TROWSUM, COL, ROW)(row_reduce(sum_fold))
-handler(vector.TROWMAX, COL, ROW)(row_reduce(max_fold))
+
+
+def reduction(row: Instr, dtype: DType) -> Compiled:
+    """The function of a row reduction, for an element type."""
+    chooses = row.dtypes[0][0] == S32.name
+    if dtype is S32:
+        return row_reduce(S32.size, S32.size, INTEGER_FOLDS[row], put_index)
+    negate, fold = FLOAT_FOLDS[row]
+    put = put_index if chooses else put_float(dtype, negate=negate)
+    return row_reduce(dtype.size, S32.size if chooses else dtype.size, fold(Loads(dtype, negate=negate)), put)
+
+
+for _row in FLOAT_FOLDS:
+    family(_row, COL, ROW, types=1)(partial(reduction, _row))
+for _row, (_name, _empty) in COLUMNS.items():
+    family(_row, ROW, ROW)(partial(col_reduce, name=_name, empty=int(np.float64(_empty).view(np.int64))))
+family(vector.TROWDOT, COL, ROW, ROW)(row_dot)
+family(vector.TTOPK, ROW, ROW)(partial(row_largest, gives_index=False))
+family(vector.TTOPK_INDEX, ROW, ROW, types=1)(partial(row_largest, gives_index=True))

@@ -1,0 +1,53 @@
+"""The legal element types of each family of instructions, as the design of the instruction set lists them.
+
+`product` has a table of its own: the left, the right and the accumulated type. A test compares all of it with the rows.
+"""
+
+from __future__ import annotations
+
+FLOATING, INTEGER = ("f32", "f16", "bf16"), ("s32", "s16", "s8", "u8")
+ARITHMETIC = (*FLOATING, *INTEGER)
+REDUCED = (*FLOATING, "s32")
+EVERY = (*ARITHMETIC, "pred")
+
+TYPES = {
+    "arithmetic": ARITHMETIC, "bits": (*INTEGER, "pred"), "integers": INTEGER, "transcendental": FLOATING,
+    "comparison": ARITHMETIC, "conversion": ARITHMETIC, "reduction": REDUCED, "choice": REDUCED, "movement": EVERY,
+    "gather": EVERY, "scatter": EVERY,
+}
+FAMILIES = {
+    "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins trowexpandadd "
+                  "trowexpandsub trowexpandmul trowexpandmax trowexpandmin tcolexpandadd tcolexpandsub tcolexpandmul "
+                  "tcolexpandmax tcolexpandmin",
+    "bits": "tand tor txor tnot",
+    "integers": "tshl tshr tshls tshrs tands tors txors",
+    "transcendental": "tdiv tdivs trdivs trowexpanddiv tcolexpanddiv tfma texp tlog tsqrt trsqrt trecip ttanh "
+                      "tsigmoid terf tsin tcos tfloor tceil tround trowexpandexpdif",
+    "comparison": "tcmp tcmps",
+    "conversion": "tcvt",
+    "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",
+    "choice": "trowargmax trowargmin ttopk_index",
+    "movement": "tload tstore tmov textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels tgetval ldg",
+    "gather": "mgather tgather",
+    "scatter": "mscatter tscatter",
+}
+OTHERS = {
+    "tci": {("s32",), ("f32",)},
+    "mscatter_add": {("f32", "f32", "s32"), ("s32", "s32", "s32")},
+    "tmatmul": {("f32", "f32", "f32"), ("f32", "f16", "f16"), ("f32", "bf16", "bf16"), ("s32", "s8", "s8"),
+                ("s32", "s16", "s8")},
+}
+STREAMED = {*OTHERS["tmatmul"], ("f32", "f32", "f16"), ("f32", "f32", "bf16"), ("f32", "f32", "s8")}
+OTHERS |= {"tgemv_stream": STREAMED, "tgemv_stream_acc": STREAMED}
+
+
+def legal(mnemonic: str, memory: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """The legal types of the memory operands with these names, in their order."""
+    if mnemonic in OTHERS:
+        return OTHERS[mnemonic]
+    family = next(name for name, words in FAMILIES.items() if mnemonic in words.split())
+    if family == "conversion":
+        return {(to, source) for to in ARITHMETIC for source in ARITHMETIC if to != source}
+    fixed = {"mask": "pred", "index": "s32"}
+    fixed |= {"dst": "pred"} if family == "comparison" else {"dst": "s32"} if family == "choice" else {}
+    return {tuple(fixed.get(operand, name) for operand in memory) for name in TYPES[family]}

@@ -1,0 +1,31 @@
+"""Loading holds the weights, and little else."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pto.models.checkpoint import open_checkpoint
+from pto.models.export import save_gguf
+from pto.models.weights import load_weights
+from tests.models.files import SMALL, random_weights
+
+LARGE = replace(SMALL, layers=2, embed=512, ffn=2048, heads=8, kv_heads=4, head_dim=64, vocab=257, bos=256, stop=())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("storage", ["F32", "Q8_0"])
+def test_memory_beside_the_weights_is_bounded(dtype, storage, tmp_path):
+    save_gguf(tmp_path / "m.gguf", LARGE, random_weights(LARGE), storage)
+    found = open_checkpoint(tmp_path / "m.gguf")
+    tracemalloc.start()
+    weights = load_weights(found, dtype)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    held = sum(array.nbytes for name, array in weights.items() if name != "head")
+    assert held == found.parameters * np.dtype(dtype).itemsize
+    assert peak < held + 4 * 2**20
+    assert all(array.flags.c_contiguous for array in weights.values())

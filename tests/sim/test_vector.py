@@ -1,0 +1,163 @@
+"""Instructions of the vector unit where elements change size, overlap, or come in order; and hosts without f16."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from pto.core.arrays import numpy_dtype
+from pto.core.dtypes import DTYPES
+from pto.core.types import Layout, Space, TileType
+from pto.isa.meaning import Operands, compute
+from pto.isa.program import Arg, Inst, Program, TensorDecl, TileDecl, TileRef
+from pto.isa.spec import Instr
+from pto.isa.table import move, scalar, vector
+from pto.sim.machine import Machine
+from pto.sim.slow import SlowMachine
+
+ROWS, COLS = 6, 40
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 3.5, -3.5, 1e5, -1e5, 2.5, -2.5, 1e-7], np.float32)
+
+
+def values(dtype: str, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
+    rng, kind = np.random.default_rng(seed), DTYPES[dtype]
+    if kind.kind != "f":
+        return rng.integers(0, 2 if dtype == "pred" else 256, (*shape, kind.size), np.uint8).view(kind.numpy)[..., 0]
+    with np.errstate(all="ignore"):
+        x = np.where(rng.random(shape) < 0.3, rng.choice(SPECIAL, shape), rng.standard_normal(shape) * 3)
+        return x.astype(np.float32).astype(numpy_dtype(kind))
+
+
+def run(row: Instr, types: tuple[str, ...], layouts: tuple[Layout, ...], args: tuple[Arg, ...], at: tuple[int, ...],
+        shapes: tuple[tuple[int, int], ...], attrs: tuple[str, ...] = ()) -> list[np.ndarray]:
+    """One instruction on tiles at any addresses, the sources loaded and the destination stored, on both machines."""
+    decls = list(zip(types, layouts, at, shapes, strict=True))
+    tiles = tuple(TileDecl(f"t{i}", TileType(DTYPES[dtype], *shape, Space.UB, layout), address)
+                  for i, (dtype, layout, address, shape) in enumerate(decls))
+    tensors = tuple(TensorDecl(f"x{i}", DTYPES[t], shape, written=i == 0) for i, (t, _, _, shape) in enumerate(decls))
+    arrays = [values(t, shape, i) for i, (t, _, _, shape) in enumerate(decls)]
+    code = [Inst(move.TLOAD, (TileRef(i), i, 0, 0, *shape)) for i, (_, _, _, shape) in enumerate(decls)]
+    code += [Inst(row, (*map(TileRef, range(len(tiles))), *args), attrs),
+             Inst(move.TSTORE, (0, TileRef(0), 0, 0, *shapes[0])), Inst(scalar.HALT)]
+    program = Program("one", "V2", tensors=tensors, tiles=tiles, code=tuple(code))
+    results = []
+    for machine in (SlowMachine(program), Machine(program, exact=True)):
+        given = [array.copy() for array in arrays]
+        machine.run(given, [])
+        results.append(given[0])
+    assert results[0].tobytes() == results[1].tobytes()
+    return results
+
+
+BOTH, WHOLE = (Layout.ROW, Layout.ROW), (ROWS, COLS)
+
+
+@pytest.mark.parametrize("distance", [0, 64, 192, -128])
+@pytest.mark.parametrize("types", [("f16", "f32"), ("f32", "f16"), ("s8", "f32"), ("s32", "s8"), ("bf16", "f16")])
+def test_a_conversion_may_overlap_its_source(types: tuple[str, str], distance: int) -> None:
+    run(vector.TCVT, types, BOTH, (ROWS, COLS), (1024 + distance, 1024), (WHOLE, WHOLE), ("rne", "off"))
+
+
+@pytest.mark.parametrize("distance", [0, 64, 960])
+def test_others_may_overlap_their_sources(distance: int) -> None:
+    column, one = (ROWS, 1), (1, COLS)
+    run(vector.TCMP, ("pred", "f32", "f32"), (Layout.ROW,) * 3, (ROWS, COLS), (1024 + distance, 1024, 8192),
+        (WHOLE, WHOLE, WHOLE), ("lt",))
+    run(vector.TSEL, ("f32", "pred", "f32", "f32"), (Layout.ROW,) * 4, (ROWS, COLS),
+        (1024, 1024 + distance, 4096, 8192), (WHOLE,) * 4)
+    run(vector.TROWARGMAX, ("s32", "f32"), (Layout.COL, Layout.ROW), (ROWS, COLS), (1024 + distance, 1024),
+        (column, WHOLE))
+    run(vector.TCOLMAX, ("f16", "f16"), BOTH, (ROWS, COLS), (1024 + distance, 1024), (one, WHOLE))
+    for row, kind in ((vector.TTOPK, "f32"), (vector.TTOPK_INDEX, "s32")):
+        run(row, (kind, "f32"), BOTH, (ROWS, COLS, 7), (1024 + distance, 1024), ((ROWS, 7), WHOLE))
+
+
+def meant(row: Instr, dtype: str, shape: tuple[int, int], **operands: object) -> np.ndarray:
+    return compute(row.mnemonic, Operands(dtype=numpy_dtype(DTYPES[dtype]), shape=shape, exact=True, rows=shape[0],
+                                          **({"cols": shape[1]} | operands)))
+
+
+def test_the_largest_come_in_falling_order_by_index_and_nan_last() -> None:
+    a = np.array([[1, np.nan, 3, 3, -np.inf, -0.0, 0.0]], np.float32)
+    got = meant(vector.TTOPK_INDEX, "s32", (1, 9), a=a, cols=7, count=9)
+    assert got.tolist() == [[2, 3, 0, 5, 6, 4, 1, -1, -1]]
+    top = meant(vector.TTOPK, "f32", (1, 9), a=a, cols=7, count=9)
+    assert top[0, :6].tolist() == [3, 3, 1, 0, 0, -math.inf] and np.isnan(top[0, 6]) and top[0, 8] == -math.inf
+
+
+def test_the_first_of_the_largest_is_chosen() -> None:
+    a = np.array([[np.nan, 2, 5, 5], [np.nan] * 4, [-0.0, 0.0, -1, 0]], np.float32)
+    assert meant(vector.TROWARGMAX, "s32", (3, 1), a=a, cols=4).ravel().tolist() == [2, 0, 0]
+    assert meant(vector.TROWARGMIN, "s32", (3, 1), a=a, cols=4).ravel().tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize(("mode", "want"), [
+    ("rne", [2, 2, -2, -2, 3, -3]), ("rtz", [2, 1, -2, -1, 2, -2]), ("rdn", [2, 1, -3, -2, 2, -3]),
+    ("rup", [3, 2, -2, -1, 3, -2]), ("rna", [3, 2, -3, -2, 3, -3]), ("rto", [3, 1, -3, -1, 3, -3]),
+    ("rhb", [3, 2, -2, -1, 3, -3]),
+])
+def test_rounding_modes(mode: str, want: list[int]) -> None:
+    a = np.array([[2.5, 1.5, -2.5, -1.5, 2.75, -2.75]], np.float32)
+    assert meant(vector.TCVT, "s32", a.shape, a=a, round=mode, sat="off").tolist() == [want]
+    far = np.copysign(128 + np.abs(a), a)  # where neighbours of bf16 are 1 apart
+    wide = meant(vector.TCVT, "bf16", a.shape, a=far, round=mode, sat="off").astype(np.float32)
+    assert (wide - np.copysign(128, a)).tolist() == [want]
+
+
+def test_what_is_out_of_range() -> None:
+    a = np.array([[np.nan, np.inf, -np.inf, 300.0, -300.0, 1e20]], np.float32)
+    cases = {
+        ("s8", "off"): [-128] * 6, ("s8", "on"): [0, 127, -128, 127, -128, 127],
+        ("u8", "off"): [255] * 6, ("u8", "on"): [0, 255, 0, 255, 0, 255],
+    }
+    for (dtype, sat), want in cases.items():
+        assert meant(vector.TCVT, dtype, a.shape, a=a, round="rne", sat=sat).tolist() == [want]
+    big = np.array([[1e6, -1e6, np.inf, 65519.9, 65520.0]], np.float32)
+    half = {
+        ("rne", "off"): [np.inf, -np.inf, np.inf, 65504, np.inf], ("rtz", "off"): [65504, -65504, np.inf, 65504, 65504],
+        ("rup", "off"): [np.inf, -65504, np.inf, np.inf, np.inf], ("rne", "on"): [65504, -65504, 65504, 65504, 65504],
+    }
+    for (mode, sat), want in half.items():
+        assert meant(vector.TCVT, "f16", big.shape, a=big, round=mode, sat=sat).tolist() == [want]
+    whole = np.array([[200, -200, 70000]], np.int32)
+    assert meant(vector.TCVT, "s8", whole.shape, a=whole, round="rne", sat="off").tolist() == [[-56, 56, 112]]
+    assert meant(vector.TCVT, "u8", whole.shape, a=whole, round="rne", sat="on").tolist() == [[200, 0, 255]]
+
+
+def test_integers_wrap_and_shifts_count_modulo() -> None:
+    a, b = np.array([[127, -128, 64, 3]], np.int8), np.array([[1, -1, 2, 9]], np.int8)
+    assert meant(vector.TADD, "s8", a.shape, a=a, b=b).tolist() == [[-128, 127, 66, 12]]
+    assert meant(vector.TMUL, "s8", a.shape, a=a, b=b).tolist() == [[127, -128, -128, 27]]
+    assert meant(vector.TSHL, "s8", a.shape, a=a, b=b).tolist() == [[-2, 0, 0, 6]]
+    assert meant(vector.TABS, "s8", a.shape, a=a).tolist() == [[127, -128, 64, 3]]
+    assert meant(vector.TADDS, "u8", a.shape, a=a.view(np.uint8), scalar=300.0).tolist() == [[126, 127, 63, 2]]
+
+
+def test_halves_are_computed_in_f32_and_rounded_once() -> None:
+    a = np.array([[60000, 1e-7, 1, 1.001]], np.float16)
+    assert meant(vector.TADD, "f16", a.shape, a=a, b=a).tolist()[0][:2] == [np.inf, float(a[0, 1]) * 2]
+    x = np.array([[1.0, 3.0]]).astype(ml_dtypes.bfloat16)
+    want = (np.float32(1) / x.astype(np.float32)).astype(ml_dtypes.bfloat16)
+    assert meant(vector.TRECIP, "bf16", x.shape, a=x).tolist() == want.tolist()
+
+
+HALVES = """
+import numpy as np
+from tests.campaigns.conversions import against_numpy
+from pto.core.dtypes import BF16, F16, F32
+print(against_numpy(F16, F32, 1 << 18), against_numpy(F32, F16), against_numpy(BF16, F16))
+"""
+
+
+def test_a_host_without_f16_converts_alike(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "PTO_CACHE_DIR": str(tmp_path),
+                                "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", HALVES], env=environment, capture_output=True, text=True)
+    assert done.stdout == "(262144, 0) (65536, 0) (65536, 0)\n", done.stderr
