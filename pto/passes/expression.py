@@ -134,7 +134,8 @@ class Expression:
             k = stack.pop()
             if k not in seen:
                 seen[k] = None
-                stack += [] if self.is_leaf(k) else self.old[k].inputs
+                inputs = () if self.is_leaf(k) else self.old[k].inputs
+                stack += [i for i in inputs if isinstance(self.old[i].type, TensorType)]
         return sorted(seen)
 
     def can_be_flat(self, key: int) -> bool:

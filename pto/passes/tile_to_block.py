@@ -297,7 +297,7 @@ class ToBlock(Rewriter):
         locs = (*node.locs, *(x for x in difference.locs if x not in node.locs))
         assert isinstance(node.type, TileType)
         tile, column = (self.into(new, env[i], Space.UB, locs) for i in difference.inputs)
-        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in (tile, column)], locs)
+        rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in (tile, column)])
         cols = self.valid.get(tile, (None, None))[1]
         region = node.type.rows if rows is None else rows, node.type.cols if cols is None else cols
         return self.make(new, BLOCK_OPS[vector.TROWEXPANDEXPDIF.mnemonic], tile, column, *region,
