@@ -17,6 +17,7 @@ _HOMES = {
                           "range", "reciprocal", "relu", "rms_norm", "rope", "round", "rsqrt", "sigmoid", "silu", "sin",
                           "softmax", "sqrt", "static_range", "sum", "tanh", "tile_matmul", "zeros"),
     "pto.lang.attention": ("attention",),
+    "pto.lang.choosing": ("topk",),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
     "pto.ir.parse": ("parse",),
