@@ -1,0 +1,202 @@
+"""One kernel at every level, on both machines, in other legal orders: what differs from its meaning."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pto.core.errors import CapacityError, PtoError, UnsupportedError
+from pto.passes.pipeline import THRIFT
+from pto.runtime import keep
+from pto.runtime.interpret import interpret
+from pto.sim.machine import Machine
+from pto.sim.slow import SlowMachine
+from tests.fuzz.case import Case
+from tests.fuzz.meaning import Value
+
+RUNS = ("trace", "materialise", "tensor-to-tile", "tile-to-block", "insert-flags")  # stages whose graphs run
+MORE = ("tile-to-block", "insert-flags")  # of these, on two cores, too
+LARGE = 20_000  # instructions and beyond: left to the fast machine
+CORES = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found: no `kind` where all agree; `levels` that ran. A refusal is what the compiler says it lacks."""
+
+    kind: str = ""
+    said: str = ""
+    levels: tuple[str, ...] = ()
+    exact: bool = False
+    refused: bool = False
+
+
+class Wrong(Exception):
+    """A level's result is not the meaning."""
+
+    def __init__(self, level: str, said: str) -> None:
+        super().__init__(f"{level}: {said}")
+        self.level = level
+
+
+class Senseless(Exception):
+    """A text without a meaning: it reads what nothing wrote, or NumPy refuses it."""
+
+
+def meaning(case: Case) -> tuple[list[Value], dict[str, Value]]:
+    """What a case computes.
+
+    Raises:
+        Senseless: nothing that can be compared.
+    """
+    try:
+        results, arguments = case.meaning()
+    except Exception as err:
+        raise Senseless(str(err)) from err
+    for value in (*results, *arguments.values()):
+        if not isinstance(value, Value):
+            raise Senseless("a result is no tensor")
+        vague = value.error > 0.02 * (1 + np.abs(value.value))
+        if not np.isfinite(value.value).all() or vague.any():
+            raise Senseless("a result is nothing that f32 can be held to")
+    return results, arguments
+
+
+def compared(level: str, wanted: list[Value], found: list[np.ndarray]) -> None:
+    """Are results within the bounds of the meaning?"""
+    if len(wanted) != len(found):
+        raise Wrong(level, f"{len(found)} results for {len(wanted)}")
+    for number, (want, got) in enumerate(zip(wanted, found, strict=True)):
+        if got.shape != want.shape:
+            raise Wrong(level, f"result {number} is {got.shape}, not {want.shape}")
+        wrong = ~(np.abs(got - want.value) <= want.error)
+        if wrong.any():
+            at = tuple(np.argwhere(wrong)[0].tolist())
+            raise Wrong(level, f"result {number}{list(at)} is {got[at]}, not {want.value[at]} +- {want.error[at]:.2g} "
+                               f"({wrong.sum()} of {wrong.size} are wrong)")
+
+
+def same(level: str, wanted: list[np.ndarray], found: list[np.ndarray]) -> None:
+    """Are results equal to the last bit?"""
+    for number, (a, b) in enumerate(zip(wanted, found, strict=True)):
+        if a.tobytes() != b.tobytes():
+            at = np.argwhere(a.view(np.uint32) != b.view(np.uint32))[0].tolist()
+            raise Wrong(level, f"result {number}{at} has other bits: {b[tuple(at)]} for {a[tuple(at)]}")
+
+
+class Judge:
+    """Runs one case."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.levels: list[str] = []
+        results, arguments = meaning(case)
+        self.results, self.arguments = results, arguments
+        self.kernel, self.file = case.kernel()
+
+    def run(self) -> None:
+        """All levels, the cheapest first.
+
+        Raises:
+            Wrong, PtoError: what is found.
+        """
+        self.called()
+        self.bound()
+        fast = self.machine("fast machine, exact", exact=True)
+        same_bits = [fast, self.machine(f"fast machine, exact, {CORES} cores", exact=True, cores=CORES)]
+        loose = self.machine("fast machine, fast")
+        same("fast machine, fast, 2 cores", loose, self.machine(f"fast machine, fast, {CORES} cores", cores=CORES))
+        if len(self.variant.program.code) < LARGE:
+            same_bits += self.slow()
+            self.graphs()
+        for level, found in zip(self.levels[1:], same_bits[1:], strict=False):
+            same(level, fast, found)
+        for cores in (1, CORES):
+            self.machine(f"checked, {cores} cores", exact=True, cores=cores, check="all")
+
+    def called(self) -> None:
+        """As a user calls it: arguments that it stores to change in place."""
+        given = self.case.fresh()
+        found = self.kernel(*given)
+        found = list(found) if isinstance(found, tuple) else [] if found is None else [found]
+        self.check("call", found, given)
+
+    def check(self, level: str, results: list[np.ndarray], given: list[Any]) -> None:
+        """Results and arguments against the meaning."""
+        self.levels.append(level)
+        compared(level, self.results, results)
+        arrays = dict(zip(self.case.arrays, given, strict=False))
+        compared(f"{level}, arguments", list(self.arguments.values()), [arrays[n] for n in self.arguments])
+
+    def bound(self) -> None:
+        """The program, and its parameters in this call."""
+        arrays = [a for a in self.case.arrays.values() if isinstance(a, np.ndarray)]
+        numbers = [a for a in self.case.arrays.values() if isinstance(a, int)]
+        extents = [n for a in arrays for n in a.shape] + numbers
+        self.variant = self.kernel._variant(arrays, extents)
+        self.extents = {name: extents[at] for name, at in self.variant.first.items()}
+        self.parameters = [self.extents[p.name] for p in self.variant.program.parameters]
+        self.arrays = arrays
+
+    def room(self) -> list[np.ndarray]:
+        """Copies of the arguments, and not-a-number for the rest."""
+        made = [a.copy() for a in self.arrays]
+        for decl in self.variant.program.tensors[len(made):]:
+            shape = [self.extents[d] if isinstance(d, str) else d for d in decl.dims]
+            made.append(np.full(shape, np.nan, np.float32))
+        return made
+
+    def judged(self, level: str, tensors: list[np.ndarray], results: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Compare what a level left in the tensors."""
+        count = abs(self.variant.traced.returned)
+        found = [tensors[slot] for slot in self.variant.outputs[:count]] if results is None else results[:count]
+        names = [n for n, a in self.case.arrays.items() if isinstance(a, np.ndarray)]
+        after = dict(zip(names, tensors, strict=False))
+        self.check(level, found, [after.get(n, a) for n, a in self.case.arrays.items()])
+        return [*found, *(after[n] for n in self.arguments)]
+
+    def machine(self, level: str, *, cores: int = 1, exact: bool = False, check: str = "") -> list[np.ndarray]:
+        tensors = self.room()
+        Machine(self.variant.program, cores=cores, exact=exact, check=check or ()).run(tensors, self.parameters)
+        return self.judged(level, tensors)
+
+    def slow(self) -> Iterator[list[np.ndarray]]:
+        for cores, order in ((1, "program"), (1, f"random:{self.case.seed}"), (CORES, f"random:{self.case.seed}")):
+            tensors = self.room()
+            SlowMachine(self.variant.program, cores=cores, order=order).run(tensors, self.parameters)
+            yield self.judged(f"slow machine, {order.split(':')[0]} order, {cores} cores", tensors)
+
+    def graphs(self) -> None:
+        for stage in self.variant.compiled.stages:
+            for cores in (1, CORES) if stage.name in MORE else (1,) if stage.name in RUNS else ():
+                tensors = self.room()
+                found = interpret(stage.graph, tensors, self.extents, cores=cores,
+                                  order="program" if cores == 1 else f"random:{self.case.seed}")
+                self.judged(f"{stage.graph.level} graph after {stage.name}, {cores} cores", tensors,
+                            found if stage.graph.level == "tensor" else None)
+
+
+def judge(case: Case) -> Verdict:
+    """What is wrong with what becomes of a case.
+
+    Raises:
+        Senseless: it has no meaning.
+    """
+    found = Judge(case)
+    exact = all(not v.error.any() for v in found.results)
+    try:
+        found.run()
+    except (UnsupportedError, CapacityError) as err:
+        return Verdict("", str(err).splitlines()[0], tuple(found.levels), exact, refused=True)
+    except Wrong as err:
+        return Verdict(f"wrong: {err.level}", str(err), tuple(found.levels), exact)
+    except Exception as err:
+        return Verdict(type(err).__name__ + getattr(err, "code", ""), str(err), tuple(found.levels), exact)
+    finally:
+        linecache.cache.pop(found.file, None)
+    return Verdict(levels=tuple(found.levels), exact=exact)
