@@ -192,7 +192,7 @@ def judge(case: Case) -> Verdict:
     try:
         found.run()
     except (UnsupportedError, CapacityError) as err:
-        return Verdict("", str(err).splitlines()[0], tuple(found.levels), exact, refused=True)
+        return Verdict("", err.message, tuple(found.levels), exact, refused=True)
     except Wrong as err:
         return Verdict(f"wrong: {err.level}", str(err), tuple(found.levels), exact)
     except Exception as err:
