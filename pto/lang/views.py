@@ -49,7 +49,7 @@ class Strided:
         return tracer().emit(TENSOR_OPS["view"], self.base, offset, *strides, type=type)
 
     def tensor(self) -> Any:
-        return self.plain or self.made(self.dims, self.strides, self.offset)
+        return self.plain if self.plain is not None else self.made(self.dims, self.strides, self.offset)
 
     def window(self, slices: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, int]]:
         """Operands of a load or store, and the tile's extents: the valid region is what lies inside."""
