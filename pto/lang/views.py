@@ -152,7 +152,7 @@ def narrowed(found: Strided, axis: int, start: Any, length: Any) -> Strided:
     if isinstance(start, int):
         tracer().symbols.inside(extent, start, found.dims[axis], Loc.of_user())
     dims = (*found.dims[:axis], extent, *found.dims[axis + 1:])
-    if dims == found.dims and start == 0:
+    if dims == found.dims and isinstance(start, int) and start == 0:
         return found
     return Strided(found.base, found.dtype, dims, found.offset + start * found.strides[axis], found.strides)
 
