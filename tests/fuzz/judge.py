@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pto.core.errors import CapacityError, PtoError, UnsupportedError
-from pto.passes.pipeline import THRIFT
-from pto.runtime import keep
+from pto.core.errors import CapacityError, ShapeError, UnsupportedError
 from pto.runtime.interpret import interpret
 from pto.sim.machine import Machine
 from pto.sim.slow import SlowMachine
@@ -20,9 +17,10 @@ from tests.fuzz.case import Case
 from tests.fuzz.meaning import Value
 
 RUNS = ("trace", "materialise", "tensor-to-tile", "tile-to-block", "insert-flags")  # stages whose graphs run
-MORE = ("tile-to-block", "insert-flags")  # of these, on two cores, too
 LARGE = 20_000  # instructions and beyond: left to the fast machine
 CORES = 2
+# Extents that are equal in a call, and that nothing in the text says are: the compiler asks for an annotation.
+TOLD_APART = ("valid regions differ", "before the loop and")
 
 
 @dataclass(frozen=True)
@@ -105,33 +103,32 @@ class Judge:
         Raises:
             Wrong, PtoError: what is found.
         """
-        self.called()
+        loose = self.called()
         self.bound()
-        fast = self.machine("fast machine, exact", exact=True)
-        same_bits = [fast, self.machine(f"fast machine, exact, {CORES} cores", exact=True, cores=CORES)]
-        loose = self.machine("fast machine, fast")
-        same("fast machine, fast, 2 cores", loose, self.machine(f"fast machine, fast, {CORES} cores", cores=CORES))
+        same(f"fast machine, fast, {CORES} cores", loose, self.machine(f"fast machine, fast, {CORES} cores", cores=CORES))
+        exact = self.machine("fast machine, exact", exact=True)
+        checked = self.machine(f"fast machine, exact, checked, {CORES} cores", exact=True, cores=CORES, check="all")
+        same(self.levels[-1], exact, checked)
         if len(self.variant.program.code) < LARGE:
-            same_bits += self.slow()
+            for found in self.slow():
+                same(self.levels[-1], exact, found)
             self.graphs()
-        for level, found in zip(self.levels[1:], same_bits[1:], strict=False):
-            same(level, fast, found)
-        for cores in (1, CORES):
-            self.machine(f"checked, {cores} cores", exact=True, cores=cores, check="all")
 
-    def called(self) -> None:
-        """As a user calls it: arguments that it stores to change in place."""
+    def called(self) -> list[np.ndarray]:
+        """As a user calls it (one core, fast mode): arguments that it stores to change in place."""
         given = self.case.fresh()
         found = self.kernel(*given)
         found = list(found) if isinstance(found, tuple) else [] if found is None else [found]
-        self.check("call", found, given)
+        return self.check("call", found, given)
 
-    def check(self, level: str, results: list[np.ndarray], given: list[Any]) -> None:
-        """Results and arguments against the meaning."""
+    def check(self, level: str, results: list[np.ndarray], given: list[Any]) -> list[np.ndarray]:
+        """Results and arguments against the meaning; gives both."""
         self.levels.append(level)
         compared(level, self.results, results)
         arrays = dict(zip(self.case.arrays, given, strict=False))
-        compared(f"{level}, arguments", list(self.arguments.values()), [arrays[n] for n in self.arguments])
+        after = [arrays[n] for n in self.arguments]
+        compared(f"{level}, arguments", list(self.arguments.values()), after)
+        return [*results, *after]
 
     def bound(self) -> None:
         """The program, and its parameters in this call."""
@@ -148,7 +145,7 @@ class Judge:
         made = [a.copy() for a in self.arrays]
         for decl in self.variant.program.tensors[len(made):]:
             shape = [self.extents[d] if isinstance(d, str) else d for d in decl.dims]
-            made.append(np.full(shape, np.nan, np.float32))
+            made.append(np.full(shape, np.nan, decl.dtype.numpy))
         return made
 
     def judged(self, level: str, tensors: list[np.ndarray], results: list[np.ndarray] | None = None) -> list[np.ndarray]:
@@ -157,8 +154,7 @@ class Judge:
         found = [tensors[slot] for slot in self.variant.outputs[:count]] if results is None else results[:count]
         names = [n for n, a in self.case.arrays.items() if isinstance(a, np.ndarray)]
         after = dict(zip(names, tensors, strict=False))
-        self.check(level, found, [after.get(n, a) for n, a in self.case.arrays.items()])
-        return [*found, *(after[n] for n in self.arguments)]
+        return self.check(level, found, [after.get(n, a) for n, a in self.case.arrays.items()])
 
     def machine(self, level: str, *, cores: int = 1, exact: bool = False, check: str = "") -> list[np.ndarray]:
         tensors = self.room()
@@ -166,18 +162,20 @@ class Judge:
         return self.judged(level, tensors)
 
     def slow(self) -> Iterator[list[np.ndarray]]:
-        for cores, order in ((1, "program"), (1, f"random:{self.case.seed}"), (CORES, f"random:{self.case.seed}")):
+        for cores, order in ((1, "program"), (CORES, f"random:{self.case.seed}")):
             tensors = self.room()
             SlowMachine(self.variant.program, cores=cores, order=order).run(tensors, self.parameters)
             yield self.judged(f"slow machine, {order.split(':')[0]} order, {cores} cores", tensors)
 
     def graphs(self) -> None:
+        """Every level, on one core or in another legal order on two."""
+        cores = 1 + self.case.seed // 2 % CORES
         for stage in self.variant.compiled.stages:
-            for cores in (1, CORES) if stage.name in MORE else (1,) if stage.name in RUNS else ():
+            if stage.name in RUNS:
                 tensors = self.room()
                 found = interpret(stage.graph, tensors, self.extents, cores=cores,
                                   order="program" if cores == 1 else f"random:{self.case.seed}")
-                self.judged(f"{stage.graph.level} graph after {stage.name}, {cores} cores", tensors,
+                self.judged(f"{stage.graph.level} graph after {stage.name}", tensors,
                             found if stage.graph.level == "tensor" else None)
 
 
@@ -191,8 +189,9 @@ def judge(case: Case) -> Verdict:
     exact = all(not v.error.any() for v in found.results)
     try:
         found.run()
-    except (UnsupportedError, CapacityError) as err:
-        return Verdict("", err.message, tuple(found.levels), exact, refused=True)
+    except (UnsupportedError, CapacityError, ShapeError) as err:
+        refused = not isinstance(err, ShapeError) or any(part in err.message for part in TOLD_APART)
+        return Verdict("" if refused else "ShapeError", err.message.splitlines()[0], tuple(found.levels), exact, refused)
     except Wrong as err:
         return Verdict(f"wrong: {err.level}", str(err), tuple(found.levels), exact)
     except Exception as err:
