@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench conformance safety campaigns bench-llama docs fuzz-models clean
+.PHONY: help demo test check bench conformance safety campaigns bench-llama docs fuzz fuzz-models clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
@@ -48,6 +48,9 @@ bench-llama: $(READY) ## speed and memory of the fetched language model
 
 docs: $(READY) ## print the generated pages again
 	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'
+
+fuzz: $(READY) ## 20,000 random kernels at every level against NumPy, then all planted compiler bugs; about half an hour
+	$(BIN)/python -m tests.campaigns.kernels
 
 fuzz-models: $(READY) ## 100,000 damaged model files of each format against their readers
 	$(BIN)/python -m tests.campaigns.gguf --count 100000

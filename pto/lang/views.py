@@ -50,7 +50,7 @@ class Strided:
         return tracer().emit(TENSOR_OPS["view"], self.base, offset, *strides, type=type)
 
     def tensor(self) -> Any:
-        return self.made(self.dims, self.strides, self.offset) if self.plain is None else self.plain
+        return self.plain if self.plain is not None else self.made(self.dims, self.strides, self.offset)
 
     def window(self, slices: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, int]]:
         """Operands of a load or store, and the tile's extents: the valid region is what lies inside."""
@@ -233,7 +233,7 @@ def narrowed(found: Strided, axis: int, start: Any, length: Any) -> Strided:
     if isinstance(start, int):
         tracer().symbols.inside(extent, start, found.dims[axis], Loc.of_user())
     dims = (*found.dims[:axis], extent, *found.dims[axis + 1:])
-    if dims == found.dims and start == 0:
+    if dims == found.dims and isinstance(start, int) and start == 0:
         return found
     return Strided(found.base, found.dtype, dims, found.offset + start * found.strides[axis], found.strides)
 

@@ -63,10 +63,10 @@ class Interpreter:
         """The outputs of a graph or body."""
         for key, node in graph.items():
             if key not in env:
-                env[key] = self.node(node, [env[i] for i in node.inputs])
+                env[key] = self.node(graph, node, [env[i] for i in node.inputs])
         return [env[k] for k in graph.outputs]
 
-    def node(self, node: Node, inputs: list[Any]) -> Any:
+    def node(self, graph: Graph, node: Node, inputs: list[Any]) -> Any:
         op = node.op
         if op is CONST:
             return node["value"]
@@ -85,7 +85,7 @@ class Interpreter:
             return blank(node.type)
         if op.instr is not None and "." not in op.name:
             return self.instruction(op.instr, node, inputs)
-        return self.expression(op, node, inputs)
+        return self.expression(graph, node, inputs)
 
     def loop(self, node: Node, inputs: list[Any]) -> list[Any]:
         body = node.body
@@ -102,9 +102,11 @@ class Interpreter:
 
     # Tensor and Tile
 
-    def expression(self, op: Op, node: Node, inputs: list[Any]) -> Any:
-        meaning = self.meanings.get(op)
-        return self.elementwise(op, node, inputs) if meaning is None else meaning(node, *inputs)
+    def expression(self, graph: Graph, node: Node, inputs: list[Any]) -> Any:
+        meaning = self.meanings.get(node.op)
+        if meaning is not None:
+            return meaning(node, *inputs)
+        return self.elementwise(node.op, node, inputs, [graph[i].type for i in node.inputs])
 
     @cached_property
     def meanings(self) -> dict[Op, Callable[..., Any]]:
@@ -183,16 +185,18 @@ class Interpreter:
                      dtype=a.dtype, exact=True)
         return MEANING[cube.TMATMUL.mnemonic](o)
 
-    def elementwise(self, op: Op, node: Node, inputs: list[Any]) -> Array:
-        """Operands cropped to their common region; a column is used for all columns."""
+    def elementwise(self, op: Op, node: Node, inputs: list[Any], types: list[Any]) -> Array:
+        """Operands cropped to their common region; a tile of one column, or row, is used for all."""
         assert op.instr is not None
         shaped = isinstance(node.type, TensorType)
         if shaped:
             common = np.broadcast_shapes(*(x.shape for x in inputs))
             arrays = [as_matrix(np.broadcast_to(x, common)) for x in inputs]
+            rows, cols = arrays[0].shape
         else:
             arrays = inputs
-        rows, cols = (min((x.shape[axis] for x in arrays if x.shape[axis] > 1), default=1) for axis in (0, 1))
+            rows, cols = (min((x.shape[axis] for x, size in zip(arrays, sizes, strict=True) if size > 1), default=1)
+                          for axis, sizes in enumerate(zip(*((t.rows, t.cols) for t in types), strict=True)))
         arrays = [np.broadcast_to(x[:rows, :cols], (rows, cols)) for x in arrays]
         names = [o.name for o in op.instr.operands if o.kind is Kind.TILE and Role.OUT not in o.role]
         reduces = op.instr.operands[0].cols == 1
