@@ -40,7 +40,7 @@ conformance: $(READY) ## every legal instruction, element type, layout and tail;
 	$(BIN)/python -m tests.campaigns.conformance
 
 bench: $(READY) ## speed against NumPy, as a table
-	$(BIN)/python benchmarks/skeleton.py
+	$(BIN)/python benchmarks/kernels.py
 
 docs: $(READY) ## print the generated pages again
 	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'
