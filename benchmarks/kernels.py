@@ -1,4 +1,6 @@
-"""Decorated kernels against NumPy, one thread: ratios are NumPy's time / ours. Names as arguments; `--json` for figures.
+"""Decorated kernels against NumPy, one thread: ratios are NumPy's time / ours. `--json` for figures.
+
+Arguments are names of cases.
 
 `compile_ms_*` are of a fresh compilation, the checks after each pass included; `chain_*` of chains of operations.
 """
@@ -58,8 +60,12 @@ def gelu_bias(X, B, Y):
 
 
 @pt.tile_kernel
-def attention(Q: pt.f32["S", 64], K: pt.f32["L", 64], V: pt.f32["L", 64], out: pt.f32["S", 64]):  # noqa: F821
+def attention(Q, K, V, out):
     out[:] = pt.attention(Q.unsqueeze(0), K.unsqueeze(0), V.unsqueeze(0)).view(Q.shape[0], 64)
+
+
+for name, extent in (("Q", "S"), ("K", "L"), ("V", "L"), ("out", "S")):
+    attention.declare(name, pt.f32[extent, 64])
 
 
 CASES: dict[str, Callable[[], Case]] = {

@@ -1,5 +1,4 @@
-"""Kernels over rows: the first tile of a row is kept, later ones are computed again, and the rewrites change no value."""
-# ruff: noqa: F821 (extents in quotes)
+"""Kernels over rows: the first tile of a row is kept, later ones are computed again; the rewrites change no value."""
 
 from __future__ import annotations
 
