@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench conformance safety campaigns docs fuzz-models clean
+.PHONY: help demo test check bench conformance safety campaigns bench-llama docs fuzz-models clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
@@ -13,11 +13,12 @@ help: ## show the targets
 $(READY): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "pto needs Python 3.11 or newer: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,models]'
 	@touch $(READY)
 
-demo: $(READY) ## set up, and run the matrix product example
-	$(BIN)/pto run examples/03_matmul.py
+demo: $(READY) ## set up, fetch a language model, and let it write a text on the machine
+	@$(BIN)/pto model pull smollm2-135m || echo "the model was not fetched: the small one that ships is used"
+	$(BIN)/pto run examples/llama_decode.py
 
 test: $(READY) check ## lint, types and all tests
 	$(BIN)/python -m pytest -n 2
@@ -41,6 +42,9 @@ conformance: $(READY) ## every legal instruction, element type, layout and tail;
 
 bench: $(READY) ## speed against NumPy, as a table
 	$(BIN)/python benchmarks/kernels.py
+
+bench-llama: $(READY) ## speed and memory of the fetched language model
+	$(BIN)/python benchmarks/llama.py
 
 docs: $(READY) ## print the generated pages again
 	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'

@@ -134,7 +134,8 @@ class Expression:
             k = stack.pop()
             if k not in seen:
                 seen[k] = None
-                stack += [] if self.is_leaf(k) else self.old[k].inputs
+                inputs = () if self.is_leaf(k) else self.old[k].inputs
+                stack += [i for i in inputs if isinstance(self.old[i].type, TensorType)]
         return sorted(seen)
 
     def can_be_flat(self, key: int) -> bool:
@@ -151,7 +152,7 @@ class Expression:
             return self.depths[key]
         for k in self.inside(key):  # in order: a long chain is no deep recursion
             node, leaf = self.old[k], self.is_leaf(k)
-            below = 0 if leaf else max([self.depths[i] for i in node.inputs], default=0)
+            below = 0 if leaf else max([self.depths[i] for i in node.inputs if i in self.depths], default=0)
             self.depths[k] = below + (not leaf and node.op.name in REDUCTIONS)
         return self.depths[key]
 
@@ -201,7 +202,7 @@ class Expression:
         offset = source.offset
         for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
             offset = graph.index("madd", coordinate, stride, offset)
-        sizes, steps = map(self.size, self.two(dims)), (0, *source.strides)[-2:]
+        sizes, steps = map(self.size, self.two(dims)), (0, 0, *source.strides)[-2:]
         return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
 
     def locs(self, key: int) -> tuple[Loc, ...]:

@@ -31,8 +31,8 @@ from pto.passes.order import at_least_once
 
 Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER = (
-    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather")
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TOPK, TOPK_INDEX, PICK = (
+    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "topk", "topk_index", "pick")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -173,7 +173,7 @@ class ToBlock(Rewriter):
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
-                GATHER: self.gather}
+                GATHER: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
@@ -194,6 +194,23 @@ class ToBlock(Rewriter):
         x = self.into(new, row, Space.UB, node.locs)
         return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
                          valid=(1, where[2]), locs=node.locs)
+
+    def largest(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """The largest elements of each row, or where they are."""
+        assert isinstance(node.type, TileType)
+        tile = self.into(new, inputs[0], Space.UB, node.locs)
+        row = vector.TTOPK if node.op is TOPK else vector.TTOPK_INDEX
+        rows, cols = self.size(tile)
+        return self.make(new, BLOCK_OPS[row.mnemonic], tile, rows, cols, inputs[1], type=in_ub(node.type),
+                         valid=(rows, inputs[1]), locs=node.locs)
+
+    def pick(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """In each row, the columns that integers name."""
+        assert isinstance(node.type, TileType)
+        source, index = (self.into(new, v, Space.UB, node.locs) for v in inputs)
+        (rows, cols), (_, width) = self.size(index), self.size(source)
+        return self.make(new, BLOCK_OPS[gather.TGATHER.mnemonic], source, index, rows, cols, width,
+                         type=in_ub(node.type), valid=(rows, cols), locs=node.locs)
 
     def gather(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """Rows of a tensor in global memory, by a column of integers."""
@@ -255,8 +272,8 @@ class ToBlock(Rewriter):
         else expand first.
         """
         type = in_ub(node.type)  # type: ignore[arg-type]
-        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows], node.locs)
-        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols], node.locs)
+        rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows])
+        cols = self.agreed(new, [self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols])
         region = type.rows if rows is None else rows, type.cols if cols is None else cols
         whole = [shape(v) == (type.rows, type.cols) for v in tiles]
         if Trait.COMMUTATIVE in row.traits and whole == [False, True]:
@@ -303,14 +320,10 @@ class ToBlock(Rewriter):
                                    loc=node.locs[0] if node.locs else None)
         return BLOCK_OPS[mnemonic]
 
-    def agreed(self, sizes: list[Size | None], locs: tuple[Loc, ...]) -> Size | None:
-        """The one valid size that the operands have."""
-        found = [s for s in sizes if s is not None]
-        if any(s != found[0] for s in found):
-            raise ShapeError("the operands' valid regions differ at the edge of their tensors",
-                             loc=locs[0] if locs else None,
-                             hint="give the arguments a common extent in their annotations")
-        return found[0] if found else None
+    def agreed(self, graph: Graph, sizes: list[Size | None]) -> Size | None:
+        """The valid size that the operands have in common: windows at different places end differently at an edge."""
+        found = dict.fromkeys(s for s in sizes if s is not None)
+        return reduce(lambda a, b: graph.index("min", a, b), found) if found else None
 
     # matrix products
 
@@ -321,7 +334,7 @@ class ToBlock(Rewriter):
         tx, ty = x.type, y.type
         assert isinstance(tx, TileType) and isinstance(ty, TileType)
         (m, _), (_, n) = self.size(x), self.size(y)
-        inner = self.agreed([self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]], locs)
+        inner = self.agreed(graph, [self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]])
         k = tx.cols if inner is None else inner
         cols = -(-ty.cols // PANEL_COLS) * PANEL_COLS
         piece = self.slice(tx, cols, locs)

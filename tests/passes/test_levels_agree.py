@@ -68,7 +68,7 @@ def test_programs_are_legal_and_free_of_races(case):
 SHAPES = {gemm: ((300, 130), (130, 520)), gemm_loop: ((70, 50), (50, 100)), normalise: ((20, 150), (20, 1)),
           gemm_bias_relu: ((70, 50), (50, 100), (70, 100))}
 WIDE = {"vadd": ((20, 3000), (20, 3000)), "vadd_loop": ((1100,), (1100,)), "softmax": ((20, 3000),)}
-SHORT = {"softmax": ((50, 40),), "normalise": ((40, 30), (40, 1))}  # no further tiles of a row
+SHORT = {"softmax": ((50, 40),), "normalise": ((40, 30), (40, 1))}  # rows of one tile: no loop over further ones
 
 
 @each
