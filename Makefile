@@ -41,7 +41,7 @@ conformance: $(READY) ## every legal instruction, element type, layout and tail;
 	$(BIN)/python -m tests.campaigns.conformance
 
 bench: $(READY) ## speed against NumPy, as a table
-	$(BIN)/python benchmarks/skeleton.py
+	$(BIN)/python benchmarks/kernels.py
 
 bench-llama: $(READY) ## speed and memory of the fetched language model
 	$(BIN)/python benchmarks/llama.py

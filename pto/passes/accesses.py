@@ -102,6 +102,15 @@ class Accesses:
             elif "tiles" in node.op.attrs:
                 yield self.access(chain, key, node, next(clock))
 
+    @cached_property
+    def inside(self) -> dict[int, list[tuple[int, Access]]]:
+        """The accesses in each body, by its identity, with the body's place in their chains."""
+        found: dict[int, list[tuple[int, Access]]] = {}
+        for access in self.all:
+            for depth, body in enumerate(access.chain):
+                found.setdefault(id(body), []).append((depth, access))
+        return found
+
     def access(self, chain: Chain, key: int, node: Node, clock: int) -> Access:
         """What one instruction touches."""
         row, names = node.op.instr, node["tiles"]

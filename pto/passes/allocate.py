@@ -67,13 +67,25 @@ class Allocator:
         for space, capacity in self.target.capacity:
             mine = [b for b in self.accesses.root.buffers
                     if tile_type(b).space is space and self.accesses.of[b.name]]
-            double = [n for n in wanted if any(b.name == n for b in mine)][:limit]
-            while (found := self.place(mine, set(double), capacity)) is None:
-                if not double:
-                    raise self.overflow(space, capacity, mine)
-                double.pop()
+            names = {b.name for b in mine}
+            found = self.most(mine, [n for n in wanted if n in names][:limit], capacity)
+            if found is None:
+                raise self.overflow(space, capacity, mine)
             placed.update((b.name, b) for b in found)
         return tuple(placed[b.name] for b in self.accesses.root.buffers if b.name in placed)
+
+    def most(self, mine: list[Buffer], double: list[str], capacity: int) -> list[Buffer] | None:
+        """The buffers of a memory with as many of these two-slotted as fit, the first ones; found by bisection."""
+        if (found := self.place(mine, set(double), capacity)) is not None:
+            return found
+        found, few, many = self.place(mine, set(), capacity), 0, len(double)
+        while found is not None and many - few > 1:
+            count = (few + many) // 2
+            if (fitting := self.place(mine, set(double[:count]), capacity)) is None:
+                many = count
+            else:
+                found, few = fitting, count
+        return found
 
     def place(self, mine: list[Buffer], double: set[str], capacity: int) -> list[Buffer] | None:
         """First fit, double-slotted and large ones first; None where something does not fit."""

@@ -8,6 +8,8 @@ overwrite what is still needed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
 from itertools import chain, count
 from typing import Any
 
@@ -82,6 +84,8 @@ class Bufferize:
         self.old, self.classes = old, sharing(old)
         self.buffers: dict[Any, Buffer] = {}
         self.views: dict[Any, int] = {}
+        self.next: dict[str, Iterator[int]] = {}  # the number to try for the next buffer of a name
+        self.taken = set(self.root_names.values())
 
     def run(self) -> Graph:
         new = Graph(name=self.old.name, level="execution", symbols=self.old.symbols)
@@ -98,9 +102,10 @@ class Bufferize:
 
     def unique(self, base: str) -> str:
         """A name that no other buffer and no argument has."""
-        taken = {b.name for b in self.buffers.values()} | set(self.root_names().values())
-        names = chain([base], (f"{base}_{n}" for n in count(1)))
-        return next(name for name in names if name not in taken)
+        names = chain([base] * (base not in self.next), (f"{base}_{n}" for n in self.next.setdefault(base, count(1))))
+        found = next(name for name in names if name not in self.taken)
+        self.taken.add(found)
+        return found
 
     def title(self, graph: Graph, key: int) -> str:
         """What a listing calls a buffer: the argument it is loaded from, or the operation that makes it."""
@@ -110,12 +115,13 @@ class Bufferize:
             return "acc"
         tensors = [i for i in node.inputs if isinstance(graph[i].type, TensorType)]
         if tensors:
-            return f"{self.root_names()[slot_of(graph, tensors[0])]}_{node.type.space.value}"
+            return f"{self.root_names[slot_of(graph, tensors[0])]}_{node.type.space.value}"
         tiles = [i for i in node.inputs if isinstance(graph[i].type, TileType)]
         if node.type.space in (Space.L0A, Space.L0B) and tiles:
             return f"{self.buffer(graph, tiles[0]).split('_')[0]}_{node.type.space.value}"
         return node.op.instr.tensor_op or node.op.name if node.op.instr else "tile"
 
+    @cached_property
     def root_names(self) -> dict[int, str]:
         return {n["slot"]: n["name"] for _, n in self.old.items() if n.op is ARG}
 

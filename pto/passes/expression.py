@@ -310,14 +310,15 @@ class Expression:
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""
         inside = self.inside(key)
-        products = [self.old[k] for k in inside if self.old[k].op is MATMUL]
+        products = [self.old[k] for k in inside if self.old[k].op is MATMUL and not self.is_leaf(k)]
         self.keeps = self.depth(key) > 0 and not products
         if products and all(map(self.streams, products)):
             return 1, self.tiles.stream[0]
         if products:
             return self.tiles.matrix[:2]
         tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
-        extents = [self.two(self.extents(k))[1] for k in inside]
+        folded = [self.old[k].inputs[0] for k in inside if self.old[k].op.name in REDUCTIONS and not self.is_leaf(k)]
+        extents = [self.two(self.extents(k))[1] for k in (key, *folded)]
         widest = max((e for e in extents if isinstance(e, int)), default=0)
         if self.keeps and all(isinstance(e, int) for e in extents) and widest <= self.tiles.area:
             return min(TALLEST, self.tiles.area // widest) if tall > 1 else 1, widest

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from pto.core.errors import PtoError
@@ -95,15 +96,10 @@ class Conflicts:
 def items(accesses: Accesses, body: Graph) -> list[Item]:
     """The steps of a body that touch buffers, in order."""
     found: dict[int, list[Access]] = {}
-    depth = {id(g): d for a in accesses.all for d, g in enumerate(a.chain)}.get(id(body))
-    if depth is None:
-        return []
     loops = {id(n.body): k for k, n in body.items() if n.op is FOR}
-    for access in accesses.all:
-        if len(access.chain) > depth and access.chain[depth] is body:
-            inner = len(access.chain) > depth + 1
-            key = loops[id(access.chain[depth + 1])] if inner else access.key
-            found.setdefault(key, []).append(access)
+    for depth, access in accesses.inside.get(id(body), ()):
+        inner = len(access.chain) > depth + 1
+        found.setdefault(loops[id(access.chain[depth + 1])] if inner else access.key, []).append(access)
     return [Item(key, tuple(found[key])) for key in sorted(found)]
 
 
@@ -125,10 +121,23 @@ def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
                         pairs = found.setdefault((j < i, a.pipe, b.pipe), {})
                         pairs[i, j] = min(slots, pairs.get((i, j), 2))
     for (back, p, q), pairs in sorted(found.items()):
-        for (i, j), slots in sorted(pairs.items()):
-            covered = any((m, n) != (i, j) and m >= i and n <= j and s <= slots for (m, n), s in pairs.items())
-            if not covered:
-                yield Flag(body, p, steps[i].key, q, steps[j].key, slots, back)
+        for i, j in uncovered(pairs):
+            yield Flag(body, p, steps[i].key, q, steps[j].key, pairs[i, j], back)
+
+
+def uncovered(pairs: dict[tuple[int, int], int]) -> list[tuple[int, int]]:
+    """The pairs of steps, with their slots, than which no other is set later, waited for earlier and no further apart.
+
+    From the last to be set on, and of these from the first to be waited for on: what covers one is seen before it.
+    """
+    kept = []
+    first: dict[int, float] = {1: inf, 2: inf}  # to be waited for, by slots
+    for i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1])):
+        slots = pairs[i, j]
+        if j < min(first[s] for s in range(1, slots + 1)):
+            kept.append((i, j))
+        first[slots] = min(first[slots], j)
+    return sorted(kept)
 
 
 def barred(fences: list[int], first: int, second: int) -> bool:

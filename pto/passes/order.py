@@ -111,14 +111,18 @@ class Schedule:
             self._body(self.accesses.root)
         return self.out
 
-    def _body(self, body: Graph) -> None:
-        around: dict[int, list[tuple[int, Relation, bool]]] = {}
+    @cached_property
+    def around(self) -> dict[tuple[int, int], list[tuple[int, Relation, bool]]]:
+        """The flags before and after each node, with their numbers: is it set there?"""
+        found: dict[tuple[int, int], list[tuple[int, Relation, bool]]] = {}
         for n, flag in enumerate(self.flags):
-            if flag.body is body:
-                around.setdefault(flag.before, []).append((n, flag, False))
-                around.setdefault(flag.after, []).append((n, flag, True))
+            found.setdefault((id(flag.body), flag.before), []).append((n, flag, False))
+            found.setdefault((id(flag.body), flag.after), []).append((n, flag, True))
+        return found
+
+    def _body(self, body: Graph) -> None:
         for key, node in body.items():
-            mine = around.get(key, ())
+            mine = self.around.get((id(body), key), ())
             for n, flag, is_set in mine:
                 if not is_set:
                     self.out.append(Step(int(flag.dst), n, self._slot(flag), False))

@@ -267,8 +267,10 @@ class ToBlock(Rewriter):
                              valid=(rows, 1), locs=node.locs, **dict(node.attrs))
         return self.elementwise(node, new, row, tiles)
 
-    def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val]) -> Val:
-        """One instruction where both operands are whole, or one that expands the second; else expand first."""
+    def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val], fused: Op | None = None) -> Val:
+        """One instruction where both operands are whole, or one that expands the second (`fused`, or the row's own);
+        else expand first.
+        """
         type = in_ub(node.type)  # type: ignore[arg-type]
         rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows])
         cols = self.agreed(new, [self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols])
@@ -278,7 +280,7 @@ class ToBlock(Rewriter):
             tiles, whole = tiles[::-1], whole[::-1]
         op = BLOCK_OPS[row.mnemonic]
         tables = {(type.rows, 1): BY_COLUMN, (1, type.cols): BY_ROW} if type.cols > 1 else {}
-        fused = tables.get(shape(tiles[-1]), {}).get(row.tensor_op)
+        fused = fused or tables.get(shape(tiles[-1]), {}).get(row.tensor_op)
         if whole == [True, False] and fused is not None:
             op = fused
         else:
@@ -295,13 +297,10 @@ class ToBlock(Rewriter):
     def power(self, difference: Node, node: Node, new: Graph, env: dict[int, Any]) -> Val:
         """e to the power of a tile less a column; the same bits as one after the other."""
         locs = (*node.locs, *(x for x in difference.locs if x not in node.locs))
-        assert isinstance(node.type, TileType)
-        tile, column = (self.into(new, env[i], Space.UB, locs) for i in difference.inputs)
-        rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in (tile, column)])
-        cols = self.valid.get(tile, (None, None))[1]
-        region = node.type.rows if rows is None else rows, node.type.cols if cols is None else cols
-        return self.make(new, BLOCK_OPS[vector.TROWEXPANDEXPDIF.mnemonic], tile, column, *region,
-                         type=in_ub(node.type), valid=(rows, cols), locs=locs)
+        tiles = [self.into(new, env[i], Space.UB, locs) for i in difference.inputs]
+        assert difference.op.instr is not None
+        return self.elementwise(replace(node, locs=locs), new, difference.op.instr, tiles,
+                                BLOCK_OPS[vector.TROWEXPANDEXPDIF.mnemonic])
 
     def expand(self, graph: Graph, tile: Val, type: TileType, region: tuple[Size, Size], node: Node) -> Val:
         """A column, a row or one element as a whole tile."""
