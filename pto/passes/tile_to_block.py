@@ -428,6 +428,8 @@ class ToBlock(Rewriter):
                 sums[found[0]] = body.params[1 + position], body[found[1]]
                 self.absorbed.setdefault(body, set()).add(found[1])
                 inits.append(self.accumulator(new, init, node.locs))
+            elif body[body.params[1 + position]].type == INDEX:
+                inits.append(init if isinstance(init, Val) else Val(new, new.use(init)))
             elif isinstance(body[body.params[1 + position]].type, TensorType):
                 inits.append(init)
             else:
@@ -481,6 +483,8 @@ class ToBlock(Rewriter):
     def next(self, body: Graph, position: int, key: int, graph: Graph, value: Any) -> Val:
         """What a body yields: in UB, in a place of its own where the old value is still needed."""
         parameter = body.params[1 + position]
+        if body[parameter].type == INDEX:
+            return value if isinstance(value, Val) else Val(graph, graph.use(value))
         if isinstance(body[parameter].type, TensorType) or key in self.sums[body] or key == parameter:
             assert isinstance(value, Val)
             return value
