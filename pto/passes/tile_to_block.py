@@ -259,7 +259,8 @@ class ToBlock(Rewriter):
         if row.tensor_op in REDUCES:
             rows, _ = self.valid.get(tiles[0], (None, None))
             if shape(tiles[0])[1] == 1:  # one column is its own sum
-                return self.copy(new, tiles[0], node.locs)
+                return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tiles[0], self.size(tiles[0])[0], 1,
+                                 type=in_ub(node.type), valid=(rows, 1), locs=node.locs)
             return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
                              valid=(rows, 1), locs=node.locs, **dict(node.attrs))
         return self.elementwise(node, new, row, tiles)
@@ -499,8 +500,10 @@ class ToBlock(Rewriter):
                 node: Node) -> tuple[Size | None, Size | None]:
         """The region of a carried tile after its loop, which must not depend on the iteration."""
         if any(isinstance(s, Val) and s.graph.depth > graph.depth for s in region):
-            raise ShapeError("the valid region of a carried tile changes from iteration to iteration",
-                             loc=node.locs[0] if node.locs else None)
+            raise ShapeError("a tile that the loop carries meets a window that is shorter at the tensor's edge",
+                             loc=node.locs[0] if node.locs else None,
+                             hint="reduce the window to what does not depend on its length, as "
+                                  "total += pt.sum(x[i:i + t, j:j + n], axis=0, keepdims=True)")
         return region
 
 
