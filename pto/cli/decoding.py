@@ -11,7 +11,7 @@ OPTIONS = (
     click.option("-n", "--limit", type=click.IntRange(min=1), default=128, show_default=True,
                  help="Most tokens to make."),
     click.option("--temperature", default=0.0, show_default=True, help="Draw, the freer the higher. 0: take the best."),
-    click.option("--top-k", default=0, show_default=True, help="Draw among so many tokens. 0: among the best 1024."),
+    click.option("--top-k", default=0, show_default=True, help="Draw among so many tokens. 0: among the best 256."),
     click.option("--top-p", default=1.0, show_default=True, help="Draw among those that make up this probability."),
     click.option("--repetition-penalty", default=1.0, show_default=True,
                  help="Above 1: what was said becomes less likely."),

@@ -103,8 +103,16 @@ class Graph:
         self.captured: dict[Val, int] = {}
         self.carries: dict[int, Val] = {}  # initial values of a body's carried parameters
         self._known: dict[Any, Any] = {}
+        self._named: tuple[tuple[Buffer, ...], frozenset[str]] = (), frozenset()
 
     # reading
+
+    @property
+    def buffer_names(self) -> frozenset[str]:
+        """The names of the buffers, made once for a tuple of them: every instruction is checked against these."""
+        if self._named[0] is not self.buffers:
+            self._named = self.buffers, frozenset(b.name for b in self.buffers)
+        return self._named[1]
 
     def __getitem__(self, key: int) -> Node:
         node: Node = self.nx.nodes[key]["node"]

@@ -111,20 +111,22 @@ def silu(x: Any) -> Any:
 
 def gelu(x: Any) -> Any:
     """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
-    return x * sigmoid((x + x * x * x * 0.044715) * (2.0 * 0.7978845608028654))
+    twice = 2.0 * 0.7978845608028654  # tanh(y) is 2 sigmoid(2 y) - 1
+    return x / (1.0 + exp(x * (x * x * (-0.044715 * twice) - twice)))
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Each row less its mean, over the root of its variance plus eps; times weight, plus bias, where given."""
+    """Each row less its mean, times the reciprocal of the root of its variance plus eps; times weight, plus bias, where
+    given."""
     centred = x - mean(x, keepdims=True)
-    y = centred / sqrt(mean(centred * centred, keepdims=True) + eps)
+    y = centred * (1.0 / sqrt(mean(centred * centred, keepdims=True) + eps))
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
 
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
-    """Each row over the root of its mean square plus eps; times weight, where given."""
-    y = x / sqrt(mean(x * x, keepdims=True) + eps)
+    """Each row times the reciprocal of the root of its mean square plus eps; times weight, where given."""
+    y = x * (1.0 / sqrt(mean(x * x, keepdims=True) + eps))
     return y if weight is None else y * weight
 
 
@@ -199,9 +201,9 @@ def rope(x: Any, cos: Any, sin: Any) -> Any:
 
 
 def softmax(x: Any, dim: int = -1) -> Any:
-    """exp(x) over its sum in each row, computed from the row's largest element on."""
+    """exp(x) times the reciprocal of its sum in each row, computed from the row's largest element on."""
     powers = exp(x - max(x, dim, keepdims=True))
-    return powers / sum(powers, dim, keepdims=True)
+    return powers * (1.0 / sum(powers, dim, keepdims=True))
 
 
 def matmul(a: Any, b: Any) -> Any:

@@ -97,15 +97,27 @@ class Session:
             UsageError: there are none, one is not in the vocabulary, or the context is full.
         """
         self.require(ids)
-        logits: Floats = np.empty(0, np.float32)
-        for at in range(0, len(ids), AT_ONCE):
-            logits = self._some(ids[at:at + AT_ONCE], every=False)[0]
+        logits: Floats = self._all(ids, 0)[0]
         return logits
+
+    def best(self, ids: Sequence[int], count: int) -> tuple[Floats, NDArray[np.int32]]:
+        """Take the next tokens; gives the best logits of the one after them, and their tokens.
+
+        Args:
+            count: how many; 2 to the size of the vocabulary.
+
+        Raises:
+            UsageError: as `feed`.
+        """
+        self.require(ids)
+        values, tokens = self._all(ids, count)
+        return values[0], tokens[0]
 
     def score(self, ids: Sequence[int]) -> Floats:
         """Take the next tokens; gives the logits after each of them, [len(ids), vocab]."""
         self.require(ids)
-        return np.concatenate([self._some(ids[at:at + AT_ONCE], every=True) for at in range(0, len(ids), AT_ONCE)])
+        found = [self._prefill(ids[at:at + AT_ONCE], every=True) for at in range(0, len(ids), AT_ONCE)]
+        return np.concatenate(found)
 
     def rewind(self, length: int) -> None:
         """Forget all but the first tokens."""
@@ -129,13 +141,22 @@ class Session:
             if not 0 <= token < vocab:
                 raise UsageError(f"token {token} is not in a vocabulary of {vocab}")
 
-    def _some(self, ids: Sequence[int], *, every: bool) -> Floats:
-        model, length = self.model, self.length + len(ids)
-        rest = (*model.arguments, self.keys, self.values)
-        if len(ids) == 1:
-            logits: Floats = _decoder(model.config, model.context)(int(ids[0]), length, *rest)
-        else:
-            prefill = _prefiller(model.config, model.context, every=every)
-            logits = prefill(np.asarray(ids, np.int32), length, *rest)
+    def _all(self, ids: Sequence[int], best: int) -> Any:
+        """What the programs give after the last token: logits, or the best of them with their tokens."""
+        last = (len(ids) - 1) // AT_ONCE * AT_ONCE
+        for at in range(0, last, AT_ONCE):
+            self._prefill(ids[at:at + AT_ONCE])
+        if len(ids) - last > 1:
+            return self._prefill(ids[last:], best=best)
+        model, length = self.model, self.length + 1
+        decode = _decoder(model.config, model.context, best=best)
+        found = decode(int(ids[last]), length, *model.arguments, self.keys, self.values)
         self.length = length
-        return logits
+        return found
+
+    def _prefill(self, ids: Sequence[int], **form: Any) -> Any:
+        model, length = self.model, self.length + len(ids)
+        prefill = _prefiller(model.config, model.context, **form)
+        found = prefill(np.asarray(ids, np.int32), length, *model.arguments, self.keys, self.values)
+        self.length = length
+        return found
