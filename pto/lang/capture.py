@@ -18,8 +18,10 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc
+from pto.lang import jumps
 
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
+WHILE, COUNTED = "__pto_while__", "__pto_counted__"
 KERNEL, LIFT = "__pto_kernel__", "__pto_lift__"
 SYMBOLIC, BRANCH = "__pto_symbolic__", "__pto_branch__"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -186,15 +188,57 @@ class _Loops:
 
     def statement(self, node: ast.stmt, live: set[str], bound: set[str]) -> list[ast.stmt]:
         if isinstance(node, ast.For):
-            return self.loop(node, live, bound)
+            return self.jumping(node, live, bound) if jumps.jumps(node.body) else self.loop(node, live, bound)
         if isinstance(node, ast.If):
             return self.branch(node, live, bound)
         if isinstance(node, ast.With):
             node.body = self.block(node.body, live, bound)
         elif isinstance(node, ast.While):
-            again = live | live_before([node], live)
-            node.body = self.block(node.body, again, bound)
+            return self.repeated(node, live, bound)
         return [node]
+
+    def choice(self, test: ast.expr, value: str, captured: list[ast.stmt], plain: ast.stmt,
+               node: ast.stmt) -> list[ast.stmt]:
+        """One form of a loop where a value, which is given a name, is the program's, another where it is Python's."""
+        keep = ast.Assign([ast.Name(value, ast.Store())], test)
+        asked = ast.Call(ast.Name(SYMBOLIC, ast.Load()), [ast.Name(value, ast.Load())], [])
+        made = [keep, ast.If(asked, captured, [plain])]
+        return [ast.fix_missing_locations(ast.copy_location(s, node)) for s in made]
+
+    def jumping(self, node: ast.For, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        """A loop with break or continue: conditions, over a range of the program; else as it is."""
+        self.count += 1
+        simple = jumps.without(node, self.count) if isinstance(node.target, ast.Name) else None
+        if simple is None:
+            return self.plain(node, live, bound)
+        over, test = f"__pto_range{self.count}__", self.iterable(node.iter)
+        node.iter = ast.copy_location(ast.Name(over, ast.Load()), node.iter)
+        simple[-1].iter = node.iter  # type: ignore[attr-defined]
+        captured = self.block(simple, live, set(bound))
+        [plain] = self.plain(copy.deepcopy(node), live, bound)
+        return self.choice(test, over, captured, plain, node)
+
+    def repeated(self, node: ast.While, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        """A `while`: one that counts is a `for`; another one must stay Python's, on a condition that Python knows."""
+        again = live | live_before([node], live)
+        found = jumps.counted(node, stores(*node.body))
+        plain = copy.deepcopy(node)
+        plain.body = self.block(plain.body, again, set(bound))
+        plain.test = ast.copy_location(ast.Call(ast.Name(WHILE, ast.Load()), [plain.test], []), node.test)
+        ast.fix_missing_locations(plain)
+        if found is None or found[0] not in bound:
+            return [plain]
+        self.count += 1
+        name, limit, step = found
+        test, end, steps = (f"__pto_{what}{self.count}__" for what in ("test", "end", "steps"))
+        counter = [ast.Name(name, ast.Load()), limit, step]
+        before = ast.Assign([_tuple((steps, end), ast.Store)], ast.Call(ast.Name(COUNTED, ast.Load()), counter, []))
+        body = node.body[:-1] or [ast.Pass()]
+        loop = ast.For(ast.Name(name, ast.Store()), ast.Name(steps, ast.Load()), body, [], None)
+        made: list[ast.stmt] = [before, loop, _assign(name, end)]
+        for statement in made:
+            ast.fix_missing_locations(ast.copy_location(statement, node.test))
+        return self.choice(node.test, test, self.block(made, live, set(bound)), plain, node)
 
     def loop(self, node: ast.For, live: set[str], bound: set[str]) -> list[ast.stmt]:
         if not isinstance(node.target, ast.Name) or node.orelse or _leaves(node):
@@ -250,7 +294,8 @@ class _Loops:
     def captured_branch(self, node: ast.If, live: set[str], bound: set[str]) -> list[ast.stmt]:
         """Functions of the carried names for each side, and the call that makes loops of none or one iteration."""
         assigned = stores(*node.body, *node.orelse)
-        carried, lost = sorted(assigned & bound & live), sorted((assigned & live) - bound)
+        read = live_before(node.body, set()) | live_before(node.orelse, set())  # and perhaps bound anew after that
+        carried, lost = sorted(assigned & bound & (live | read)), sorted((assigned & live) - bound)
         sides: list[ast.stmt] = []
         for body in (node.body, node.orelse):
             self.count += 1

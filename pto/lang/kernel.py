@@ -301,7 +301,8 @@ class Source:
     def run(self, values: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Run the function under the current tracer; gives its result, and parameters that it bound anew."""
         hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
-                 capture.LIFT: lifted_if_named, capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
+                 capture.WHILE: language.known, capture.COUNTED: language.counted, capture.LIFT: lifted_if_named,
+                 capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
                  capture.RESULT: lambda value, written, names: (value, dict(zip(names, written, strict=True)))}
         function = capture.build(self.function, self.code, {**options, **hooks})
         rows = [p for p in self.signature.parameters.values() if p.name in values]

@@ -9,13 +9,13 @@ from typing import Any
 
 from pto.core.dtypes import F32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, located
-from pto.core.types import TensorType, TileType
+from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.reductions import max, mean, sum
-from pto.lang.trace import Argument, tracer
+from pto.lang.trace import Argument, Tracer, tracer
 from pto.lang.values import wrap
 
 
@@ -292,8 +292,8 @@ class Range:
     step: Any
 
     def __iter__(self) -> Iterator[Any]:
-        raise CaptureError("a loop over pt.range must be a plain `for NAME in pt.range(...)` without break, continue, "
-                           "return or else, in a kernel whose source is in a file",
+        raise CaptureError("a loop over pt.range must be a plain `for NAME in pt.range(...)` without return or else, "
+                           "in a kernel whose source is in a file",
                            loc=Loc.of_user(), hint="use pt.static_range(...) to unroll")
 
 
@@ -333,8 +333,30 @@ def for_loop(values_: Any, body: Callable[..., tuple[Any, ...]], carried: tuple[
 
 
 def symbolic(test: Any) -> bool:
-    """Is a condition known at run time only?"""
-    return isinstance(test, Index)
+    """Is a condition known at run time only, or a range one of the program?"""
+    return isinstance(test, Index | Range)
+
+
+def known(test: Any) -> Any:
+    """The condition of a `while` that Python runs.
+
+    Raises:
+        CaptureError: it is known at run time only.
+    """
+    if isinstance(test, Index):
+        raise CaptureError("a while loop of the program counts: its condition is `name < bound`, and its last "
+                           "statement `name += step`", loc=Loc.of_user(),
+                           hint="write it so, or as `for name in pt.range(low, high, step)` with `if` and `break`")
+    return test
+
+
+def counted(start: Any, bound: Any, step: Any) -> tuple[Range, Any]:
+    """The range that a `while` counts through, and what its counter is after it."""
+    if isinstance(step, int) and step < 1:
+        raise CaptureError(f"a while loop of the program counts up, not by {step}", loc=Loc.of_user())
+    trips = cdiv(bound - start, step)
+    least = trips if isinstance(trips, int) else tracer().wrap(tracer().graph.index("max", unwrap(trips), 0))
+    return range(start, bound, step), start + least * step
 
 
 def branch(test: Index, then: Callable[..., tuple[Any, ...]], other: Callable[..., tuple[Any, ...]],
@@ -353,11 +375,7 @@ def _carriable(carried: tuple[Any, ...], names: tuple[str, ...], lost: tuple[str
         raise CaptureError(f"{lost[0]} is first assigned in the {what}, and read after it", loc=loc,
                            hint=f"give {lost[0]} a value before the {what}")
     for name, value in zip(names, carried, strict=True):
-        if isinstance(value, Index | int):
-            raise CaptureError(f"{name} is an integer that changes in a {what} of the program, which carries tiles and "
-                               "tensors only", loc=loc, hint=f"compute {name} from the loop's counter, or unroll the "
-                               "loop with pt.static_range")
-        if not isinstance(value, Proxy):
+        if not isinstance(value, Proxy | int):
             raise CaptureError(f"{name} changes in a {what} of the program, but is a Python {type(value).__name__} "
                                "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
 
@@ -372,13 +390,20 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
             results = body(wrap(counter), *map(wrap, carried))
             found.require_seen(map(unwrap, results))
         for name, before, after in zip(names, carried, results, strict=True):
-            resolve = found.symbols.type  # the body may have found two extents to be one
-            kind = resolve(after.type) if isinstance(after, Proxy) else type(after).__name__
-            if kind != resolve(before.type):
-                raise ShapeError(f"{name} is {before.type} before the loop and {kind} after its body", loc=loc,
+            was, kind = (_kind(found, value) for value in (before, after))
+            if kind != was:
+                raise ShapeError(f"{name} is {was} before the loop and {kind} after its body", loc=loc,
                                  hint="a value that a loop carries keeps its type")
         return list(map(unwrap, results))
 
     limits = [unwrap(b) for b in (bounds.low, bounds.high, bounds.step)]
     found.require_seen([*limits, *map(unwrap, carried)])
-    return tuple(map(wrap, found.graph.loop(limits, list(map(unwrap, carried)), trace, (loc,))))
+    inits = [Val(found.graph, found.graph.use(v)) for v in map(unwrap, carried)]
+    return tuple(map(wrap, found.graph.loop(limits, inits, trace, (loc,))))
+
+
+def _kind(found: Tracer, value: Any) -> Any:
+    """The type of a carried value; the body may have found two extents to be one."""
+    if isinstance(value, Proxy | Val):
+        return found.symbols.type(value.type)
+    return INDEX if isinstance(value, int) else type(value).__name__

@@ -178,7 +178,7 @@ class Materialise(Rewriter):
         assert body is not None
         fresh = [i for i, o in enumerate(body.outputs) if self.replaced(body, i, o)]
         returned = {n["index"] for k, n in old.users(key) if n.op is GET and k in old.outputs and old.outer is None}
-        inits = list(self.carried(node, inputs))
+        inits = [v if isinstance(v, Val) else Val(new, new.use(v)) for v in self.carried(node, inputs)]
         for i in fresh:
             inits[i] = self.assigned(new, inits[i], RESULT if i in returned else SCRATCH, node)
 

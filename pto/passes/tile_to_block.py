@@ -262,7 +262,8 @@ class ToBlock(Rewriter):
         if row.tensor_op in REDUCES:
             rows, _ = self.valid.get(tiles[0], (None, None))
             if shape(tiles[0])[1] == 1:  # one column is its own sum
-                return self.copy(new, tiles[0], node.locs)
+                return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tiles[0], self.size(tiles[0])[0], 1,
+                                 type=in_ub(node.type), valid=(rows, 1), locs=node.locs)
             return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
                              valid=(rows, 1), locs=node.locs, **dict(node.attrs))
         return self.elementwise(node, new, row, tiles)
@@ -448,6 +449,8 @@ class ToBlock(Rewriter):
                 sums[found[0]] = body.params[1 + position], body[found[1]]
                 self.absorbed.setdefault(body, set()).add(found[1])
                 inits.append(self.accumulator(new, init, node.locs))
+            elif body[body.params[1 + position]].type == INDEX:
+                inits.append(init if isinstance(init, Val) else Val(new, new.use(init)))
             elif isinstance(body[body.params[1 + position]].type, TensorType):
                 inits.append(init)
             else:
@@ -501,6 +504,8 @@ class ToBlock(Rewriter):
     def next(self, body: Graph, position: int, key: int, graph: Graph, value: Any) -> Val:
         """What a body yields: in UB, in a place of its own where the old value is still needed."""
         parameter = body.params[1 + position]
+        if body[parameter].type == INDEX:
+            return value if isinstance(value, Val) else Val(graph, graph.use(value))
         if isinstance(body[parameter].type, TensorType) or key in self.sums[body] or key == parameter:
             assert isinstance(value, Val)
             return value
@@ -515,8 +520,10 @@ class ToBlock(Rewriter):
                 node: Node) -> tuple[Size | None, Size | None]:
         """The region of a carried tile after its loop, which must not depend on the iteration."""
         if any(isinstance(s, Val) and s.graph.depth > graph.depth for s in region):
-            raise ShapeError("the valid region of a carried tile changes from iteration to iteration",
-                             loc=node.locs[0] if node.locs else None)
+            raise ShapeError("a tile that the loop carries meets a window that is shorter at the tensor's edge",
+                             loc=node.locs[0] if node.locs else None,
+                             hint="reduce the window to what does not depend on its length, as "
+                                  "total += pt.sum(x[i:i + t, j:j + n], axis=0, keepdims=True)")
         return region
 
 

@@ -58,7 +58,7 @@ def stored_shape(X, out):
 def leaves(X, out):
     for i in pt.range(0, X.shape[0], 16):
         out[i:i + 16, 0:16] = X[i:i + 16, 0:16]
-        break
+        return
 
 
 @pt.tile_kernel
@@ -80,10 +80,10 @@ def outside(X, out):
 
 @pt.tile_kernel
 def counts(X, out):
-    row = 0
+    scale = 0.5
     for i in pt.range(0, X.shape[0], 16):
-        row = row + 16
-        out[row:row + 16, 0:16] = X[i:i + 16, 0:16]
+        scale = scale + 0.5
+        out[i:i + 16, 0:16] = X[i:i + 16, 0:16] * scale
 
 
 @pt.tile_kernel
@@ -115,7 +115,7 @@ def copied(X, out):
 
 
 MISTAKES = {
-    "integer_that_changes": lambda: counts(zeros(16, 16), zeros(16, 16)),
+    "number_that_changes": lambda: counts(zeros(16, 16), zeros(16, 16)),
     "chained_condition": lambda: chained(zeros(16, 16)),
     "kernel_that_calls_itself": lambda: again(zeros(16, 16)),
     "tile_after_its_loop": lambda: leaked(zeros(16, 16), zeros(16, 16)),
@@ -138,7 +138,7 @@ MISTAKES = {
     "tile_and_tensor": lambda: mixed(zeros(16, 16), zeros(16, 16)),
     "tile_of_symbolic_extent": lambda: symbolic_tile(zeros(16, 16), zeros(16, 16)),
     "stored_shape": lambda: stored_shape(zeros(16, 16), zeros(16, 16)),
-    "break_in_a_loop": lambda: leaves(zeros(16, 16), zeros(16, 16)),
+    "return_in_a_loop": lambda: leaves(zeros(16, 16), zeros(16, 16)),
     "lost_after_a_loop": lambda: lost(zeros(16, 16), zeros(16, 16)),
     "axis_of_a_reduction": lambda: axis(zeros(16, 16)),
     "outside_of_a_kernel": lambda: pt.zeros((16, 16)),

@@ -231,18 +231,17 @@ def test_a_tensor_of_another_kernel_is_refused(use):
         pt.tile_kernel(use)(X)
 
 
-def test_an_integer_that_changes_in_a_loop_is_refused_with_a_remedy():
+def test_a_number_that_changes_in_a_loop_is_refused_with_a_remedy():
     @pt.tile_kernel
     def k(x, out):
-        count = 0
+        scale = 0.5
         for i in pt.range(0, x.shape[0], 16):
-            out[i:i + 16, 0:16] = x[i:i + 16, 0:16]
-            count = count + 1
-            out[count:count + 16, 0:16] = x[i:i + 16, 0:16]
+            scale = scale + 0.5
+            out[i:i + 16, 0:16] = x[i:i + 16, 0:16] * scale
 
-    with pytest.raises(CaptureError, match="count is an integer") as caught:
+    with pytest.raises(CaptureError, match="but is a Python float before it") as caught:
         k(X, X.copy())
-    assert "counter" in caught.value.hint
+    assert "start scale as a tile" in caught.value.hint
 
 
 @pytest.mark.parametrize("test", [
