@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,11 @@ from pto.runtime.threads import get_num_threads
 from pto.sim.machine import Machine
 
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
+
+
+def picked(positions: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
+    """The values at some positions."""
+    return tuple([values[i] for i in positions])
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,16 @@ class Variant:
 
     def fits(self, extents: Sequence[int]) -> bool:
         """Is the program right for these extents?"""
-        return all(extents[i] == (j if fixed else extents[j]) for i, j, fixed in self.guards)
+        fixed, values, left, right = self._checks
+        return picked(fixed, extents) == values and picked(left, extents) == picked(right, extents)
+
+    @cached_property
+    def _checks(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The guards as two comparisons of many extents, for those of a model are a hundred."""
+        fixed = [(i, j) for i, j, value in self.guards if value]
+        pairs = [(i, j) for i, j, value in self.guards if not value]
+        return (tuple(i for i, _ in fixed), tuple(j for _, j in fixed),
+                tuple(i for i, _ in pairs), tuple(j for _, j in pairs))
 
     @cached_property
     def machines(self) -> dict[int, Machine]:
@@ -186,6 +200,13 @@ class Variant:
         make = np.zeros if decl.name in self.declared_results else np.empty
         return make(shape, numpy_dtype(decl.dtype))
 
+    @cached_property
+    def _made(self) -> tuple[tuple[TensorDecl, tuple[int, ...]], ...]:
+        """The tensors that a launch makes, and their shapes where these never change."""
+        decls = self.program.tensors[len(self.arguments):]
+        return tuple((d, () if any(isinstance(n, str) for n in d.dims) else cast("tuple[int, ...]", d.dims))
+                     for d in decls)
+
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         values = [extents[i] for i in self.parameters]
@@ -196,12 +217,12 @@ class Variant:
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
         self._within(extents)
         tensors = list(arrays)
-        for decl in self.program.tensors[len(arrays):]:
-            shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
+        for decl, fixed in self._made:
+            shape = fixed or tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
             tensors.append(self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
         self._apart(arrays)
         self.machine.run(tensors, values)
-        for decl, array in zip(self.program.tensors, tensors, strict=True):
+        for (decl, _), array in zip(self._made, tensors[len(arrays):], strict=True):
             if decl.scratch:
                 self.idle.setdefault((decl.name, array.shape), []).append(array)
         count = self.traced.returned

@@ -10,7 +10,6 @@ from pto.models.chat import Message
 from pto.models.llama.model import Llama, Session
 from pto.models.sampling import GREEDY, Sampling, choose
 
-
 POOL = 256  # tokens to draw among, unless top_k says another number: what lies below them is next to nothing
 
 
