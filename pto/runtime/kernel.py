@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from operator import index, is_not
 from types import FunctionType, MappingProxyType
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import DType, TensorType
 from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located, user_frame
 from pto.core.target import BY_NAME, DEFAULT, Target
@@ -147,13 +149,23 @@ class Kernel:
                named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
         """Names and values of the arguments that are tensors, the values of those that are constants, and integers."""
         names, counts = self.source.parameters, self.source.counts
-        if not (named or counts or self.source.flexible) and len(values) == len(names):
-            return names, values, NONE, []
+        if not (named or self.source.flexible) and len(values) == len(names):
+            if not counts:
+                return names, values, NONE, []
+            at, others = self._places
+            numbers = [self._count(values[i], names[i]) for i in at]
+            return self.source.tensors, [values[i] for i in others], NONE, numbers
         bound = self._bind(values, named)
         constants = {n: v for n, v in bound.items() if self.source.flexible and self.source.is_constant(n, v)}
         numbers = [self._count(bound[n], n) for n in counts]
         tensors = {n: v for n, v in bound.items() if n not in constants and n not in counts}
         return tuple(tensors), tuple(tensors.values()), constants, numbers
+
+    @cached_property
+    def _places(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where the integers are among the parameters, and where the tensors."""
+        names, counts = self.source.parameters, self.source.counts
+        return tuple(map(names.index, counts)), tuple(i for i, name in enumerate(names) if name not in counts)
 
     def _count(self, value: Any, name: str) -> int:
         try:
@@ -195,7 +207,7 @@ class Kernel:
 
     def _variant(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int], names: Sequence[str] = (),
                  constants: Constants = NONE, grid: int = 0) -> Variant:
-        key: Key = tuple((a.dtype.name, a.ndim) for a in arrays)
+        key: Key = tuple((a.dtype, a.ndim) for a in arrays)
         if grid:
             key += (("grid", grid),)
         if constants:  # 1, 1.0 and True are equal, and trace to different programs
@@ -278,7 +290,7 @@ class Kernel:
             arguments = self.source.declared()
             others = {*(a.name for a in arguments), *self.source.counts}
             constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
-            key: Key = tuple((a.type.dtype.numpy, a.type.rank) for a in arguments)
+            key: Key = tuple((numpy_dtype(a.type.dtype), a.type.rank) for a in arguments)
             key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
             self._latest = self._compile(key, arguments, {}, constants)
         return self._latest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,11 @@ from pto.sim.machine import Machine
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
+
+
+def picked(positions: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
+    """The values at some positions."""
+    return tuple([values[i] for i in positions])
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,16 @@ class Variant:
             if found is None:
                 return False
             extents = self.all_extents(extents, found)
-        return all(extents[i] == (j if fixed else extents[j]) for i, j, fixed in self.guards)
+        fixed, values, left, right = self._checks
+        return picked(fixed, extents) == values and picked(left, extents) == picked(right, extents)
+
+    @cached_property
+    def _checks(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The guards as two comparisons of many extents, for those of a model are a hundred."""
+        fixed = [(i, j) for i, j, value in self.guards if value]
+        pairs = [(i, j) for i, j, value in self.guards if not value]
+        return (tuple(i for i, _ in fixed), tuple(j for _, j in fixed),
+                tuple(i for i, _ in pairs), tuple(j for _, j in pairs))
 
     def outside(self) -> list[Any] | None:
         """The arrays from outside of the kernel as they are now; None where one is not what the program is for."""
@@ -221,6 +235,13 @@ class Variant:
         make = np.zeros if decl.name in self.declared_results else np.empty
         return make(shape, numpy_dtype(decl.dtype))
 
+    @cached_property
+    def _made(self) -> tuple[tuple[TensorDecl, tuple[int, ...]], ...]:
+        """The tensors that a launch makes, and their shapes where these never change."""
+        decls = self.program.tensors[len(self.arguments):]
+        return tuple((d, () if any(isinstance(n, str) for n in d.dims) else cast("tuple[int, ...]", d.dims))
+                     for d in decls)
+
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
@@ -234,14 +255,14 @@ class Variant:
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
         self._within(extents)
         tensors = list(arrays)
-        for decl in self.program.tensors[len(arrays):]:
-            shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
+        for decl, fixed in self._made:
+            shape = fixed or tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
             given = others.get(decl.name)
             tensors.append(given if given is not None else
                            self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
         self._apart(arrays, others)
         self.machine.run(tensors, values)
-        for decl, array in zip(self.program.tensors, tensors, strict=True):
+        for (decl, _), array in zip(self._made, tensors[len(arrays):], strict=True):
             if decl.scratch:
                 self.idle.setdefault((decl.name, array.shape), []).append(array)
         count = self.traced.returned

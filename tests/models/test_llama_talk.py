@@ -40,8 +40,8 @@ def test_turns_give_what_the_whole_conversation_gives(model):
 
 def test_only_what_is_new_is_taken(model, monkeypatch):
     talk, fed = Conversation(model), []
-    feed = talk.session.feed
-    monkeypatch.setattr(talk.session, "feed", lambda ids: fed.append(len(ids)) or feed(ids))
+    best = talk.session.best
+    monkeypatch.setattr(talk.session, "best", lambda ids, count: fed.append(len(ids)) or best(ids, count))
     list(talk.ask("Once upon a time", limit=12))
     before, length = len(fed), talk.session.length
     list(talk.ask("a", limit=12))
