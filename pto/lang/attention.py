@@ -9,6 +9,8 @@ from pto.core.errors import Loc, ShapeError, located
 from pto.core.types import TileType
 from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
+from pto.lang import reductions
+from pto.lang.loops import repeat
 from pto.lang.trace import tracer
 from pto.lang.values import Tensor, setitem
 
@@ -39,7 +41,7 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
     q = q * (d**-0.5 if scale is None else scale)
     block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n))
     out = pt.empty((heads, rows, v.shape[2]))
-    return _loop(pt.range(heads), lambda h, out: _loop(
+    return repeat(pt.range(heads), lambda h, out: repeat(
         pt.range(0, rows, tile_m), lambda i, out: (block.store(h, i, out),), out), out)[0]
 
 
@@ -56,6 +58,7 @@ def _fit(q: Any, k: Any, v: Any) -> None:
         symbols.equal(x.dims[axis], y.dims[axis], f"{what} differ")
 
 
+<<<<<<< HEAD
 def _loop(bounds: Any, body: Any, *carried: Any) -> tuple[Any, ...]:
     """A loop of the program, as a `for` statement of a kernel makes one."""
     names = tuple(f"value{i}" for i, _ in enumerate(carried))
@@ -67,6 +70,8 @@ def _least(a: Any, b: Any) -> Any:
     return tracer().wrap(tracer().graph.index("min", *(getattr(x, "val", x) for x in (a, b))))
 
 
+=======
+>>>>>>> main
 class _Block:
     """Some queries of a head against all keys that they see."""
 
@@ -84,19 +89,28 @@ class _Block:
             scores = pt.matmul(query, keys[0:d, j:j + self.wide])
             if masked:
                 scores = scores - pt.relu(self.later(j - i - self.start)) * NEVER
-            peak = pt.maximum(top, pt.max(scores, keepdims=True))
+            peak = pt.maximum(top, reductions.max(scores, keepdims=True))
             weights, shrink = pt.exp(scores - peak), pt.exp(top - peak)
-            return (peak, total * shrink + pt.sum(weights, keepdims=True),
+            return (peak, total * shrink + reductions.sum(weights, keepdims=True),
                     mixed * shrink + pt.matmul(weights, values[j:j + self.wide, 0:e]))
 
         state = (pt.full((self.tall, 1), float("-inf")), pt.zeros((self.tall, 1)), pt.zeros((self.tall, e)))
         seen_by_all = n
         if self.causal:
+<<<<<<< HEAD
             seen_by_all = _least(self.start + i + 1, n) // self.wide * self.wide
         state = _loop(pt.range(0, seen_by_all, self.wide), lambda *a: step(*a, masked=False), *state)
         if self.causal:
             last = _least(self.start + i + self.tall, n)
             state = _loop(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
+=======
+            seen_by_all = (self.start + i + 1) // self.wide * self.wide
+        state = repeat(pt.range(0, seen_by_all, self.wide), lambda *a: step(*a, masked=False), *state)
+        if self.causal:
+            last = tracer().wrap(tracer().graph.index("min", *(getattr(x, "val", x) for x in (
+                self.start + i + self.tall, n))))
+            state = repeat(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
+>>>>>>> main
         return setitem(out, (h, slice(i, i + self.tall), slice(0, e)), state[2] / state[1])
 
     def later(self, first: Any) -> Any:

@@ -14,9 +14,10 @@ from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
 from pto.lang.integers import JOINED, Index, Proxy, unwrap
-from pto.lang.regions import agree_valid, valid
+from pto.lang.outside import is_array
+from pto.lang.regions import agree_valid, outside, valid
 from pto.lang.trace import Argument, tracer
-from pto.lang.views import layout, narrowed, piece, reshaped, select, shown
+from pto.lang.views import expanded, layout, narrowed, piece, reshaped, select, shown
 
 Number = Real
 
@@ -64,6 +65,8 @@ class Array(Proxy):
         return binary("div", self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
+        if is_array(other):
+            return binary("div", lifted(other), self)
         if not isinstance(other, Number):
             return NotImplemented
         return tracer().emit(_ops(self)["rdivs"], self, scalar=float(other))
@@ -73,6 +76,9 @@ class Array(Proxy):
 
     def __matmul__(self, other: Any) -> Any:
         return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return matmul(other, self)
 
     def _compared(self, *_: object) -> Any:
         raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user(),
@@ -144,6 +150,21 @@ class Tensor(Array):
         return found.made([*self.dims[:at], 1, *self.dims[at:]], [*found.strides[:at], 0, *found.strides[at:]],
                           found.offset)
 
+    def squeeze(self, axis: int) -> Any:
+        """One axis less, which has extent 1; the program is then for that."""
+        with located(Loc.of_user()):
+            found = layout(self)
+            if not -self.ndim <= axis < self.ndim or not tracer().symbols.is_one(self.dims[axis]):
+                raise ShapeError(f"there is no axis {axis} of extent 1 in {_shape(self)}")
+            tracer().symbols.pin(self.dims[axis])
+            kept = [a for a in builtins.range(self.ndim) if a != axis % self.ndim]
+            return found.made([self.dims[a] for a in kept], [found.strides[a] for a in kept], found.offset)
+
+    def expand(self, *dims: Any) -> Any:
+        """The elements of axes of extent 1 again and again, without a copy; -1 keeps an extent, as in PyTorch."""
+        with located(Loc.of_user()):
+            return expanded(self, dims)
+
     def view(self, *dims: Any) -> Any:
         """The same elements in the same order in other extents, without a copy; one extent may be -1."""
         with located(Loc.of_user()):
@@ -192,8 +213,12 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         return target
     loc = Loc.of_user()
     with located(loc):
+        value = lifted(value)
         if not isinstance(value, Tile | Tensor):
             raise CaptureError("only tensors and tiles can be stored")
+        if outside(target.val) in tracer().lifted.values():
+            raise CaptureError("an array from outside of the kernel is not stored to",
+                               hint="make it an argument of the kernel: those may be changed")
         if target.val.node.op is TENSOR_OPS["view"]:
             raise CaptureError("store through the argument itself, not through a view of it",
                                hint="write out[b, i:i + m, j:j + n] = tile")
@@ -209,6 +234,21 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         for mine, its in zip(operands[2:4], valid(value.val), strict=True):
             agree_valid(unwrap(mine), its, "the tensor that is stored to has another extent than the tile's")
         return tracer().emit(TILE_OPS["store"], target, value, *operands)
+
+
+def lifted(value: Any) -> Any:
+    """An array from outside of the kernel as an implicit argument of it; anything else as it is.
+
+    Raises:
+        CaptureError: nothing that the kernel names leads to it, so that it could not be found at another call.
+    """
+    if isinstance(value, Array) or not is_array(value):
+        return value
+    found = tracer().lift(value)
+    if found is None:
+        raise CaptureError("an array that is made while the kernel is traced is not a value of it", loc=Loc.of_user(),
+                           hint="make it an argument of the kernel, or keep it under a name outside of the kernel")
+    return found
 
 
 def copied(tensor: Tensor) -> Any:
@@ -275,9 +315,7 @@ def binary(name: str, a: Array, b: Any) -> Any:
     """An elementwise operation of two tensors, two tiles, or one and a number."""
     if isinstance(b, Number) and not isinstance(b, bool):
         return _with_number(name, a, float(b))
-    if hasattr(b, "__array_interface__"):
-        raise CaptureError("an array from outside of the kernel is not a value of it", loc=Loc.of_user(),
-                           hint="make it an argument of the kernel")
+    b = lifted(b)
     if not isinstance(b, Array):
         return NotImplemented
     loc = Loc.of_user()
@@ -308,6 +346,7 @@ def _with_number(name: str, a: Array, value: float) -> Any:
 
 def unary(name: str, a: Any) -> Any:
     """An elementwise operation or a reduction of one operand."""
+    a = lifted(a)
     if not isinstance(a, Array):
         raise CaptureError(f"pt.{name} takes a tensor or a tile of the kernel, not {type(a).__name__}",
                            loc=Loc.of_user())
@@ -328,6 +367,7 @@ def computable(a: Array) -> None:
 
 def matmul(a: Any, b: Any) -> Any:
     """(m x k) times (k x n), accumulated in f32."""
+    a, b = lifted(a), lifted(b)
     if not isinstance(a, Array) or not isinstance(b, Array):
         raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user(),
                            hint="make an array from outside an argument of the kernel")
