@@ -58,20 +58,11 @@ def _fit(q: Any, k: Any, v: Any) -> None:
         symbols.equal(x.dims[axis], y.dims[axis], f"{what} differ")
 
 
-<<<<<<< HEAD
-def _loop(bounds: Any, body: Any, *carried: Any) -> tuple[Any, ...]:
-    """A loop of the program, as a `for` statement of a kernel makes one."""
-    names = tuple(f"value{i}" for i, _ in enumerate(carried))
-    return pt.for_loop(bounds, body, carried, names, (), subscripts=True)
-
-
 def _least(a: Any, b: Any) -> Any:
     """The smaller of two integers of the program."""
     return tracer().wrap(tracer().graph.index("min", *(getattr(x, "val", x) for x in (a, b))))
 
 
-=======
->>>>>>> main
 class _Block:
     """Some queries of a head against all keys that they see."""
 
@@ -97,20 +88,11 @@ class _Block:
         state = (pt.full((self.tall, 1), float("-inf")), pt.zeros((self.tall, 1)), pt.zeros((self.tall, e)))
         seen_by_all = n
         if self.causal:
-<<<<<<< HEAD
             seen_by_all = _least(self.start + i + 1, n) // self.wide * self.wide
-        state = _loop(pt.range(0, seen_by_all, self.wide), lambda *a: step(*a, masked=False), *state)
-        if self.causal:
-            last = _least(self.start + i + self.tall, n)
-            state = _loop(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
-=======
-            seen_by_all = (self.start + i + 1) // self.wide * self.wide
         state = repeat(pt.range(0, seen_by_all, self.wide), lambda *a: step(*a, masked=False), *state)
         if self.causal:
-            last = tracer().wrap(tracer().graph.index("min", *(getattr(x, "val", x) for x in (
-                self.start + i + self.tall, n))))
+            last = _least(self.start + i + self.tall, n)
             state = repeat(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
->>>>>>> main
         return setitem(out, (h, slice(i, i + self.tall), slice(0, e)), state[2] / state[1])
 
     def later(self, first: Any) -> Any:
