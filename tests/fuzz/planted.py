@@ -32,8 +32,8 @@ class Bug:
 E, T, B = "passes.expression:Expression.", "passes.materialise:", "passes.tile_to_block:ToBlock."
 A, F = "passes.allocate:", "passes.insert_flags:"
 BUGS = tuple(Bug(*row) for row in (
-    ("a sum starts at one", E + "fold", "scalar=REDUCTIONS[node.op.name][1]", "scalar=1.0"),
-    ("parts of a maximum are added", E + "fold", "TILE_OPS[REDUCTIONS[node.op.name][0]]", 'TILE_OPS["add"]'),
+    ("a sum starts at one", E + "neutral", "scalar=REDUCTIONS[node.op.name][1]", "scalar=1.0"),
+    ("parts of a maximum are added", E + "fold", "TILE_OPS[REDUCTIONS[self.old[key].op.name][0]]", 'TILE_OPS["add"]'),
     ("tail as long as the whole axis", E + "valid", 'graph.index("sub", size, start)', "size"),
     ("offset of a batch lost", E + "window", 'graph.index("madd", first, rows, at.i)', "at.i"),
     ("an axis of one is no broadcast", E + "leading", "0 if extent == 1 else c", "c"),
@@ -42,7 +42,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("offset of a leading axis of a view lost", E + "seen", 'graph.index("madd", coordinate, stride, offset)', "offset"),
     ("always the first slice of k", E + "product", "replace(at, j=kk, cols=k)", "replace(at, j=0, cols=k)"),
     ("slices of k one too far apart", E + "product", "inner.dims[-1]), k)", "inner.dims[-1]), k + 1)"),
-    ("the first tile of a row left out", E + "row", "(0, cols, wide), versions", "(wide, cols, wide), versions"),
+    ("the first tile of a row left out", E + "row", "wide if self.keeps else 0", "wide"),
     ("rows of a table from its first column", E + "gathered", "index, at.j, count", "index, 0, count"),
     ("always the first slice of a stream", E + "stream", "part(body, kk)", "part(body, 0)"),
     ("a value read after it was overwritten", T + "Costs._overtaken", "if not between:", "if True:"),
@@ -97,7 +97,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("a program for any extents", "runtime.variant:Variant.fits", "return all(", "return True or all("),
     ("an extent of one is one in every call", "lang.symbols:Symbols.pin", "self.same[extent] = value", "pass"),
     ("a piece begins without its stride", "lang.views:narrowed", "start * found.strides[axis]", "start"),
-    ("a subscript without its stride", "lang.views:select", "position * found.strides[axis]", "position"),
+    ("a subscript without its stride", "lang.views:select", "_position(part, extent) * stride", "_position(part, extent)"),
     ("axes turned, strides not", "lang.values:Tensor.permute", "[found.strides[a] for a in axes]", "list(found.strides)"),
     ("joined tensors on each other", "lang.language:concat", "start + width", "start"),
     ("both sides of a branch on one condition", "lang.language:branch", "(1 - test, other)", "(test, other)"),
