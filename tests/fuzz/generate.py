@@ -149,7 +149,7 @@ class Writer:
         if kind < 0.4:
             row = self.row(BINARY)
             b = self.expression(shape, int(self.rng.integers(depth)), leaf, tiles)
-            if not tiles and self.chance(0.3):
+            if not tiles and self.chance(0.4):
                 b = self.narrower(shape)
             a, b = (b, a) if self.chance(0.3) else (a, b)
             return row.text.format(a=a, b=b)
@@ -197,7 +197,7 @@ class Writer:
 
     def shape(self) -> Shape:
         """Extents of a tensor; two axes mostly."""
-        rank = int(self.rng.choice((1, 2, 2, 2, 3)))
+        rank = int(self.rng.choice((1, 2, 2, 3)))
         return tuple(self.size() if axis >= rank - 2 else int(self.rng.integers(1, 4)) for axis in range(rank))
 
     def some(self) -> Shape:
@@ -399,6 +399,7 @@ class Writer:
         """A branch on a symbol."""
         shape, name = self.some(), self.fresh()
         a, b, c = (self.expression(shape, int(self.rng.integers(1, 3))) for _ in range(3))
+        b, c = (self.row(BINARY).text.format(a=name, b=x) if self.chance(0.8) else x for x in (b, c))
         if self.chance(0.5):
             test = f"{self.integer(int(self.rng.integers(0, 5)))} < {self.rng.integers(0, 5)}"
         else:

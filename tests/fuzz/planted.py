@@ -159,6 +159,6 @@ def found_after(bug: Bug, count: int, first: int = 0) -> int:
                 found = judge(case)
             except Senseless:
                 continue
-        if found.kind:
+        if found.kind and not judge(case).kind:  # no defect of the compiler as it is
             return number
     return 0
