@@ -152,7 +152,7 @@ class Expression:
             return self.depths[key]
         for k in self.inside(key):  # in order: a long chain is no deep recursion
             node, leaf = self.old[k], self.is_leaf(k)
-            below = 0 if leaf else max([self.depths.get(i, 0) for i in node.inputs], default=0)  # integers have none
+            below = 0 if leaf else max([self.depths[i] for i in node.inputs if i in self.depths], default=0)
             self.depths[k] = below + (not leaf and node.op.name in REDUCTIONS)
         return self.depths[key]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.case import TYPES, Case, np_name
+from tests.fuzz.case import TYPES, Case
 from tests.fuzz.meaning import PT, Value
 
 Shape = tuple[int, ...]
