@@ -299,7 +299,9 @@ class _Loops:
         sides: list[ast.stmt] = []
         for body in (node.body, node.orelse):
             self.count += 1
-            args = ast.arguments([], [ast.arg(a) for a in carried], None, [], [], None, [])
+            own = sorted((stores(*body) & bound & live_before(body, set())) - set(carried))  # read, assigned, and done
+            args = ast.arguments([], [ast.arg(a) for a in (*carried, *own)], None, [], [], None,
+                                 [ast.Name(a, ast.Load()) for a in own])
             inner = self.block(copy.deepcopy(body), set(carried), set(bound))
             function = ast.FunctionDef(f"__pto_side{self.count}__", args,
                                        [*inner, ast.Return(_tuple(carried, ast.Load))], [])

@@ -17,6 +17,8 @@ from tests.fuzz.shrink import shrink
 COUNT = 20_000
 WITHIN = 2000  # kernels, in which a planted bug is found
 SHRUNK = 3  # failures that are made small
+# Defects that are known and open, by what is said of them: each has a file in `tests/passes/fuzz_cases/open`.
+OPEN = {"race on flag": "a back flag is set again before its wait where the loops between them are empty"}
 
 
 def run(count: int, seed: int, first: int = 0) -> Report:
@@ -35,6 +37,9 @@ def one(report: Report, number: int, small: bool) -> None:
         found = judge(case)
     except Senseless as err:
         report.fail(f"kernel {number} has no meaning: {err}")
+        return
+    if known := next((what for said, what in OPEN.items() if said in found.said and found.kind), ""):
+        report.saw(f"open defect: {known}")
         return
     if found.kind:
         case = shrink(case) if small else case

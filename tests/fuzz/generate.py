@@ -40,18 +40,26 @@ class Row:
     whole: bool = False
 
 
-BINARY = tuple(Row(n, t, True) for n, t in (
-    ("add", "({a} + {b})"), ("sub", "({a} - {b})"), ("mul", "({a} * {b})"), ("maximum", "pt.maximum({a}, {b})"),
-    ("minimum", "pt.minimum({a}, {b})"))) + (Row("div", "({a} / (pt.abs({b}) + 1.0))"),)
-UNARY = tuple(Row(n, t, True) for n, t in (
-    ("neg", "(-{a})"), ("relu", "pt.relu({a})"), ("abs", "pt.abs({a})"), ("muls", "({a} * 2.0)"),
-    ("adds", "({a} + 3.0)"), ("rsubs", "(1.0 - {a})"), ("subs", "({a} - 2)"), ("divs", "({a} / 2.0)"), ("floor", "pt.floor({a} * 0.5)"),
-    ("ceil", "pt.ceil({a} * 0.5)"), ("round", "pt.round({a} * 0.5)"))) + tuple(Row(n, t) for n, t in (
-        ("exp", "pt.exp({a} * 0.25)"), ("sqrt", "pt.sqrt(pt.abs({a}) + 1.0)"), ("sigmoid", "pt.sigmoid({a})"),
-        ("silu", "pt.silu({a})"), ("log", "pt.log(pt.abs({a}) + 0.5)"), ("tanh", "pt.tanh({a})"),
-        ("rsqrt", "pt.rsqrt(pt.abs({a}) + 1.0)"), ("recip", "pt.reciprocal(pt.abs({a}) + 1.0)"),
-        ("rdivs", "(2.0 / (pt.abs({a}) + 1.0))"), ("erf", "pt.erf({a})"), ("sin", "pt.sin({a})"),
-        ("cos", "pt.cos({a})")))
+def rows(whole: bool, *pairs: tuple[str, str]) -> tuple[Row, ...]:
+    """Operations that all keep integers whole, or all do not."""
+    return tuple(Row(name, text, whole) for name, text in pairs)
+
+
+BINARY = (
+    *rows(True, ("add", "({a} + {b})"), ("sub", "({a} - {b})"), ("mul", "({a} * {b})"),
+          ("maximum", "pt.maximum({a}, {b})"), ("minimum", "pt.minimum({a}, {b})")),
+    *rows(False, ("div", "({a} / (pt.abs({b}) + 1.0))")),
+)
+UNARY = (
+    *rows(True, ("neg", "(-{a})"), ("relu", "pt.relu({a})"), ("abs", "pt.abs({a})"), ("muls", "({a} * 2.0)"),
+          ("adds", "({a} + 3.0)"), ("rsubs", "(1.0 - {a})"), ("subs", "({a} - 2)"), ("divs", "({a} / 2.0)"),
+          ("floor", "pt.floor({a} * 0.5)"), ("ceil", "pt.ceil({a} * 0.5)"), ("round", "pt.round({a} * 0.5)")),
+    *rows(False, ("exp", "pt.exp({a} * 0.25)"), ("sqrt", "pt.sqrt(pt.abs({a}) + 1.0)"), ("sigmoid", "pt.sigmoid({a})"),
+          ("silu", "pt.silu({a})"), ("log", "pt.log(pt.abs({a}) + 0.5)"), ("tanh", "pt.tanh({a})"),
+          ("rsqrt", "pt.rsqrt(pt.abs({a}) + 1.0)"), ("recip", "pt.reciprocal(pt.abs({a}) + 1.0)"),
+          ("rdivs", "(2.0 / (pt.abs({a}) + 1.0))"), ("erf", "pt.erf({a})"), ("sin", "pt.sin({a})"),
+          ("cos", "pt.cos({a})")),
+)
 ROWS = (Row("sum", "pt.sum({a}, keepdims=True)", True), Row("max", "pt.max({a}, keepdims=True)", True))
 NORMS = (Row("softmax", "pt.softmax({a})"), Row("layer_norm", "pt.layer_norm({a})"),
          Row("rms_norm", "pt.rms_norm({a})"), Row("mean", "pt.mean({a}, keepdims=True)"))
@@ -149,7 +157,7 @@ class Writer:
         if kind < 0.4:
             row = self.row(BINARY)
             b = self.expression(shape, int(self.rng.integers(depth)), leaf, tiles)
-            if not tiles and self.chance(0.3):
+            if not tiles and self.chance(0.4):
                 b = self.narrower(shape)
             a, b = (b, a) if self.chance(0.3) else (a, b)
             return row.text.format(a=a, b=b)
@@ -197,7 +205,7 @@ class Writer:
 
     def shape(self) -> Shape:
         """Extents of a tensor; two axes mostly."""
-        rank = int(self.rng.choice((1, 2, 2, 2, 3)))
+        rank = int(self.rng.choice((1, 2, 2, 3)))
         return tuple(self.size() if axis >= rank - 2 else int(self.rng.integers(1, 4)) for axis in range(rank))
 
     def some(self) -> Shape:
@@ -282,7 +290,7 @@ class Writer:
 
     def joined(self) -> bool:
         rank = int(self.one((1, 2, 2, 3)))
-        axis, shape = int(self.rng.integers(rank)), list((self.shape() + (3, 4))[:rank])
+        axis, shape = int(self.rng.integers(rank)), [*self.shape(), 3, 4][:rank]
         names = []
         for _ in range(int(self.rng.integers(1, 4))):
             shape[axis] = self.size()
@@ -311,7 +319,8 @@ class Writer:
     def attended(self) -> bool:
         if self.exact:
             return False
-        group, heads, d, e = int(self.rng.integers(1, 3)), int(self.rng.integers(1, 3)), self.one((4, 8)), self.one((3, 8))
+        group, heads = (int(n) for n in self.rng.integers(1, 3, 2))
+        d, e = self.one((4, 8)), self.one((3, 8))
         m, n = self.size(), self.size()
         q = self.argument(group * heads, m, d, static=True)
         k, v = self.argument(heads, n, d, static=True), self.argument(heads, n, e, static=True)
@@ -353,10 +362,12 @@ class Writer:
         rows, cols = self.size(), self.size()
         x = self.argument(rows, cols)
         if kind == "whole":
-            lines = [f"{x}[:] = {self.expression((rows, cols), int(self.rng.integers(1, 3)), lambda s: self.one((x, self.leaf(s))))}"]
+            text = self.expression((rows, cols), int(self.rng.integers(1, 3)), lambda s: self.one((x, self.leaf(s))))
+            lines = [f"{x}[:] = {text}"]
         elif kind == "row":
-            at = self.integer(int(self.rng.integers(rows)))
-            lines = [f"{x}[{at}] = {self.expression((cols,), int(self.rng.integers(1, 3)), lambda s: self.one((f'{x}[{at}]', self.leaf(s))))}"]
+            row = f"{x}[{self.integer(int(self.rng.integers(rows)))}]"
+            text = self.expression((cols,), int(self.rng.integers(1, 3)), lambda s: self.one((row, self.leaf(s))))
+            lines = [f"{row} = {text}"]
         else:
             many = int(self.rng.integers(1, rows + 1))
             at, y = self.integer(int(self.rng.integers(0, rows - many + 1))), self.argument(many, cols)
@@ -399,6 +410,7 @@ class Writer:
         """A branch on a symbol."""
         shape, name = self.some(), self.fresh()
         a, b, c = (self.expression(shape, int(self.rng.integers(1, 3))) for _ in range(3))
+        b, c = (self.row(BINARY).text.format(a=name, b=x) if self.chance(0.8) else x for x in (b, c))
         if self.chance(0.5):
             test = f"{self.integer(int(self.rng.integers(0, 5)))} < {self.rng.integers(0, 5)}"
         else:
@@ -461,8 +473,7 @@ class Writer:
         return [*lines[:-1], f"    for {j} in pt.range(0, {x}.shape[1], {t[1]}):", f"        {out}{window} = {text}"]
 
     def tiles_product(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
-        m, _, n = e
-        y = self.leaf((self.space[x].shape[1], n))
+        y = self.leaf((self.space[x].shape[1], e[2]))
         k, acc = self.fresh("k"), self.fresh("t")
         a, b = f"{x}[{i}:{i} + {t[0]}, {k}:{k} + {t[2]}]", f"{y}[{k}:{k} + {t[2]}, {j}:{j} + {t[1]}]"
         a = self.row(UNARY[:6]).text.format(a=a) if self.chance(0.3) else a
@@ -488,7 +499,7 @@ class Writer:
             for _ in range(20):
                 if STATEMENT[int(self.rng.choice(len(STATEMENT), p=WEIGHTS))](self):
                     break
-        made = [n for n in self.info if n not in self.arguments and n not in self.stored and isinstance(self.space[n], Value)]
+        made = [n for n in self.info if n not in self.arguments and n not in self.stored]
         chosen = [made[-1]] if made else []
         chosen += [n for n in made[:-1] if self.chance(0.4)][:2]
         lines = [*self.lines, f"return {', '.join(chosen)}"] if chosen else self.lines or ["return None"]

@@ -22,7 +22,9 @@ LARGE = 20_000  # instructions and beyond: left to the fast machine
 CORES = 2
 OTHERS = 3  # of so many kernels one is called with other extents, too
 # Extents that are equal in a call, and that nothing in the text says are: the compiler asks for an annotation.
-TOLD_APART = (("valid regions differ", "pt.tile_matmul"), ("before the loop and", "for "), ("before the loop and", "if "))
+TOLD_APART = (
+    ("valid regions differ", "pt.tile_matmul"), ("before the loop and", "for "), ("before the loop and", "if "),
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Judge:
         """
         loose = self.called()
         self.bound()
-        same(f"fast machine, fast, {CORES} cores", loose, self.machine(f"fast machine, fast, {CORES} cores", cores=CORES))
+        more = self.machine(f"fast machine, fast, {CORES} cores", cores=CORES)
+        same(self.levels[-1], loose, more)
         exact = self.machine("fast machine, exact", exact=True)
         checked = self.machine(f"fast machine, exact, checked, {CORES} cores", exact=True, cores=CORES, check="all")
         same(self.levels[-1], exact, checked)
@@ -178,7 +181,8 @@ class Judge:
             made.append(np.full(shape, np.nan, decl.dtype.numpy))
         return made
 
-    def judged(self, level: str, tensors: list[np.ndarray], results: list[np.ndarray] | None = None) -> list[np.ndarray]:
+    def judged(self, level: str, tensors: list[np.ndarray],
+               results: list[np.ndarray] | None = None) -> list[np.ndarray]:
         """Compare what a level left in the tensors."""
         count = abs(self.variant.traced.returned)
         found = [tensors[slot] for slot in self.variant.outputs[:count]] if results is None else results[:count]
@@ -222,7 +226,8 @@ def judge(case: Case) -> Verdict:
     except (UnsupportedError, CapacityError, ShapeError) as err:
         refused = not isinstance(err, ShapeError) or any(
             said in err.message and part in case.body for said, part in TOLD_APART)
-        return Verdict("" if refused else "ShapeError", err.message.splitlines()[0], tuple(found.levels), exact, refused)
+        said = err.message.splitlines()[0]
+        return Verdict("" if refused else "ShapeError", said, tuple(found.levels), exact, refused)
     except Wrong as err:
         return Verdict(f"wrong: {err.level}", str(err), tuple(found.levels), exact)
     except Exception as err:

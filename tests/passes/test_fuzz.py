@@ -15,6 +15,7 @@ from tests.fuzz.shrink import kind_of, shrink
 
 SAMPLE = 400
 CASES = sorted((Path(__file__).parent / "fuzz_cases").glob("*.py"))
+OPEN = sorted((Path(__file__).parent / "fuzz_cases" / "open").glob("*.py"))
 EASY = ("a sum starts at one", "always the first slice of k", "operands of a difference swapped", "parity that stays",
         "joined tensors on each other", "buffers alive together share bytes")
 
@@ -40,6 +41,12 @@ def test_a_kernel_that_once_failed(path):
     assert not found.kind and not found.refused, found.said
 
 
+@pytest.mark.parametrize("path", OPEN, ids=lambda path: path.stem)
+def test_an_open_defect_is_still_there(path):
+    """Fixed? Move the file one folder up, and take what is said of it out of the campaign."""
+    assert judge(Case.read(path.read_text())).kind
+
+
 def test_the_text_of_a_case_is_read_back():
     for seed in range(20):
         case, _ = generate(seed)
@@ -56,7 +63,7 @@ def test_at_least_forty_bugs_are_planted():
 @pytest.mark.parametrize("name", EASY)
 def test_a_planted_bug_is_found(name):
     [bug] = [bug for bug in BUGS if bug.name == name]
-    assert found_after(bug, 60)
+    assert found_after(bug, 100)
 
 
 def test_a_failure_is_made_small():
