@@ -75,3 +75,19 @@ PRED = DType("pred", "bool", 8, "p", "bool")  # a byte: 0 is false, all else tru
 
 DTYPES = {row.name: row for row in (F32, F16, BF16, S32, S16, S8, U8, PRED)}
 BY_NUMPY = {row.numpy: row for row in DTYPES.values()}
+
+
+def promoted(a: DType, b: DType) -> DType:
+    """The element type in which two tensors meet, as in PyTorch.
+
+    A floating type absorbs integers and predicates; of two floating types it is the larger, and float32 for float16
+    with bfloat16. Of two integer types it is the larger, and int16 for int8 with uint8.
+    """
+    if a == b or b == PRED:
+        return a
+    if a == PRED:
+        return b
+    if "f" in a.kind + b.kind:
+        floating = [x for x in (a, b) if x.kind == "f"]
+        return floating[0] if len(floating) == 1 else F32
+    return S16 if {a, b} == {S8, U8} else max(a, b, key=lambda x: x.bits)

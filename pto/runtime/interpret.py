@@ -25,7 +25,7 @@ from pto.isa.meaning.operands import Operands
 from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
 from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
-from pto.isa.table import BY_MNEMONIC, cube, scalar
+from pto.isa.table import BY_MNEMONIC, cube, scalar, vector
 from pto.passes.emit import view_declarations
 from pto.sim.slow import SlowMachine
 
@@ -120,20 +120,29 @@ class Interpreter:
             return tensor
         if op is TILE_OPS["full"]:
             assert isinstance(node.type, TileType)
-            return np.full((node.type.rows, node.type.cols), node["scalar"], numpy_dtype(node.type.dtype))
+            return self.full(node, (node.type.rows, node.type.cols))
+        if op is TENSOR_OPS["full"]:
+            return self.full(node, self.shape(node.type))
         if op in (TENSOR_OPS["gather"], TILE_OPS["gather"]):
             return self.gathered(*inputs)
         if op in (TENSOR_OPS["iota"], TILE_OPS["iota"]):
             return self.sequence(node, *inputs)
         if op is TILE_OPS["gemv"]:
-            return self.streamed(*inputs)
+            return self.streamed(node, *inputs)
         if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
-            return self.product(*inputs)
+            assert isinstance(node.type, TensorType | TileType)
+            return self.product(numpy_dtype(node.type.dtype), *inputs)
         return self.elementwise(op, node, inputs)
 
     def shape(self, type: Any) -> tuple[int, ...]:
         """The extents of a tensor type."""
         return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+
+    def full(self, node: Node, shape: tuple[int, ...]) -> Array:
+        assert isinstance(node.type, TensorType | TileType)
+        dtype = numpy_dtype(node.type.dtype)
+        one = MEANING[vector.TEXPANDS.mnemonic](Operands(scalar=node["scalar"], shape=(), dtype=dtype))
+        return np.full(shape, one.astype(dtype))
 
     def gathered(self, table: Array, ids: Array, *where: int) -> Array:
         """Rows of a tensor, or (with a first column, extents and a view) of a window of it."""
@@ -149,21 +158,23 @@ class Interpreter:
         total = start + sum(step * axis for step, axis in zip(reversed(steps), reversed(at), strict=False))
         return np.broadcast_to(total, shape).astype(numpy_dtype(node.type.dtype))
 
-    def streamed(self, x: Array, tensor: Array, i: int, j: int, n: int, k: int, *view: int) -> Array:
+    def streamed(self, node: Node, x: Array, tensor: Array, i: int, j: int, n: int, k: int, *view: int) -> Array:
         w = seen(tensor, view)[i:i + n, j:j + k]
-        return MEANING[cube.TGEMV_STREAM.mnemonic](Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=x.dtype))
+        assert isinstance(node.type, TileType)
+        o = Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=numpy_dtype(node.type.dtype))
+        return MEANING[cube.TGEMV_STREAM.mnemonic](o).astype(o.dtype, copy=False)
 
-    def product(self, a: Array, b: Array) -> Array:
+    def product(self, dtype: np.dtype[Any], a: Array, b: Array) -> Array:
         if max(a.ndim, b.ndim) > 2:
             lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             left, right = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
-            found = [self.product(left[at], right[at]) for at in np.ndindex(lead)]
+            found = [self.product(dtype, left[at], right[at]) for at in np.ndindex(lead)]
             return np.reshape(found, (*lead, a.shape[-2], b.shape[-1]))
         k = min(a.shape[1], b.shape[0])
         shape = (a.shape[0], b.shape[1])
-        o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, a.dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
-                     dtype=a.dtype, exact=True)
-        return MEANING[cube.TMATMUL.mnemonic](o)
+        o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
+                     dtype=dtype, exact=True)
+        return MEANING[cube.TMATMUL.mnemonic](o).astype(dtype, copy=False)
 
     def elementwise(self, op: Op, node: Node, inputs: list[Any]) -> Array:
         """Operands cropped to their common region; a column is used for all columns."""
@@ -179,8 +190,8 @@ class Interpreter:
         names = [o.name for o in op.instr.operands if o.kind is Kind.TILE and Role.OUT not in o.role]
         reduces = op.instr.operands[0].cols == 1
         o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
-                     shape=(rows, 1 if reduces else cols), dtype=arrays[0].dtype)
-        result = MEANING[op.instr.mnemonic](o)
+                     shape=(rows, 1 if reduces else cols), dtype=numpy_dtype(node.type.dtype))  # type: ignore[union-attr]
+        result = MEANING[op.instr.mnemonic](o).astype(o.dtype, copy=False)
         return result.reshape((*common[:-1], result.shape[1])) if shaped else result
 
     # Block
@@ -311,7 +322,7 @@ class Flatten:
                 args.append(TileRef(self.tiles[next(names)], next(values)))
             else:
                 args.append(next(values) if operand.kind is Kind.INDEX else attrs[operand.name])
-        self.code.append(Inst(row, tuple(args)))
+        self.code.append(Inst(row, tuple(args), tuple(attrs[attr.name] for attr in row.attrs)))
 
 
 def interpret(graph: Graph, tensors: Sequence[Array], extents: Mapping[str, int], *, cores: int = 1,
