@@ -32,6 +32,11 @@ class DType:
         """Bytes of one element."""
         return self.bits // 8
 
+    @property
+    def public(self) -> str:
+        """What it is called in kernels, as `pt.f16`."""
+        return "bool" if self.kind == "p" else self.name
+
     def __str__(self) -> str:
         return self.name
 
@@ -45,7 +50,7 @@ class DType:
         for dim in found:
             if not (dim.isidentifier() if isinstance(dim, str) else type(dim) is int and dim > 0):
                 raise ShapeError(f"{dim!r} is no extent", loc=Loc.of_user(),
-                                 hint=f'an extent is a name or a positive integer: pt.{self.name}["M", 64]')
+                                 hint=f'an extent is a name or a positive integer: pt.{self.public}["M", 64]')
         return TensorType(self, found)
 
 

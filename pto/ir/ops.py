@@ -139,8 +139,19 @@ def _illegal(row: Instr, names: tuple[str, ...], legal: list[str]) -> DTypeError
     if len({*names} - {"pred"}) > 1:
         return DTypeError(f"element types differ: {' and '.join(names)}")
     shown = ", ".join(DTYPES[name].title for name in legal)
-    return DTypeError(f"{row.tensor_op} of {DTYPES[names[-1]].title} elements: it is for {shown}",
-                      hint="convert them first: x.to(pt.f32)")
+    said = _SAID.get(row.tensor_op, row.tensor_op.removeprefix("row"))
+    return DTypeError(f"{said} is not for {DTYPES[names[-1]].title}, but for {shown}",
+                      hint=f"convert the operand first: x.to(pt.{DTYPES[legal[0]].public})")
+
+
+_SAID = {  # operations that authors write as operators
+    **dict.fromkeys(("add", "adds"), "+"), **dict.fromkeys(("sub", "subs", "rsubs", "neg"), "-"),
+    **dict.fromkeys(("mul", "muls"), "*"), **dict.fromkeys(("div", "divs", "rdivs"), "/"),
+    **dict.fromkeys(("and", "ands"), "&"), **dict.fromkeys(("or", "ors"), "|"), **dict.fromkeys(("xor", "xors"), "^"),
+    **dict.fromkeys(("shl", "shls"), "<<"), **dict.fromkeys(("shr", "shrs"), ">>"),
+    **dict.fromkeys(("compare", "compares"), "a comparison"), "not": "~", "maxs": "maximum", "mins": "minimum",
+    "recip": "reciprocal",
+}
 
 
 def of_type(value: Type, dtype: DType) -> Type:

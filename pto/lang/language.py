@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from pto.core.dtypes import F32, DType
@@ -16,6 +17,18 @@ from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.trace import Argument, tracer
 from pto.lang.values import wrap
+
+
+def in_f32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A composed function whose first operand, where it is float16 or bfloat16, is computed with as float32; the result
+    is rounded once.
+    """
+    @wraps(function)
+    def compute(x: Any, *rest: Any, **named: Any) -> Any:
+        if isinstance(x, values.Array) and x.dtype in values.HALVES:
+            return values.cast(function(values.cast(x, F32), *rest, **named), x.dtype)
+        return function(x, *rest, **named)
+    return compute
 
 
 def exp(x: Any) -> Any:
@@ -112,15 +125,16 @@ def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
 def max(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     """The largest element of each row; the result has one column."""
     _last_axis(x, axis, keepdims)
-    return values.unary("rowmax", x)
+    return values.extreme("rowmax", x)
 
 
 def sum(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     """The sum of each row; the result has one column."""
     _last_axis(x, axis, keepdims)
-    return values.unary("rowsum", x)
+    return values.total("rowsum", x)
 
 
+@in_f32
 def mean(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     """The mean of each row; the program is then for rows of this length."""
     _last_axis(x, axis, keepdims)
@@ -135,21 +149,25 @@ def mean(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     return sum(x, axis, keepdims=True) * (1.0 / length)
 
 
+@in_f32
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), element by element."""
     return 1.0 / (1.0 + exp(-x))
 
 
+@in_f32
 def silu(x: Any) -> Any:
     """x times its sigmoid, element by element."""
     return x / (1.0 + exp(-x))
 
 
+@in_f32
 def gelu(x: Any) -> Any:
     """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
     return x * sigmoid((x + x * x * x * 0.044715) * (2.0 * 0.7978845608028654))
 
 
+@in_f32
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Each row less its mean, over the root of its variance plus eps; times weight, plus bias, where given."""
     centred = x - mean(x, keepdims=True)
@@ -158,6 +176,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     return y if bias is None else y + bias
 
 
+@in_f32
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
     """Each row over the root of its mean square plus eps; times weight, where given."""
     y = x / sqrt(mean(x * x, keepdims=True) + eps)
@@ -169,10 +188,10 @@ def embedding(ids: Any, table: Any) -> Any:
     return tracer().emit(TENSOR_OPS["gather"], table, ids)
 
 
-def arange(count: Any, start: Any = 0, step: int = 1) -> Any:
-    """start, start + step, ...: `count` numbers in float32, one axis."""
+def arange(count: Any, start: Any = 0, step: int = 1, dtype: DType = F32) -> Any:
+    """start, start + step, ...: `count` numbers in float32 or int32, one axis."""
     with located(Loc.of_user()):
-        return tracer().emit(TENSOR_OPS["iota"], start, step, type=TensorType(F32, (_extent(count),)))
+        return tracer().emit(TENSOR_OPS["iota"], start, step, type=TensorType(dtype, (_extent(count),)))
 
 
 def concat(parts: Sequence[Any], dim: int = -1) -> Any:
@@ -206,6 +225,7 @@ def rope(x: Any, cos: Any, sin: Any) -> Any:
     return concat((low * cos - high * sin, high * cos + low * sin))
 
 
+@in_f32
 def softmax(x: Any, dim: int = -1) -> Any:
     """exp(x) over its sum in each row, computed from the row's largest element on."""
     powers = exp(x - max(x, dim, keepdims=True))
@@ -213,7 +233,11 @@ def softmax(x: Any, dim: int = -1) -> Any:
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """(m x k) times (k x n), accumulated in f32 in increasing k."""
+    """(m x k) times (k x n), accumulated in increasing k; the result has the accumulator's type.
+
+    float32 for float32, float16 and bfloat16 operands; int32 for int8 x int8 and int16 x int8. Other operands are
+    converted to the type in which they meet: float32 activations take weights of float16, bfloat16 or int8.
+    """
     return values.matmul(a, b)
 
 
@@ -227,7 +251,7 @@ def full(shape: tuple[int, int], value: float, dtype: DType = F32) -> Any:
         if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
             raise ShapeError("a tile has two constant extents, rows and columns",
                              hint="for a whole result tensor write pt.empty((M, N)) and store to it")
-        return tracer().emit(TILE_OPS["full"], type=TileType(dtype, *shape), scalar=float(value))
+        return tracer().emit(TILE_OPS["full"], type=TileType(dtype, *shape), scalar=values.number(value, dtype))
 
 
 def zeros(shape: tuple[int, int], dtype: DType = F32) -> Any:

@@ -88,6 +88,12 @@ class Expression:
         assert isinstance(type, TensorType)
         return type.dims
 
+    def dtype(self, key: int) -> DType:
+        """The element type of a value."""
+        type = self.old[key].type
+        assert isinstance(type, TensorType)
+        return type.dtype
+
     def two(self, dims: Dims) -> tuple[Any, Any]:
         """Rows and columns: the last two axes, or, in a flat nest, all axes but the last as one (a tuple)."""
         *rows, cols = dims or (1,)
@@ -236,18 +242,19 @@ class Expression:
         if node.op is GATHER:
             return self.gathered(graph, node, at)
         if node.op is FULL:
-            return graph.op(TILE_OPS["full"], locs=node.locs, type=TileType(node.type.dtype, at.rows, at.cols),
-                            scalar=node["scalar"])
+            return graph.op(TILE_OPS["full"], locs=node.locs, scalar=node["scalar"],
+                            type=TileType(self.dtype(key), at.rows, at.cols))
         if node.op is CAST:
-            return self.cast(graph, inputs[0], node.type.dtype, node.locs, **dict(node.attrs))
+            return self.cast(graph, inputs[0], self.dtype(key), node.locs, node["round"], node["sat"])
         return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
                            **dict(node.attrs))
 
-    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...], **attrs: str) -> Val:
+    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...], rounding: str = "rne",
+             saturation: str = "off") -> Val:
         """A tile in another element type."""
         assert isinstance(tile.type, TileType)
-        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs,
-                        **{"round": "rne", "sat": "off", **attrs})
+        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round=rounding,
+                        sat=saturation)
 
     def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
         """Rows of a table in memory, by integers in memory."""
@@ -282,7 +289,7 @@ class Expression:
         a, b = node.inputs
         source = self.env[b]
         one_row = self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
-        types = tuple(self.old[i].type.dtype for i in (a, b))  # type: ignore[union-attr]
+        types = self.dtype(a), self.dtype(b)
         return one_row and isinstance(source, Strided) and source.strides[-2] == 1 and types in STREAMED
 
     def cut(self, key: int) -> tuple[int, int]:
@@ -326,13 +333,14 @@ class Expression:
                                    loc=node.locs[0], hint="split this into two kernels")
         k = self.tiles.matrix[2]
         assert isinstance(node.type, TensorType)
-        types = [self.old[i].type.dtype for i in (a, b)]  # type: ignore[union-attr]
-        common = None if tuple(types) in PRODUCTS else node.type.dtype  # else the cube unit has no such product
+        # Where the cube unit has no such product, one of what is added up.
+        common = () if (self.dtype(a), self.dtype(b)) in PRODUCTS else (node.type.dtype,)
 
         def operand(body: Graph, key: int, here: Place, memo: dict[Any, Val]) -> Val:
             tile = self.value(body, key, here, {}, memo)
-            same = common is None or tile.type.dtype == common  # type: ignore[union-attr]
-            return tile if same else self.cast(body, tile, common, node.locs)
+            for dtype in (dtype for dtype in common if dtype != self.dtype(key)):
+                tile = self.cast(body, tile, dtype, node.locs)
+            return tile
 
         def step(body: Graph, kk: Val, carried: list[Val]) -> list[Val]:
             memo: dict[Any, Val] = {}
@@ -418,6 +426,9 @@ class Expression:
             node = self.old[key]
             assert isinstance(node.type, TensorType)
             rows = 1 if self.two(node.type.dims)[0] == 1 else at.rows
+            start = REDUCTIONS[node.op.name][1]
+            if math.isnan(start) and node.type.dtype.kind != "f":
+                start = -math.inf  # integers have no NaN; as one it is the lowest
             inits.append(graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, rows, 1), locs=node.locs,
-                                  scalar=REDUCTIONS[node.op.name][1]))
+                                  scalar=start))
         return graph.loop((0, self.size(width), wide), inits, column, self.old[keys[0]].locs)

@@ -118,11 +118,8 @@ class Interpreter:
             part = tile[:rows, :cols]
             seen(tensor, view)[i:i + len(part), j:j + part.shape[1]] = part
             return tensor
-        if op is TILE_OPS["full"]:
-            assert isinstance(node.type, TileType)
-            return self.full(node, (node.type.rows, node.type.cols))
-        if op is TENSOR_OPS["full"]:
-            return self.full(node, self.shape(node.type))
+        if op in (TENSOR_OPS["full"], TILE_OPS["full"]):
+            return self.full(node)
         if op in (TENSOR_OPS["gather"], TILE_OPS["gather"]):
             return self.gathered(*inputs)
         if op in (TENSOR_OPS["iota"], TILE_OPS["iota"]):
@@ -138,8 +135,9 @@ class Interpreter:
         """The extents of a tensor type."""
         return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
 
-    def full(self, node: Node, shape: tuple[int, ...]) -> Array:
+    def full(self, node: Node) -> Array:
         assert isinstance(node.type, TensorType | TileType)
+        shape = (node.type.rows, node.type.cols) if isinstance(node.type, TileType) else self.shape(node.type)
         dtype = numpy_dtype(node.type.dtype)
         one = MEANING[vector.TEXPANDS.mnemonic](Operands(scalar=node["scalar"], shape=(), dtype=dtype))
         return np.full(shape, one.astype(dtype))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
 from pto.core.errors import Loc
 from pto.isa.program import TensorDecl
 from pto.passes.base import Stage
@@ -70,7 +71,7 @@ class Verification:
         """Copies of the arguments, and not-a-number for results; `count` slots."""
         made = [np.array(a) for a in self.arrays]
         for decl in self.variant.program.tensors[len(made):count]:
-            made.append(np.full(self.shape(decl), np.nan, decl.dtype.numpy))
+            made.append(np.full(self.shape(decl), np.nan if decl.dtype.kind == "f" else 1, numpy_dtype(decl.dtype)))
         return made
 
     def shape(self, decl: TensorDecl) -> tuple[int, ...]:
@@ -99,7 +100,7 @@ class Verification:
         before, name = reference, "the reference"
         rows: list[tuple[str, float]] = []
         for step, compute in self.steps():
-            now = compute()
+            now = [np.asarray(a) if a.dtype == np.float32 else a.astype(np.float64) for a in compute()]
             if before is not None:
                 worst = max((float(np.nanmax(np.abs(a - b), initial=0.0)) for a, b in zip(before, now, strict=True)),
                             default=0.0)

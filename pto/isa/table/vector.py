@@ -151,8 +151,8 @@ TSHRS = with_scalar("tshrs", 0x7B, f"dst = a shifted right by scalar {SHIFT}; si
                     SHIFTED)
 TCMPS = elementwise("tcmps", 0x7C, (tile("a"), SCALAR), "dst = whether a is equal to scalar, or as `cmp` says; "
                     "with NaN only ne holds", "compares", with_mask(ARITHMETIC, 0, 2), attrs=(COMPARISON,))
-TSELS = elementwise("tsels", 0x7D, (tile("mask"), tile("a"), SCALAR), "dst = a where mask is true, else scalar", "selects",
-                    with_mask(EVERY, 1, 3))
+TSELS = elementwise("tsels", 0x7D, (tile("mask"), tile("a"), SCALAR), "dst = a where mask is true, else scalar",
+                    "selects", with_mask(EVERY, 1, 3))
 TSUBS = with_scalar("tsubs", 0x7E, "dst = a - scalar", "subs")
 TRSUBS = with_scalar("trsubs", 0x7F, "dst = scalar - a", "rsubs")
 
