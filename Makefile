@@ -13,11 +13,12 @@ help: ## show the targets
 $(READY): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "pto needs Python 3.11 or newer: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,models]'
 	@touch $(READY)
 
-demo: $(READY) ## set up, and run the matrix product example
-	$(BIN)/pto run examples/03_matmul.py
+demo: $(READY) ## set up, fetch a language model, and let it write a text on the machine
+	@$(BIN)/pto model pull smollm2-135m || echo "the model was not fetched: the small one that ships is used"
+	$(BIN)/pto run examples/llama_decode.py
 
 test: $(READY) check ## lint, types and all tests
 	$(BIN)/python -m pytest -n 2

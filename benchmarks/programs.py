@@ -132,7 +132,7 @@ def rmsnorm(rows: int, cols: int, tile: int, eps: float = 1e-5) -> Program:
     """Each row divided by the root of its mean square, then multiplied by weights."""
     region, column = f"{tile}, {cols}", f"{tile}, 1"
     return by_rows("rmsnorm", rows, cols, tile, {"x": "read", "y": "write"}, (
-        f"tmul %t, %xs[r7], %xs[r7], {region}", f"trowsum %m, %t, {region}", f"tmuls %m, %m, {1 / cols!r}, {column}",
+        f"trowdot %m, %xs[r7], %xs[r7], {region}", f"tmuls %m, %m, {1 / cols!r}, {column}",
         f"tadds %m, %m, {eps!r}, {column}", f"tsqrt %m, %m, {column}", f"trdivs %m, %m, 1, {column}",
         f"trowexpandmul %t, %xs[r7], %m, {region}", f"tcolexpandmul %xs[r7], %t, %ws, {region}",
     ), (

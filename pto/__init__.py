@@ -17,6 +17,7 @@ _HOMES = {
                           "range", "reciprocal", "relu", "rms_norm", "rope", "round", "rsqrt", "sigmoid", "silu", "sin",
                           "softmax", "sqrt", "static_range", "sum", "tanh", "tile_matmul", "zeros"),
     "pto.lang.attention": ("attention",),
+    "pto.lang.choosing": ("topk",),
     "pto.lang.selection": ("clamp", "masked_fill", "where"),
     "pto.lang.values": ("cast",),
     "pto.core.errors": ("PtoError",),

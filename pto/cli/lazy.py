@@ -41,3 +41,8 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, doc) for name, (_, doc) in self.rows.items()])
+
+
+def late(module: str) -> Any:
+    """A module that only the work of a command needs, not its help."""
+    return import_module(module)

@@ -19,6 +19,8 @@ COMMANDS = {
     "verify": ("pto.cli.verify", "Run every level of a kernel, and name the first pass that changed a value."),
     "asm": ("pto.cli.asm", "Assemble text to a .pto program file."),
     "check": ("pto.cli.check", "Check a program against the static rules of its target."),
+    "generate": ("pto.cli.generate", "Continue a text with a language model."),
+    "chat": ("pto.cli.chat", "Talk with a language model."),
     "model": ("pto.cli.model", "Fetch models, and show what they are."),
     "isa": ("pto.cli.isa", "Show the instruction set, or one instruction."),
 }

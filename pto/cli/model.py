@@ -10,6 +10,7 @@ COMMANDS = {
     "list": ("pto.cli.model_list", "Show the models that have a name, and which are here."),
     "pull": ("pto.cli.model_pull", "Fetch a model into the cache."),
     "info": ("pto.cli.model_info", "Show what a model file is, without loading it."),
+    "export": ("pto.cli.model_export", "Write a model as program files and arrays, to be run without it."),
 }
 EXAMPLES = """\b
 Examples:

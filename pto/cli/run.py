@@ -24,6 +24,8 @@ OF_SCRIPTS = ("dump",)  # options that mean something for a script, too
 @click.argument("file")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--arg", "arrays", multiple=True, metavar="NAME=FILE.npy", help="An array for a tensor of a program.")
+@click.option("--arrays", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Take the other tensors that the program reads from NAME.npy in this folder.")
 @click.option("--param", "parameters", multiple=True, metavar="NAME=N", help="A parameter that no array tells.")
 @click.option("--out", "outputs", multiple=True, metavar="NAME=FILE.npy", help="Where to write a result.")
 @click.option("--cores", default=1, show_default=True, help="Virtual cores of a program run.")
@@ -34,7 +36,7 @@ OF_SCRIPTS = ("dump",)  # options that mean something for a script, too
 @click.option("--check", default="", metavar="NAMES", help="Look for races,uninitialised reads, or all.")
 def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], parameters: tuple[str, ...],
             outputs: tuple[str, ...], cores: int, threads: int, exact: bool, dump: Path | None,
-            fuel: int | None, check: str) -> None:
+            fuel: int | None, check: str, folder: Path | None) -> None:
     """Run a Python script of kernels, or a compiled program on arrays.
 
     FILE.py runs as Python would run it, and gets the ARGUMENTS. FILE.pto (or assembly, FILE.ptoas, or a graph of any
@@ -56,6 +58,7 @@ def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], para
     targets = {name: Path(path) for name, path in pairs(outputs, "--out").items()}
     _writable(program, targets)
     given = {name: _load(path) for name, path in pairs(arrays, "--arg").items()}
+    given |= _beside(program, given, folder)
     results, stats = run_program(program, given, integers(parameters, "--param"), cores=cores, threads=threads,
                                  exact=exact, fuel=fuel, check=check)
     for name, array in results.items():
@@ -94,6 +97,14 @@ def _writable(program: Program, targets: Mapping[str, Path]) -> None:
             raise UsageError(f"the program does not write {name}", hint=f"it writes {', '.join(written)}")
         if path.is_dir() or not path.parent.is_dir():
             raise UsageError(f"cannot write {path}", hint="--out takes a file in a folder that exists")
+
+
+def _beside(program: Program, given: Mapping[str, object], folder: Path | None) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a folder that a program reads and that were not given by themselves."""
+    if folder is None:
+        return {}
+    files = {d.name: folder / f"{d.name}.npy" for d in program.tensors if d.read and not d.scratch}
+    return {name: _load(str(file)) for name, file in files.items() if name not in given and file.is_file()}
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:

@@ -15,7 +15,7 @@ from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
 from pto.isa.spec import Instr, Kind, Role, Trait
-from pto.isa.table import TABLE, cube, gather, move
+from pto.isa.table import TABLE, cube, gather, move, vector
 
 Attrs = Mapping[str, Any]
 TypeRule = Callable[[tuple[Type, ...], Attrs, Type], Type]
@@ -299,6 +299,9 @@ TILE_OPS = {
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
     "gemv": Op("tile.gemv", ("x", "tensor", "i", "j", "n", "k", VIEW), (), declared, cube.TGEMV_STREAM.doc),
     "iota": Op("tile.iota", ("start", "row_step", "col_step"), (), declared, gather.TCI.doc),
+    "topk": Op("tile.topk", ("a", "count"), (), declared, vector.TTOPK.doc),
+    "topk_index": Op("tile.topk_index", ("a", "count"), (), declared, vector.TTOPK_INDEX.doc),
+    "pick": Op("tile.pick", ("src", "index"), (), declared, gather.TGATHER.doc),
     "gather": Op("tile.gather", ("tensor", "index", "j", "rows", "cols", VIEW), (), declared, gather.MGATHER.doc),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),

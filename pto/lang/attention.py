@@ -9,6 +9,7 @@ from pto.core.errors import Loc, ShapeError, located
 from pto.core.types import TileType
 from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
+from pto.lang.loops import repeat
 from pto.lang.trace import tracer
 from pto.lang.values import Tensor, setitem
 
@@ -42,7 +43,7 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
         q, scale = q * scale, None
     block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n), scale)
     out = pt.empty((heads, rows, v.shape[2]), dtype)
-    return _loop(pt.range(heads), lambda h, out: _loop(
+    return repeat(pt.range(heads), lambda h, out: repeat(
         pt.range(0, rows, tile_m), lambda i, out: (block.store(h, i, out),), out), out)[0]
 
 
@@ -57,12 +58,6 @@ def _fit(q: Any, k: Any, v: Any) -> None:
     for axis, (x, y), what in ((2, (q, k), "channels of q and k"), (0, (k, v), "heads of k and v"),
                                (1, (k, v), "positions of k and v")):
         symbols.equal(x.dims[axis], y.dims[axis], f"{what} differ")
-
-
-def _loop(bounds: Any, body: Any, *carried: Any) -> tuple[Any, ...]:
-    """A loop of the program, as a `for` statement of a kernel makes one."""
-    names = tuple(f"value{i}" for i, _ in enumerate(carried))
-    return pt.for_loop(bounds, body, carried, names, (), subscripts=True)
 
 
 class _Block:
@@ -95,11 +90,11 @@ class _Block:
         seen_by_all = n
         if self.causal:
             seen_by_all = (self.start + i + 1) // self.wide * self.wide
-        state = _loop(pt.range(0, seen_by_all, self.wide), lambda *a: step(*a, masked=False), *state)
+        state = repeat(pt.range(0, seen_by_all, self.wide), lambda *a: step(*a, masked=False), *state)
         if self.causal:
             last = tracer().wrap(tracer().graph.index("min", *(getattr(x, "val", x) for x in (
                 self.start + i + self.tall, n))))
-            state = _loop(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
+            state = repeat(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
         return setitem(out, (h, slice(i, i + self.tall), slice(0, e)), (state[2] / state[1]).to(out.dtype))
 
     def later(self, first: Any) -> Any:

@@ -72,6 +72,11 @@ def known(name: str) -> KnownModel:
     return MODELS[name]
 
 
+def best() -> KnownModel:
+    """The best model of the catalogue that is here; the shipped one always is."""
+    return next(model for model in CATALOG if model.present or not model.package)
+
+
 def find(name: str | os.PathLike[str]) -> Path:
     """The file or folder of a model: a path, or a name of the catalogue. Fetches nothing.
 

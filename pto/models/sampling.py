@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pto.core.errors import UsageError
 
-CANDIDATES = 1024  # at most; what lies below the best thousand is never drawn
+CANDIDATES = 1024  # at most
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from networkx.utils import UnionFind
 
+from pto.core.errors import Loc
 from pto.core.types import INDEX, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, Val
 from pto.ir.ops import ALLOC, ARG, CONST, DIM, EXECUTION_OPS, FOR, GET, INDEX_OPS, PARAM
@@ -154,7 +155,7 @@ class Bufferize:
         made = new.loop([env[i] for i in node.inputs[:LOOP_BOUNDS]], inits, copy, node.locs, **dict(node.attrs))
         return dict(zip(kept, made, strict=True))
 
-    def view(self, graph: Graph, slot: int, operands: list[Any]) -> int:
+    def view(self, graph: Graph, slot: int, operands: list[Any], locs: tuple[Loc, ...]) -> int:
         """The number of a tensor operand: its slot, or a view, set in the outermost graph that sees its operands."""
         if not operands:
             return slot
@@ -165,7 +166,7 @@ class Bufferize:
             while root.outer is not None:
                 root = root.outer
             home = max((v.graph for v in operands if isinstance(v, Val)), key=lambda g: g.depth, default=root)
-            home.op(EXECUTION_OPS[scalar.TVIEW.mnemonic], *operands, view=self.views[name], src=slot)
+            home.op(EXECUTION_OPS[scalar.TVIEW.mnemonic], *operands, locs=locs, view=self.views[name], src=slot)
         return self.views[name]
 
     def instruction(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> None:
@@ -189,7 +190,7 @@ class Bufferize:
                 assert row.operands[position].kind is Kind.INDEX
                 inputs.append(env[source])
         for name in [o.name for o in row.operands if o.kind is Kind.TENSOR]:
-            attrs[name] = self.view(new, attrs[name], [env[k] for k in values])
+            attrs[name] = self.view(new, attrs[name], [env[k] for k in values], node.locs)
         new.op(EXECUTION_OPS[row.mnemonic], *inputs, locs=node.locs, tiles=tuple(tiles), **attrs)
 
 

@@ -25,14 +25,14 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODUCTS, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
-from pto.isa.table import TABLE, cube, gather, move
+from pto.isa.table import TABLE, cube, gather, move, vector
 from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER = (
-    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather")
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TOPK, TOPK_INDEX, PICK = (
+    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "topk", "topk_index", "pick")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -170,7 +170,7 @@ class ToBlock(Rewriter):
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
-                GATHER: self.gather}
+                GATHER: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
@@ -191,6 +191,23 @@ class ToBlock(Rewriter):
         x = self.into(new, row, Space.UB, node.locs)
         return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
                          valid=(1, where[2]), locs=node.locs)
+
+    def largest(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """The largest elements of each row, or where they are."""
+        assert isinstance(node.type, TileType)
+        tile = self.into(new, inputs[0], Space.UB, node.locs)
+        row = vector.TTOPK if node.op is TOPK else vector.TTOPK_INDEX
+        rows, cols = self.size(tile)
+        return self.make(new, BLOCK_OPS[row.mnemonic], tile, rows, cols, inputs[1], type=in_ub(node.type),
+                         valid=(rows, inputs[1]), locs=node.locs)
+
+    def pick(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """In each row, the columns that integers name."""
+        assert isinstance(node.type, TileType)
+        source, index = (self.into(new, v, Space.UB, node.locs) for v in inputs)
+        (rows, cols), (_, width) = self.size(index), self.size(source)
+        return self.make(new, BLOCK_OPS[gather.TGATHER.mnemonic], source, index, rows, cols, width,
+                         type=in_ub(node.type), valid=(rows, cols), locs=node.locs)
 
     def gather(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """Rows of a tensor in global memory, by a column of integers."""

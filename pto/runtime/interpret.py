@@ -7,7 +7,8 @@ operands they have, one after the other, and run on the slow machine, in that or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -30,7 +31,6 @@ from pto.passes.emit import view_declarations
 from pto.sim.slow import SlowMachine
 
 Array = NDArray[Any]
-LOAD, STORE = TILE_OPS["load"], TILE_OPS["store"]
 
 
 def as_matrix(array: Array) -> Array:
@@ -103,46 +103,61 @@ class Interpreter:
     # Tensor and Tile
 
     def expression(self, op: Op, node: Node, inputs: list[Any]) -> Any:
-        if op is TENSOR_OPS["assign"]:
-            target, value, *view = inputs
-            (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value
-            return target
-        if op is TENSOR_OPS["view"]:
-            tensor, offset, *strides = inputs
-            return strided(tensor, offset, self.shape(node.type), strides)
-        if op is LOAD:
-            tensor, i, j, rows, cols, *view = inputs
-            return seen(tensor, view)[i:i + rows, j:j + cols].copy()
-        if op is STORE:
-            tensor, tile, i, j, rows, cols, *view = inputs
-            part = tile[:rows, :cols]
-            seen(tensor, view)[i:i + len(part), j:j + part.shape[1]] = part
-            return tensor
-        if op in (TENSOR_OPS["full"], TILE_OPS["full"]):
-            return self.full(node)
-        if op in (TENSOR_OPS["gather"], TILE_OPS["gather"]):
-            return self.gathered(*inputs)
-        if op in (TENSOR_OPS["iota"], TILE_OPS["iota"]):
-            return self.sequence(node, *inputs)
-        if op is TILE_OPS["gemv"]:
-            return self.streamed(node, *inputs)
-        if op in (TENSOR_OPS["matmul"], TILE_OPS["matmul"]):
-            assert isinstance(node.type, TensorType | TileType)
-            return self.product(numpy_dtype(node.type.dtype), *inputs)
-        return self.elementwise(op, node, inputs)
+        meaning = self.meanings.get(op)
+        return self.elementwise(op, node, inputs) if meaning is None else meaning(node, *inputs)
 
-    def shape(self, type: Any) -> tuple[int, ...]:
-        """The extents of a tensor type."""
-        return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+    @cached_property
+    def meanings(self) -> dict[Op, Callable[..., Any]]:
+        """What is no instruction of the vector unit, element by element or row by row."""
+        tensor: dict[str, Callable[..., Any]] = {
+            "assign": self.assigned, "view": self.viewed, "gather": self.gathered, "iota": self.sequence,
+            "matmul": self.product, "full": self.filled,
+        }
+        tile: dict[str, Callable[..., Any]] = {
+            "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
+            "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "iota": self.sequence,
+            "gemv": self.streamed, "matmul": self.product,
+        }
+        return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
-    def full(self, node: Node) -> Array:
+    def assigned(self, node: Node, target: Array, value: Array, *view: int) -> Array:
+        (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value
+        return target
+
+    def viewed(self, node: Node, tensor: Array, offset: int, *strides: int) -> Array:
+        return strided(tensor, offset, self.shape(node.type), strides)
+
+    def loaded(self, node: Node, tensor: Array, i: int, j: int, rows: int, cols: int, *view: int) -> Array:
+        return seen(tensor, view)[i:i + rows, j:j + cols].copy()
+
+    def stored(self, node: Node, tensor: Array, tile: Array, i: int, j: int, rows: int, cols: int,
+               *view: int) -> Array:
+        part = tile[:rows, :cols]
+        seen(tensor, view)[i:i + len(part), j:j + part.shape[1]] = part
+        return tensor
+
+    def filled(self, node: Node) -> Array:
+        """One value everywhere, as an instruction makes it of a number."""
         assert isinstance(node.type, TensorType | TileType)
         shape = (node.type.rows, node.type.cols) if isinstance(node.type, TileType) else self.shape(node.type)
         dtype = numpy_dtype(node.type.dtype)
         one = MEANING[vector.TEXPANDS.mnemonic](Operands(scalar=node["scalar"], shape=(), dtype=dtype))
         return np.full(shape, one.astype(dtype))
 
-    def gathered(self, table: Array, ids: Array, *where: int) -> Array:
+    def largest(self, node: Node, a: Array, count: int) -> Array:
+        assert isinstance(node.type, TileType)
+        row = vector.TTOPK if node.op is TILE_OPS["topk"] else vector.TTOPK_INDEX
+        return MEANING[row.mnemonic](Operands(a=a, rows=len(a), cols=a.shape[1], count=count, exact=True,
+                                              shape=(len(a), count), dtype=numpy_dtype(node.type.dtype)))
+
+    def picked(self, node: Node, source: Array, index: Array) -> Array:
+        return np.take_along_axis(source[:len(index)], index.astype(np.int64), axis=1)
+
+    def shape(self, type: Any) -> tuple[int, ...]:
+        """The extents of a tensor type."""
+        return tuple(self.extents[d] if isinstance(d, str) else d for d in type.dims)
+
+    def gathered(self, node: Node, table: Array, ids: Array, *where: int) -> Array:
         """Rows of a tensor, or (with a first column, extents and a view) of a window of it."""
         if not where:
             return table[ids]
@@ -162,13 +177,14 @@ class Interpreter:
         o = Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=numpy_dtype(node.type.dtype))
         return MEANING[cube.TGEMV_STREAM.mnemonic](o).astype(o.dtype, copy=False)
 
-    def product(self, dtype: np.dtype[Any], a: Array, b: Array) -> Array:
+    def product(self, node: Node, a: Array, b: Array) -> Array:
         if max(a.ndim, b.ndim) > 2:
             lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             left, right = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
-            found = [self.product(dtype, left[at], right[at]) for at in np.ndindex(lead)]
+            found = [self.product(node, left[at], right[at]) for at in np.ndindex(lead)]
             return np.reshape(found, (*lead, a.shape[-2], b.shape[-1]))
-        k = min(a.shape[1], b.shape[0])
+        assert isinstance(node.type, TensorType | TileType)
+        k, dtype = min(a.shape[1], b.shape[0]), numpy_dtype(node.type.dtype)
         shape = (a.shape[0], b.shape[1])
         o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
                      dtype=dtype, exact=True)
@@ -218,9 +234,13 @@ class Interpreter:
 
 
 def blank(tile: TileType) -> Array:
-    """A tile that nothing was written to: not-a-number, or the lowest integer."""
-    dtype = numpy_dtype(tile.dtype)
-    return np.full((tile.rows, tile.cols), np.iinfo(dtype).min if dtype.kind in "iu" else np.nan, dtype)
+    """A tile that nothing was written to."""
+    return unwritten((tile.rows, tile.cols), numpy_dtype(tile.dtype))
+
+
+def unwritten(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+    """What nothing was written to: not-a-number, or the lowest integer."""
+    return np.full(shape, np.iinfo(dtype).min if dtype.kind in "iu" else np.nan if dtype.kind != "b" else False, dtype)
 
 
 def region(operand: Operand, array: Array, given: Mapping[str, Any], panel: bool) -> Array:

@@ -14,7 +14,7 @@ from pto.core.arrays import numpy_dtype
 from pto.core.errors import Loc
 from pto.isa.program import TensorDecl
 from pto.passes.base import Stage
-from pto.runtime.interpret import interpret
+from pto.runtime.interpret import interpret, unwritten
 from pto.runtime.variant import Variant
 from pto.sim.machine import Machine
 
@@ -71,7 +71,7 @@ class Verification:
         """Copies of the arguments, and not-a-number for results; `count` slots."""
         made = [np.array(a) for a in self.arrays]
         for decl in self.variant.program.tensors[len(made):count]:
-            made.append(np.full(self.shape(decl), np.nan if decl.dtype.kind == "f" else 1, numpy_dtype(decl.dtype)))
+            made.append(unwritten(self.shape(decl), numpy_dtype(decl.dtype)))
         return made
 
     def shape(self, decl: TensorDecl) -> tuple[int, ...]:

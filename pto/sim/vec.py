@@ -91,7 +91,8 @@ def lanes(numbers: Sequence[int]) -> ir.Constant:
 def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     """Call an LLVM intrinsic whose result and arguments have one type."""
     kind = values[0].type
-    suffix = f"v{kind.count}f{64 if kind.element == F64 else 32}"
+    count, element = (f"v{kind.count}", kind.element) if isinstance(kind, ir.VectorType) else ("", kind)
+    suffix = f"{count}f{64 if element == F64 else 32}"
     signature = ir.FunctionType(kind, [kind] * len(values))
     return builder.call(declared(builder.module, signature, f"llvm.{name}.{suffix}"), values)
 
@@ -265,6 +266,18 @@ def plain_add8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 def plain_mul8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """Lanewise product whose NaNs are as they come."""
     return b.fmul(x, y)
+
+
+@emits(VECTOR, VECTOR, VECTOR, VECTOR)
+def fused8(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    """Lanewise x * y + z, rounded once."""
+    return call(b, "fma", x, y, z)
+
+
+@emits(FLOAT, FLOAT, FLOAT, FLOAT)
+def fused1(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    """x * y + z, rounded once."""
+    return call(b, "fma", x, y, z)
 
 
 def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:

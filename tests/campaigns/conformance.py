@@ -24,7 +24,7 @@ from pto.isa.table import TABLE
 from pto.sim.machine import Machine
 from pto.sim.slow import SlowMachine
 from tests.campaigns import conversions
-from tests.sim.bounds import APPROXIMATE, FOLDS, ROUNDING, is_near, is_near_fold
+from tests.sim.bounds import APPROXIMATE, FOLDS, ROUNDING, is_near, is_near_fold, terms_of
 from tests.sim.cases import Case, joined
 
 VECTORS, SEED = 16, 0
@@ -80,7 +80,9 @@ def agrees(case: Case, meant: list[np.ndarray], fast: list[np.ndarray]) -> bool:
         close = is_near(one, two) if result else bits(one) == bits(two)
         if result and row in FOLDS and case.types["dst"] in ROUNDING:
             rows, cols = case.numbers["rows"], case.numbers["cols"]
-            terms = case.arrays[case.filled[case.used["a"][0]]][:rows, :cols]
+            a, b = (case.arrays[case.filled[case.used[n][0]]][:rows, :cols] if n in case.used else None
+                    for n in "ab")
+            terms = terms_of(row, a, b)
             close[:rows, 0] = is_near_fold(row, terms, one[:rows, 0], two[:rows, 0])
         if not close.all():
             return False

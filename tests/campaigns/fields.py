@@ -16,7 +16,7 @@ from pto.core.errors import AssemblyError, ProgramError, PtoFormatError
 from pto.core.target import BY_NAME
 from pto.isa.asm import assemble
 from pto.isa.check import check
-from pto.isa.codec import decode, encode, encode_all
+from pto.isa.codec import ATTRIBUTES_SHIFT, decode, encode, encode_all
 from pto.isa.disasm import disassemble
 from pto.isa.file import loads
 from pto.isa.meta import debug_bytes, meta_bytes
@@ -283,7 +283,8 @@ def _unused(inst: Inst) -> Iterator[int]:
     """Bits of a record that must be zero."""
     operands = inst.spec.operands
     yield from (MASK + i for i in range(OPERAND_WORDS) if i >= len(operands) or operands[i].kind in NO_REGISTER)
-    yield from range(15, TILES_AT)
+    yield ATTRIBUTES_SHIFT - 1
+    yield from range(ATTRIBUTES_SHIFT + sum(attr.bits for attr in inst.spec.attrs), TILES_AT)
     yield from range(TILES_AT + TILE_BITS * sum(o.kind is Kind.TILE for o in operands), 64)
     yield from range(64 + 64 * len(operands), 8 * RECORD_BYTES)
 

@@ -86,7 +86,7 @@ def test_writes_outside_arguments_are_found(monkeypatch: pytest.MonkeyPatch) -> 
         rows, cols, stride = described(self, array)
         return rows + 40, cols, stride
     monkeypatch.setattr(machine._View, "_extents", generous)
-    failures = flips.run(200, 0).failures
+    failures = flips.run(400, 0).failures
     assert any("damaged" in failure or "SIGSEGV" in failure for failure in failures)
 
 

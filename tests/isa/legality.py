@@ -25,7 +25,7 @@ FAMILIES = {
                       "tsigmoid terf tsin tcos tfloor tceil tround trowexpandexpdif",
     "comparison": "tcmp tcmps",
     "conversion": "tcvt",
-    "reduction": "trowsum trowmax trowmin trowprod tcolsum tcolmax tcolmin tcolprod ttopk",
+    "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",
     "choice": "trowargmax trowargmin ttopk_index",
     "movement": "tload tstore tmov textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels tgetval ldg",
     "gather": "mgather tgather",

@@ -111,6 +111,20 @@ def test_what_is_not_used_is_zero(change, reason):
     assert err.value.message == reason
 
 
+def test_attributes_are_numbers_of_their_values():
+    row = BY_MNEMONIC["tcvt"]
+    inst = Inst(row, (TileRef(0, 0), TileRef(1, 0), 4, 4), ("rto", "on"))
+    record = bytearray(encode(inst))
+    assert record[2] == 5 | 1 << 3 and decode(bytes(record)) == inst
+    record[2] = 7
+    with pytest.raises(PtoFormatError, match="attribute round has no value 7"):
+        decode(bytes(record))
+    for attrs, why in ((("up", "on"), "attribute round is one of rne"), (("rne",), "has 2 attributes; 1 given")):
+        with pytest.raises(ProgramError, match=why):
+            encode(Inst(row, inst.args, attrs))
+    assert Inst(row, inst.args).attrs == ("rne", "off")
+
+
 def test_registers_are_where_they_may_be():
     with pytest.raises(PtoFormatError, match="operand rows: register r256 does not exist"):
         decode(WORDS.pack(TADD.opcode | 0b01000 << 8, 0, 0, 0, 256, 0, 0, 0))

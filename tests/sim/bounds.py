@@ -8,7 +8,7 @@ from pto.core.dtypes import BY_NUMPY, DType
 from pto.isa.spec import Instr
 from pto.isa.table import vector
 
-FOLDS = (vector.TROWSUM, vector.TROWPROD)
+FOLDS = (vector.TROWSUM, vector.TROWPROD, vector.TROWDOT)
 APPROXIMATE = (vector.TEXP, vector.TROWEXPANDEXPDIF)
 ROUNDING = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}  # of one rounding, relatively
 LARGEST = {"f32": 3e38, "f16": 65000.0, "bf16": 3e38}
@@ -36,12 +36,15 @@ def is_near(exact: np.ndarray, fast: np.ndarray) -> np.ndarray:
 
 
 def is_near_fold(row: Instr, terms: np.ndarray, exact: np.ndarray, fast: np.ndarray) -> np.ndarray:
-    """Whether each row's sum or product is within gamma_n, where no order of the terms leaves the range."""
+    """Whether each row's sum or product is within gamma_n, where no order of the terms leaves the range.
+
+    `terms` are what is added or multiplied, exactly.
+    """
     kind, (_, cols) = dtype_of(exact).name, terms.shape
     gamma = cols * 2.0**-24 / (1 - cols * 2.0**-24)
     with np.errstate(all="ignore"):
         wide, value = terms.astype(np.float64), fast.astype(np.float64)
-        if row == vector.TROWSUM:
+        if row != vector.TROWPROD:
             true, size = wide.sum(axis=1), np.abs(wide).sum(axis=1)
             inside = size < LARGEST[kind]
         else:
@@ -51,3 +54,10 @@ def is_near_fold(row: Instr, terms: np.ndarray, exact: np.ndarray, fast: np.ndar
         bound = gamma * size
         bound += ROUNDING[kind] * (np.abs(true) + bound) * (kind != "f32") + SMALLEST[kind]
         return ~inside | (np.abs(value - true) <= bound)
+
+
+def terms_of(row: Instr, a: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """What a fold adds or multiplies, exactly: elements, or their products."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        wide = a.astype(np.float64)
+        return wide if row != vector.TROWDOT or b is None else wide * b.astype(np.float64)

@@ -16,7 +16,7 @@ from pto.isa.table import TABLE, scalar, sync, vector
 from pto.sim.machine import Machine
 from pto.sim.slow import SlowMachine
 from pto.sim.traps import MachineTrap, TrapKind
-from tests.sim.bounds import FOLDS, ROUNDING, is_near, is_near_fold
+from tests.sim.bounds import FOLDS, ROUNDING, is_near, is_near_fold, terms_of
 from tests.sim.cases import Case, stored
 
 CASES = 10
@@ -123,7 +123,9 @@ def test_fast_mode_is_near_the_meaning(row: Instr, route: Route, types: tuple[st
             close = is_near(one, two)
             if row in FOLDS and types[0] in ROUNDING and i == case.drained[case.used["dst"][0]]:
                 rows, cols = case.numbers["rows"], case.numbers["cols"]
-                terms = case.arrays[case.filled[case.used["a"][0]]][:rows, :cols]
+                a, b = (case.arrays[case.filled[case.used[n][0]]][:rows, :cols] if n in case.used else None
+                        for n in "ab")
+                terms = terms_of(row, a, b)
                 close[:rows, 0] = is_near_fold(row, terms, one[:rows, 0], two[:rows, 0])
             assert close.all()
 

@@ -130,6 +130,17 @@ def fold(function: Function, axis: int, empty: Callable[[np.dtype[Any]], float])
     return meaning
 
 
+def row_dot(o: Operands) -> Array:
+    """Products of two rows in index order, each added with one rounding."""
+    a, b = wide(o.a), wide(o.b)
+    if not is_float(o.dtype):
+        return np.asarray((a.astype(np.int64) * b).sum(axis=1, keepdims=True))
+    total: Array = np.zeros((len(a), 1), np.float32)
+    for j in range(a.shape[1]):
+        total = fma(a[:, j:j + 1], b[:, j:j + 1], total)
+    return total
+
+
 def lowest(dtype: np.dtype[Any]) -> float:
     """What is below all else."""
     return -np.inf if is_float(dtype) else np.iinfo(dtype).min
@@ -238,6 +249,7 @@ MEANING: dict[str, Meaning] = {
        for functions, made in FAMILIES if row.tensor_op in functions},
     **{row.mnemonic: fold(function, 1, empty) for row, (function, empty) in ROWS.items()},
     **{row.mnemonic: fold(function, 0, empty) for row, (function, empty) in COLUMNS.items()},
+    vector.TROWDOT.mnemonic: row_dot,
     vector.TROWEXPAND.mnemonic: expanded,
     vector.TCOLEXPAND.mnemonic: expanded,
     vector.TEXPANDS.mnemonic: lambda o: np.full(o.shape, rounded_scalar(o)),

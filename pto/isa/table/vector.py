@@ -166,6 +166,11 @@ TTOPK = row_largest("ttopk", 0x86, "dst[i] = the largest a[i, j], and the lowest
                     alike(REDUCED))
 TTOPK_INDEX = row_largest("ttopk_index", 0x87, "dst[i] = the j of the largest a[i, j], and -1 where there are no more,",
                           tuple(("s32", name) for name in REDUCED))
+TROWDOT = Instr(  # ours: a sum of squares, or of products, without a tile of the products
+    "trowdot", 0x8D, (tile("dst", "rows", 1, role=Role.OUT), tile("a"), tile("b"), *REGION),
+    "dst[i] = sum over j of a[i, j] * b[i, j] from 0 on, from the left, each term with one rounding; integers wrap",
+    alike(REDUCED), (Route((COL, ROW, ROW), Pipe.V),),
+)
 TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the top")
 TCOLMAX = col_reduce("tcolmax", 0x89, "dst[j] = largest a[i, j]; NaN is ignored unless all are")
 TCOLMIN = col_reduce("tcolmin", 0x8A, "dst[j] = smallest a[i, j]; NaN is ignored unless all are")

