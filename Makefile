@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench conformance safety campaigns docs fuzz-models clean
+.PHONY: help demo test check bench conformance safety campaigns bench-llama docs fuzz-models clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/:/'
@@ -42,6 +42,9 @@ conformance: $(READY) ## every legal instruction, element type, layout and tail;
 
 bench: $(READY) ## speed against NumPy, as a table
 	$(BIN)/python benchmarks/skeleton.py
+
+bench-llama: $(READY) ## speed and memory of the fetched language model
+	$(BIN)/python benchmarks/llama.py
 
 docs: $(READY) ## print the generated pages again
 	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'

@@ -102,7 +102,7 @@ def largest(x: Bounded, axis: int = -1, keepdims: bool = True) -> Bounded:
 
 def softmax(x: Bounded, dim: int = -1) -> Bounded:
     powers = exp(x - largest(x))
-    return powers / total(powers)
+    return powers * (lift(1.0) / total(powers))
 
 
 def matmul(a: Bounded, b: Bounded) -> Bounded:

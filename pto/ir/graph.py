@@ -103,8 +103,16 @@ class Graph:
         self.captured: dict[Val, int] = {}
         self.carries: dict[int, Val] = {}  # initial values of a body's carried parameters
         self._known: dict[Any, Any] = {}
+        self._named: tuple[tuple[Buffer, ...], frozenset[str]] = (), frozenset()
 
     # reading
+
+    @property
+    def buffer_names(self) -> frozenset[str]:
+        """The names of the buffers, made once for a tuple of them: every instruction is checked against these."""
+        if self._named[0] is not self.buffers:
+            self._named = self.buffers, frozenset(b.name for b in self.buffers)
+        return self._named[1]
 
     def __getitem__(self, key: int) -> Node:
         node: Node = self.nx.nodes[key]["node"]
@@ -199,7 +207,12 @@ class Graph:
         return found
 
     def _cancelled(self, total: Val | int, base: Val | int) -> Val | int | None:
-        """c where the operands are (x + c) or (c + x), and x; or x, and (x - c): how a slice's extent is seen."""
+        """How a slice's extent is seen: c where the operands are (x + c) or (c + x), and x, or x, and (x - c); d - c
+        where they are (x - c) and (x - d), of constants.
+        """
+        (x, c), (y, d) = self._less(total), self._less(base)
+        if x is not None and x == y and d >= c:
+            return d - c
         if isinstance(base, Val) and base.node.op is INDEX_OPS["sub"] and Val(base.graph, base.node.inputs[0]) == total:
             return _value(base.graph, base.node.inputs[1])
         if not isinstance(total, Val) or total.node.op is not INDEX_OPS["add"]:
@@ -209,6 +222,16 @@ class Graph:
             if base == Val(graph, one) or (isinstance(base, Val) and graph.captured.get(base) == one):
                 return _value(graph, other)
         return None
+
+    @staticmethod
+    def _less(value: Val | int) -> tuple[Val | None, int]:
+        """(x, c) where a value is x less a constant."""
+        if isinstance(value, Val) and value.node.op is INDEX_OPS["sub"]:
+            one, other = value.node.inputs
+            constant = value.graph.constant(other)
+            if constant is not None:
+                return Val(value.graph, one), constant
+        return None, 0
 
     def loop(self, bounds: Sequence[Val | int], inits: Sequence[Val],
              body: Callable[[Graph, Val, list[Val]], Sequence[Val | int]],

@@ -38,7 +38,7 @@ def buffers_known(graph: Graph, node: Node) -> Iterator[str]:
     root = graph
     while root.outer is not None:
         root = root.outer
-    names = {b.name for b in root.buffers}
+    names = root.buffer_names
     for key, value in node.attrs:
         if key == "tiles":
             yield from (f"names no buffer: {name}" for name in value if name not in names)

@@ -9,6 +9,7 @@ from pto.core.errors import Loc, ShapeError, located
 from pto.core.types import TileType
 from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
+from pto.lang import reductions
 from pto.lang.loops import repeat
 from pto.lang.trace import tracer
 from pto.lang.values import Tensor, setitem
@@ -80,10 +81,10 @@ class _Block:
                 scores = scores * self.scale
             if masked:
                 scores = scores - pt.relu(self.later(j - i - self.start)) * NEVER
-            peak = pt.maximum(top, pt.max(scores, keepdims=True))
+            peak = pt.maximum(top, reductions.max(scores, keepdims=True))
             weights, shrink = pt.exp(scores - peak), pt.exp(top - peak)
             chosen = weights.to(values.dtype) if self.q.dtype == values.dtype else weights
-            return (peak, total * shrink + pt.sum(weights, keepdims=True),
+            return (peak, total * shrink + reductions.sum(weights, keepdims=True),
                     mixed * shrink + pt.matmul(chosen, values[j:j + self.wide, 0:e]))
 
         state = (pt.full((self.tall, 1), float("-inf")), pt.zeros((self.tall, 1)), pt.zeros((self.tall, e)))

@@ -20,7 +20,7 @@ from typing import Any
 from pto.core.errors import CaptureError, Loc
 
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
-KERNEL = "__pto_kernel__"
+KERNEL, LIFT = "__pto_kernel__", "__pto_lift__"
 SYMBOLIC, BRANCH = "__pto_symbolic__", "__pto_branch__"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -108,6 +108,34 @@ class _Stores(ast.NodeTransformer):
         return self._setitem(node, node.target, value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        return node
+
+
+class _Outside(ast.NodeTransformer):
+    """What comes from outside of the kernel is looked at where it is read: arrays become implicit arguments."""
+
+    def __init__(self, local: set[str]) -> None:
+        self.local = local
+
+    def _lifted(self, node: ast.expr) -> ast.expr:
+        call = ast.Call(ast.copy_location(ast.Name(LIFT, ast.Load()), node), [node], [])
+        return ast.copy_location(call, node)
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._lifted(node) if isinstance(node.ctx, ast.Load) and node.id not in self.local else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        return self._lifted(node) if isinstance(node.ctx, ast.Load) else node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if isinstance(node.func, ast.Attribute):
+            node.func.value = self.visit(node.func.value)
+        elif not isinstance(node.func, ast.Name):
+            node.func = self.visit(node.func)
+        node.args = [self.visit(a) for a in node.args]
+        for keyword in node.keywords:
+            keyword.value = self.visit(keyword.value)
         return node
 
 
@@ -310,6 +338,16 @@ def definition(function: FunctionType) -> ast.FunctionDef | None:
     return None
 
 
+def stored(function: FunctionType) -> frozenset[str]:
+    """The parameters that a function stores to, or binds anew."""
+    node = copy.deepcopy(definition(function))
+    if node is None:
+        return frozenset()
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    local = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
+    return frozenset(stores(*(_Stores(local).visit(s) for s in node.body)) & {a.arg for a in arguments})
+
+
 def rewrite(function: FunctionType) -> CodeType | None:
     """Code of a module that defines `__pto_make__(*free variables)`, which returns the rewritten function.
 
@@ -332,6 +370,7 @@ def rewrite(function: FunctionType) -> CodeType | None:
         argument.annotation = None
     node.args.defaults, node.args.kw_defaults = [], [None] * len(node.args.kwonlyargs)  # the function's own are used
     local = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
+    node.body = [_Outside(local).visit(s) for s in node.body]
     node.body = [_Stores(local).visit(s) for s in node.body]
     written = sorted(stores(*node.body) & {a.arg for a in arguments})
     node.body = [_Results(written).visit(s) for s in [*node.body, ast.copy_location(ast.Return(None), node)]]

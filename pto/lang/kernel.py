@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -16,6 +16,7 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
 from pto.lang import capture, language
 from pto.lang.integers import unwrap
+from pto.lang.outside import Captured, find, is_array
 from pto.lang.regions import outside
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Tracer, finish, tracer, tracing
@@ -59,6 +60,23 @@ def _is_version(new: Val, old: Val) -> bool:
     return True
 
 
+Kind = Callable[[Any, str], tuple[DType, tuple[int, ...]]]  # of an array and its name
+
+
+def no_kind(value: Any, name: str) -> tuple[DType, tuple[int, ...]]:
+    """Where nothing knows arrays."""
+    raise CaptureError(f"{name} is an array from outside of the kernel", loc=Loc.of_user(),
+                       hint="make it an argument of the kernel")
+
+
+def lifted_if_named(value: Any) -> Any:
+    """What a kernel reads from outside: an array as an implicit argument, where a name leads to it."""
+    if not is_array(value) or isinstance(value, Tensor):
+        return value
+    found = tracer().lift(value)
+    return value if found is None else found
+
+
 def _unify_annotations(annotations: Mapping[str, TensorType], values: Mapping[str, Any]) -> None:
     """Values of the kernel that is being traced are what the annotations of one that it calls say."""
     symbols, extents = tracer().symbols, dict[str, Extent]()
@@ -96,6 +114,7 @@ class Traced:
         same: symbols that must equal another symbol or an integer.
         within: (extent, start, size, where): a piece that must be inside an axis.
         options: options of the kernel, as the author's code saw them.
+        captured: arrays from outside of the kernel, which are implicit arguments.
     """
 
     graph: Graph
@@ -103,6 +122,7 @@ class Traced:
     same: Mapping[str, Extent]
     within: tuple[tuple[Extent, int, Extent, Loc], ...]
     options: Mapping[str, Any]
+    captured: tuple[Captured, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -223,18 +243,26 @@ class Source:
         return tuple(Argument(name, self.annotations[name]) for name in names)
 
     def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any],
-              constants: Mapping[str, Any]) -> Traced:
+              constants: Mapping[str, Any], kind: Kind = no_kind, grid: Sequence[str] = ()) -> Traced:
         """Run the function on symbolic arguments of these types, with the extents of this call as hints.
+
+        Args:
+            kind: the element type and the extents of an array from outside of the kernel, given it and its name.
+            grid: names for the extents of the grid that the function is the body of, if it is launched on one.
 
         Raises:
             PtoError: at the author's line, for what cannot be traced.
         """
         self._unique(arguments)
-        found = Tracer(self.name, hints, wrap)
+        found = Tracer(self.name, dict(hints), wrap)
+        captured: list[Captured] = []
+        found.lift = partial(self._lift, found, captured, kind)
         with tracing(found), located(self.loc):
             values = {a.name: found.argument(a) for a in arguments} | {name: found.count(name) for name in self.counts}
             before = {name: value.val for name, value in values.items()}
-            value, written = self.run({**values, **constants}, options)
+            sizes = [found.count(name) for name in grid]
+            value, written = (self.run_grid({**values, **constants}, options, sizes) if grid else
+                              self.run({**values, **constants}, options))
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
             given = {v.val for v in returned if isinstance(v, Tensor)} | set(before.values())
             last = [written.get(name, value) for name, value in values.items()]
@@ -244,12 +272,35 @@ class Source:
         count = len(returned) if isinstance(value, tuple | list) else -len(returned)
         known = found.symbols
         within = tuple((known.resolve(a), n, known.resolve(b), loc) for (a, n, b), loc in known.within.items())
-        return Traced(graph, count, {k: known.resolve(k) for k in known.same}, within, dict(options))
+        same = {k: known.resolve(k) for k in known.same}
+        return Traced(graph, count, same, within, dict(options), tuple(captured))
+
+    def _lift(self, found: Tracer, captured: list[Captured], kind: Kind, value: Any) -> Any:
+        """An array from outside as an implicit argument; None where no name leads to it."""
+        if id(value) not in found.lifted:
+            inner = found.inlined[-1] if found.inlined else self
+            assert isinstance(inner, Source)
+            place = find(value, inner.function, inner.bound, inner.names)
+            if place is None:
+                return None
+            said, root, path = place
+            name = said
+            while name in found.names or name in found.dims or name in RESERVED:
+                name += "_"
+            dtype, shape = kind(value, name)
+            dims = tuple(f"{name}{axis}" for axis in range(len(shape)))
+            while found.names.intersection(dims) or found.dims.keys() & {*dims}:
+                dims = tuple(f"{d}_" for d in dims)
+            found.symbols.hints |= dict(zip(dims, shape, strict=True))
+            argument = Argument(name, TensorType(dtype, dims))
+            found.lifted[id(value)] = unwrap(found.argument(argument))
+            captured.append(Captured(argument, str(value.dtype), root, path))
+        return wrap(found.lifted[id(value)])
 
     def run(self, values: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Run the function under the current tracer; gives its result, and parameters that it bound anew."""
         hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
-                 capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
+                 capture.LIFT: lifted_if_named, capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
                  capture.RESULT: lambda value, written, names: (value, dict(zip(names, written, strict=True)))}
         function = capture.build(self.function, self.code, {**options, **hooks})
         rows = [p for p in self.signature.parameters.values() if p.name in values]
@@ -261,7 +312,41 @@ class Source:
         calls.pop()
         return result if self.code is not None else (result, {})
 
-    def inline(self, values: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    @cached_property
+    def stored(self) -> frozenset[str]:
+        """Parameters that the function stores to, or binds anew."""
+        return capture.stored(self.function)
+
+    def run_grid(self, values: Mapping[str, Any], options: Mapping[str, Any],
+                 grid: Sequence[Any]) -> tuple[None, dict[str, Any]]:
+        """Run the function as the body of a loop over a grid; gives the last versions of what it stores to.
+
+        Raises:
+            CaptureError: it returns a value.
+        """
+        found, loc = tracer(), Loc.of_user()
+        names = tuple(n for n in values if n in self.stored and isinstance(values[n], Tensor))
+
+        def program(at: tuple[Any, ...], carried: tuple[Any, ...]) -> tuple[Any, ...]:
+            found.programs.append((at, tuple(grid)))
+            result, written = self.run({**values, **dict(zip(names, carried, strict=True))}, options)
+            found.programs.pop()
+            if result is not None:
+                raise CaptureError(f"{self.name} returns a value, and each program of a grid would", loc=self.loc,
+                                   hint="store it to an argument: out[i:i + m, j:j + n] = tile")
+            new = [written.get(name, old) for name, old in zip(names, carried, strict=True)]
+            return tuple(n if _stored(n) and _is_version(n.val, old.val) else old
+                         for n, old in zip(new, carried, strict=True))
+
+        def level(at: tuple[Any, ...], carried: tuple[Any, ...]) -> tuple[Any, ...]:
+            if len(at) == len(grid):
+                return program(at, carried)
+            return language.loop(language.Range(0, grid[len(at)], 1), lambda i, *vs: level((*at, i), vs), carried,
+                                 names, loc)
+
+        return None, dict(zip(names, level((), tuple(values[n] for n in names)), strict=True))
+
+    def inline(self, values: Mapping[str, Any], options: Mapping[str, Any], grid: Sequence[Any] = ()) -> Any:
         """Run the function as a part of the kernel that is being traced; gives its result.
 
         What it stores to an argument is the next version of the caller's value.
@@ -276,7 +361,7 @@ class Source:
                                hint="write the repetition as a loop: for ... in pt.range(...)")
         with located(loc):
             _unify_annotations(self.annotations, values)
-            result, written = self.run(values, options)
+            result, written = self.run_grid(values, options, grid) if grid else self.run(values, options)
             for name, new in written.items():
                 old = values[name]
                 if isinstance(old, Tensor) and _stored(new) and _is_version(new.val, old.val):
@@ -304,6 +389,3 @@ class Source:
             if value.val.node.op is ARG and value.val.node["result"]:
                 raise CaptureError(f"{self.name} returns a result that nothing is stored to",
                                    hint="store to it: out[:] = value, or out[i:i + m, j:j + n] = tile")
-            if value.val.node.op.name == "tensor.view" and not value.ndim:
-                raise ShapeError(f"{self.name} returns one element, without an axis",
-                                 hint="keep an axis: x[i:i + 1, j:j + 1] stored to a result, or x[i] and index outside")

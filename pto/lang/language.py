@@ -5,30 +5,18 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 from pto.core.dtypes import F32, DType
-from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
+from pto.core.errors import CaptureError, Loc, ShapeError, located
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
+from pto.lang.reductions import max, mean, sum
 from pto.lang.trace import Argument, tracer
 from pto.lang.values import wrap
-
-
-def in_f32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A composed function whose first operand, where it is float16 or bfloat16, is computed with as float32; the result
-    is rounded once.
-    """
-    @wraps(function)
-    def compute(x: Any, *rest: Any, **named: Any) -> Any:
-        if isinstance(x, values.Array) and x.dtype in values.HALVES:
-            return values.cast(function(values.cast(x, F32), *rest, **named), x.dtype)
-        return function(x, *rest, **named)
-    return compute
 
 
 def exp(x: Any) -> Any:
@@ -111,81 +99,45 @@ def minimum(a: Any, b: Any) -> Any:
     return values.binary("minimum", a, b)
 
 
-def _last_axis(x: Any, axis: int, keepdims: bool) -> None:
-    loc = Loc.of_user()
-    rank = len(x.shape) if isinstance(x, values.Tensor | values.Tile) else 2
-    if not rank:
-        raise ShapeError("a reduction of a tensor without axes", loc=loc, hint="x.unsqueeze(0) has one axis")
-    if axis not in (-1, rank - 1):
-        raise UnsupportedError(f"a reduction over axis {axis} is not built", loc=loc, hint="reduce over the last axis")
-    if not keepdims:
-        raise UnsupportedError("a reduction keeps its axis here", loc=loc, hint="write keepdims=True")
-
-
-def max(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
-    """The largest element of each row; the result has one column."""
-    _last_axis(x, axis, keepdims)
-    return values.extreme("rowmax", x)
-
-
-def sum(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
-    """The sum of each row; the result has one column."""
-    _last_axis(x, axis, keepdims)
-    return values.total("rowsum", x)
-
-
-@in_f32
-def mean(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
-    """The mean of each row; the program is then for rows of this length."""
-    _last_axis(x, axis, keepdims)
-    if isinstance(x, values.Tensor):
-        length = tracer().symbols.value(x.dims[-1])
-        tracer().symbols.pin(x.dims[-1])
-    else:
-        length = x.shape[1]
-    if length is None:
-        raise ShapeError("the length of a row must be known for a mean", loc=Loc.of_user(),
-                         hint="annotate the last axis with a number, or call the kernel")
-    return sum(x, axis, keepdims=True) * (1.0 / length)
-
-
-@in_f32
+@values.in_f32
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), element by element."""
     return 1.0 / (1.0 + exp(-x))
 
 
-@in_f32
+@values.in_f32
 def silu(x: Any) -> Any:
     """x times its sigmoid, element by element."""
     return x / (1.0 + exp(-x))
 
 
-@in_f32
+@values.in_f32
 def gelu(x: Any) -> Any:
     """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
-    return x * sigmoid((x + x * x * x * 0.044715) * (2.0 * 0.7978845608028654))
+    twice = 2.0 * 0.7978845608028654  # tanh(y) is 2 sigmoid(2 y) - 1
+    return x / (1.0 + exp(x * (x * x * (-0.044715 * twice) - twice)))
 
 
-@in_f32
+@values.in_f32
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Each row less its mean, over the root of its variance plus eps; times weight, plus bias, where given."""
+    """Each row less its mean, times the reciprocal of the root of its variance plus eps; times weight, plus bias, where
+    given."""
     centred = x - mean(x, keepdims=True)
-    y = centred / sqrt(mean(centred * centred, keepdims=True) + eps)
+    y = centred * (1.0 / sqrt(mean(centred * centred, keepdims=True) + eps))
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
 
-@in_f32
+@values.in_f32
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
-    """Each row over the root of its mean square plus eps; times weight, where given."""
-    y = x / sqrt(mean(x * x, keepdims=True) + eps)
+    """Each row times the reciprocal of the root of its mean square plus eps; times weight, where given."""
+    y = x * (1.0 / sqrt(mean(x * x, keepdims=True) + eps))
     return y if weight is None else y * weight
 
 
 def embedding(ids: Any, table: Any) -> Any:
     """The rows of a table [n, d] that integers [...] (int32) name: [..., d]."""
-    return tracer().emit(TENSOR_OPS["gather"], table, ids)
+    return tracer().emit(TENSOR_OPS["gather"], values.lifted(table), values.lifted(ids))
 
 
 def arange(count: Any, start: Any = 0, step: int = 1, dtype: DType = F32) -> Any:
@@ -198,6 +150,7 @@ def concat(parts: Sequence[Any], dim: int = -1) -> Any:
     """Tensors one after the other along an axis; the other extents are equal."""
     loc = Loc.of_user()
     with located(loc):
+        parts = [values.lifted(p) for p in parts]
         if not parts or not all(isinstance(p, values.Tensor) for p in parts):
             raise ShapeError("concat takes one or more tensors")
         first = parts[0]
@@ -213,6 +166,33 @@ def concat(parts: Sequence[Any], dim: int = -1) -> Any:
         return room
 
 
+def stack(parts: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors of equal extents one after the other along a new axis."""
+    loc = Loc.of_user()
+    with located(loc):
+        parts = [values.lifted(p) for p in parts]
+        if not parts or not all(isinstance(p, values.Tensor) for p in parts):
+            raise ShapeError("stack takes one or more tensors")
+        return concat([p.unsqueeze(dim) for p in parts], dim)
+
+
+def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Pieces of an axis of constant extent, without a copy: of `size` elements (the last of what is left), or of each
+    of these sizes; as in PyTorch.
+    """
+    with located(Loc.of_user()):
+        extent = x.dims[dim] if isinstance(x, values.Tensor) and -x.ndim <= dim < x.ndim else None
+        if not isinstance(extent, int):
+            raise ShapeError("split takes a tensor, and an axis of it whose extent is a constant",
+                             hint="annotate the extent with a number; or take pieces: x.narrow(dim, start, length)")
+        if isinstance(size, int):
+            size = [builtins.min(size, extent - at) for at in builtins.range(0, extent, builtins.max(1, size))]
+        if builtins.sum(size) != extent or builtins.min(size) < 1:
+            raise ShapeError(f"pieces of {', '.join(map(str, size))} do not add up to an axis of extent {extent}")
+        starts = [builtins.sum(size[:n]) for n, _ in enumerate(size)]
+        return tuple(x.narrow(dim, start, length) for start, length in zip(starts, size, strict=True))
+
+
 def rope(x: Any, cos: Any, sin: Any) -> Any:
     """Rotary position embedding: pairs of channels (i, i + half) of the last axis turned by the angle of a position.
 
@@ -225,11 +205,11 @@ def rope(x: Any, cos: Any, sin: Any) -> Any:
     return concat((low * cos - high * sin, high * cos + low * sin))
 
 
-@in_f32
+@values.in_f32
 def softmax(x: Any, dim: int = -1) -> Any:
-    """exp(x) over its sum in each row, computed from the row's largest element on."""
+    """exp(x) times the reciprocal of its sum in each row, computed from the row's largest element on."""
     powers = exp(x - max(x, dim, keepdims=True))
-    return powers / sum(powers, dim, keepdims=True)
+    return powers * (1.0 / sum(powers, dim, keepdims=True))
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -277,9 +257,40 @@ def _extent(value: Any) -> int | str:
     return found
 
 
-def cdiv(a: Any, b: int) -> Any:
+def cdiv(a: Any, b: Any) -> Any:
     """a / b, rounded up."""
     return (a + (b - 1)) // b
+
+
+def program_id(axis: int = 0) -> Any:
+    """Which program of the grid of ``kernel[grid](...)`` this is, along an axis."""
+    return _of_grid(axis, 0)
+
+
+def num_programs(axis: int = 0) -> Any:
+    """How many programs the grid of ``kernel[grid](...)`` has along an axis."""
+    return _of_grid(axis, 1)
+
+
+def _of_grid(axis: int, which: int) -> Any:
+    programs = tracer().programs
+    found = programs[-1][which] if programs else ()
+    if not 0 <= axis < len(found):
+        said = f"the grid of this call has {len(found)} axes" if found else "this call has no grid"
+        raise CaptureError(f"{said}, and axis {axis} is asked for", loc=Loc.of_user(),
+                           hint="launch the kernel on a grid: kernel[(pt.cdiv(n, block),)](...)")
+    return found[axis]
+
+
+def static_assert(condition: Any, message: str = "") -> None:
+    """A condition that must be known, and hold, when the kernel is traced: on options, constants and element types.
+
+    Raises:
+        CaptureError: it does not.
+    """
+    if not condition:
+        raise CaptureError(f"static_assert: {message or 'the condition does not hold'}", loc=Loc.of_user(),
+                           hint="give the kernel other options or constants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +339,7 @@ def for_loop(values_: Any, body: Callable[..., tuple[Any, ...]], carried: tuple[
         return carried
     loc = Loc.of_user()
     _carriable(carried, names, lost, "loop", loc)
-    return _captured(values_, body, carried, names, loc)
+    return loop(values_, body, carried, names, loc)
 
 
 def symbolic(test: Any) -> bool:
@@ -342,7 +353,7 @@ def branch(test: Index, then: Callable[..., tuple[Any, ...]], other: Callable[..
     loc = Loc.of_user()
     _carriable(carried, names, lost, "branch", loc)
     for condition, side in ((test, then), (1 - test, other)):
-        carried = _captured(Range(0, condition, 1), lambda _, *values, side=side: side(*values), carried, names, loc)
+        carried = loop(Range(0, condition, 1), lambda _, *values, side=side: side(*values), carried, names, loc)
     return carried
 
 
@@ -361,8 +372,9 @@ def _carriable(carried: tuple[Any, ...], names: tuple[str, ...], lost: tuple[str
                                "before it", loc=loc, hint=f"start {name} as a tile: pt.full((rows, columns), value)")
 
 
-def _captured(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any, ...], names: tuple[str, ...],
+def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any, ...], names: tuple[str, ...],
               loc: Loc) -> tuple[Any, ...]:
+    """A loop of the program: `body` is traced once, with a counter and the carried values, and gives the next ones."""
     found = tracer()
 
     def trace(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:

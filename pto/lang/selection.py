@@ -18,6 +18,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
         DTypeError: the condition is no predicate.
     """
     with located(Loc.of_user()):
+        condition, a, b = (values.lifted(x) for x in (condition, a, b))
         if not isinstance(condition, values.Array) or condition.dtype != PRED:
             raise DTypeError("a condition is a tensor or tile of predicates", hint="compare first: x > 0")
         if isinstance(a, values.Array) and isinstance(b, values.Array):
@@ -53,5 +54,6 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """x, but at least `min` and at most `max`, where these are given: numbers, or tensors as x is."""
+    x = values.lifted(x)
     x = x if min is None else values.binary("maximum", x, min)
     return x if max is None else values.binary("minimum", x, max)

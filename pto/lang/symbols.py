@@ -7,7 +7,6 @@ traced anew, and then either gives another program or the error, at the line tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pto.core.errors import Loc, ShapeError
@@ -20,7 +19,7 @@ Extent = int | str
 class Symbols:
     """Which symbols are known to be equal, under the extents of this call (`hints`), where there are any."""
 
-    hints: Mapping[str, int] = field(default_factory=dict)
+    hints: dict[str, int] = field(default_factory=dict)
     same: dict[str, Extent] = field(default_factory=dict)
     within: dict[tuple[Extent, int, Extent], Loc] = field(default_factory=dict)
 

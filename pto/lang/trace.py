@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Argument:
 class Tracer:
     """What is being built: the graph in which operations land, its extents, and what is known of them."""
 
-    def __init__(self, name: str, hints: Mapping[str, int], wrap: Factory) -> None:
+    def __init__(self, name: str, hints: dict[str, int], wrap: Factory) -> None:
         self.root = Graph(name=name, level="tensor")
         self.graph, self.symbols, self.wrap = self.root, Symbols(hints), wrap
         self.dims: dict[str, Val] = {}
@@ -38,6 +38,9 @@ class Tracer:
         self.counts = set[str]()  # integers of the call: not below 0
         self.extents = set[str]()  # those that are extents: not below 1
         self.inlined: list[object] = []  # the kernels that are being inlined, outermost first
+        self.lift: Factory = lambda value: None  # an array from outside as a tensor, if it can be one
+        self.programs: list[tuple[Any, ...]] = []  # where in its grid the kernel is, and the grid, of each that has one
+        self.lifted: dict[int, Val] = {}  # by the identity of the array
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import reduce, wraps
 from numbers import Real
 from typing import Any
 
-from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, S32, DType, promoted
+from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, DType, promoted
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, UsageError, located
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS, of_type
 from pto.lang.integers import JOINED, Index, Proxy, unwrap
-from pto.lang.regions import agree_valid, valid
+from pto.lang.outside import is_array
+from pto.lang.regions import agree_valid, outside, valid
 from pto.lang.trace import Argument, tracer
-from pto.lang.views import layout, narrowed, piece, reshaped, select, shown
+from pto.lang.views import expanded, layout, narrowed, piece, reshaped, select, shown
 
 Number = Real
 NUMBERED = {"maximum": "maxs", "minimum": "mins"}  # others with a number are called as with a tensor, plus s
@@ -70,6 +71,8 @@ class Array(Proxy):
         return binary("div", self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
+        if is_array(other):
+            return binary("div", lifted(other), self)
         if not isinstance(other, Number):
             return NotImplemented
         return with_number("rdiv", self, other)
@@ -125,6 +128,9 @@ class Array(Proxy):
 
     def __matmul__(self, other: Any) -> Any:
         return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return matmul(other, self)
 
     def __bool__(self) -> bool:
         raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user(),
@@ -195,6 +201,21 @@ class Tensor(Array):
         return found.made([*self.dims[:at], 1, *self.dims[at:]], [*found.strides[:at], 0, *found.strides[at:]],
                           found.offset)
 
+    def squeeze(self, axis: int) -> Any:
+        """One axis less, which has extent 1; the program is then for that."""
+        with located(Loc.of_user()):
+            found = layout(self)
+            if not -self.ndim <= axis < self.ndim or not tracer().symbols.is_one(self.dims[axis]):
+                raise ShapeError(f"there is no axis {axis} of extent 1 in {_shape(self)}")
+            tracer().symbols.pin(self.dims[axis])
+            kept = [a for a in builtins.range(self.ndim) if a != axis % self.ndim]
+            return found.made([self.dims[a] for a in kept], [found.strides[a] for a in kept], found.offset)
+
+    def expand(self, *dims: Any) -> Any:
+        """The elements of axes of extent 1 again and again, without a copy; -1 keeps an extent, as in PyTorch."""
+        with located(Loc.of_user()):
+            return expanded(self, dims)
+
     def view(self, *dims: Any) -> Any:
         """The same elements in the same order in other extents, without a copy; one extent may be -1."""
         with located(Loc.of_user()):
@@ -243,8 +264,12 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         return target
     loc = Loc.of_user()
     with located(loc):
+        value = lifted(value)
         if not isinstance(value, Tile | Tensor):
             raise CaptureError("only tensors and tiles can be stored")
+        if outside(target.val) in tracer().lifted.values():
+            raise CaptureError("an array from outside of the kernel is not stored to",
+                               hint="make it an argument of the kernel: those may be changed")
         if target.val.node.op is TENSOR_OPS["view"]:
             raise CaptureError("store through the argument itself, not through a view of it",
                                hint="write out[b, i:i + m, j:j + n] = tile")
@@ -261,6 +286,21 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         for mine, its in zip(operands[2:4], valid(value.val), strict=True):
             agree_valid(unwrap(mine), its, "the tensor that is stored to has another extent than the tile's")
         return tracer().emit(TILE_OPS["store"], target, value, *operands)
+
+
+def lifted(value: Any) -> Any:
+    """An array from outside of the kernel as an implicit argument of it; anything else as it is.
+
+    Raises:
+        CaptureError: nothing that the kernel names leads to it, so that it could not be found at another call.
+    """
+    if isinstance(value, Array) or not is_array(value):
+        return value
+    found = tracer().lift(value)
+    if found is None:
+        raise CaptureError("an array that is made while the kernel is traced is not a value of it", loc=Loc.of_user(),
+                           hint="make it an argument of the kernel, or keep it under a name outside of the kernel")
+    return found
 
 
 def copied(tensor: Tensor) -> Any:
@@ -328,9 +368,7 @@ def binary(name: str, a: Array, b: Any) -> Any:
     """An elementwise operation of two tensors, two tiles, or one and a number, in the type in which they meet."""
     if isinstance(b, Number) and not isinstance(b, bool):
         return with_number(name, a, b)
-    if hasattr(b, "__array_interface__"):
-        raise CaptureError("an array from outside of the kernel is not a value of it", loc=Loc.of_user(),
-                           hint="make it an argument of the kernel")
+    b = lifted(b)
     if not isinstance(b, Array):
         return NotImplemented
     with located(Loc.of_user()):
@@ -391,6 +429,7 @@ def compare(how: str, a: Array, b: Any) -> Any:
     if isinstance(b, Number) and not isinstance(b, bool):
         with located(Loc.of_user()):
             return tracer().emit(_ops(a)["compares"], a, scalar=number(b, a.dtype), cmp=how)
+    b = lifted(b)
     if not isinstance(b, Array):
         raise CaptureError(f"a tensor is compared with a tensor, a tile or a number, not with {type(b).__name__}",
                            loc=Loc.of_user())
@@ -400,6 +439,7 @@ def compare(how: str, a: Array, b: Any) -> Any:
 
 def unary(name: str, a: Any) -> Any:
     """An elementwise operation or a reduction of one operand."""
+    a = lifted(a)
     _require_array(name, a)
     return tracer().emit(_ops(a)[name], a)
 
@@ -410,17 +450,17 @@ def _require_array(name: str, a: Any) -> None:
                            loc=Loc.of_user())
 
 
-def total(name: str, a: Any) -> Any:
-    """A reduction that adds or multiplies: float16 and bfloat16 in float32, rounded once; small integers in int32."""
-    _require_array(name, a)
-    found = unary(name, cast(a, F32 if a.dtype.kind == "f" else S32))
-    return cast(found, a.dtype) if a.dtype in HALVES else found
-
-
-def extreme(name: str, a: Any) -> Any:
-    """A reduction that chooses an element: the machine compares small integers as int32."""
-    _require_array(name, a)
-    return unary(name, a) if a.dtype.kind in "fp" else cast(unary(name, cast(a, S32)), a.dtype)
+def in_f32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A composed function whose first operand, where it is float16 or bfloat16, is computed with as float32; the result
+    is rounded once.
+    """
+    @wraps(function)
+    def compute(x: Any, *rest: Any, **named: Any) -> Any:
+        x = lifted(x)
+        if isinstance(x, Array) and x.dtype in HALVES:
+            return cast(function(cast(x, F32), *rest, **named), x.dtype)
+        return function(x, *rest, **named)
+    return compute
 
 
 def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = False) -> Any:
@@ -438,6 +478,7 @@ def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = Fal
         DTypeError: there is no such type.
         UsageError: there is no such rounding.
     """
+    x = lifted(x)
     _require_array("cast", x)
     if not isinstance(dtype, DType):
         raise DTypeError(f"{dtype!r} is no element type", loc=Loc.of_user(),
@@ -463,6 +504,7 @@ def filled(like: Array, value: Any, dtype: DType) -> Any:
 
 def matmul(a: Any, b: Any) -> Any:
     """(m x k) times (k x n), in the accumulator's type."""
+    a, b = lifted(a), lifted(b)
     if not isinstance(a, Array) or not isinstance(b, Array):
         raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user(),
                            hint="make an array from outside an argument of the kernel")

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Protocol
 
 from pto.core.dtypes import DType
@@ -49,7 +50,7 @@ class Strided:
         return tracer().emit(TENSOR_OPS["view"], self.base, offset, *strides, type=type)
 
     def tensor(self) -> Any:
-        return self.plain or self.made(self.dims, self.strides, self.offset)
+        return self.made(self.dims, self.strides, self.offset) if self.plain is None else self.plain
 
     def window(self, slices: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, int]]:
         """Operands of a load or store, and the tile's extents: the valid region is what lies inside."""
@@ -92,42 +93,122 @@ def _constant(value: Any) -> Any:
 
 
 def select(tensor: Tensor, where: Any) -> tuple[Strided, list[Any]]:
-    """A subscript's integers applied; gives what is left and its slices, one for each axis."""
-    parts = list(where) if isinstance(where, tuple) else [where]
-    if Ellipsis in [p for p in parts if not isinstance(p, Proxy)]:
-        at = next(n for n, p in enumerate(parts) if p is Ellipsis)
-        parts[at:at + 1] = [slice(None)] * (tensor.ndim - len(parts) + 1)
-    if len(parts) > tensor.ndim:
-        raise ShapeError(f"{len(parts)} subscripts of a tensor with {tensor.ndim} axes")
-    parts += [slice(None)] * (tensor.ndim - len(parts))
-    found = layout(tensor)
-    if not any(isinstance(p, int | Index) for p in parts):
-        return found, parts
-    offset, kept = found.offset, []
-    for axis, part in enumerate(parts):
-        if isinstance(part, int | Index):
-            size = tracer().symbols.value(found.dims[axis])
-            if isinstance(part, int) and size is not None and not -size <= part < size:
-                raise ShapeError(f"index {part} is out of range for an axis of extent {size}")
-            position = part + tracer().dim(found.dims[axis]) if isinstance(part, int) and part < 0 else part
-            offset = offset + position * found.strides[axis]
+    """A subscript's integers and new axes applied; gives what is left and its slices, one for each axis."""
+    parts = _subscripts(tensor, where)
+    found, offset, axis = layout(tensor), layout(tensor).offset, 0
+    axes: list[tuple[int | str, Any, Any]] = []  # extent, stride and slice
+    for part in parts:
+        if part is None:
+            axes.append((1, 0, slice(None)))
+            continue
+        extent, stride, axis = found.dims[axis], found.strides[axis], axis + 1
+        if isinstance(part, slice):
+            axes.append((extent, stride, from_start(extent, part)))
         else:
-            kept.append(axis)
-    left = Strided(found.base, found.dtype, tuple(found.dims[a] for a in kept), offset,
-                   tuple(found.strides[a] for a in kept))
-    return cut(left, [parts[a] for a in kept])
+            offset = offset + _position(part, extent) * stride
+    kept = [part for _, _, part in axes]
+    if all(isinstance(part, slice) for part in parts):
+        return cut(found, kept)
+    left = Strided(found.base, found.dtype, tuple(a[0] for a in axes), offset, tuple(a[1] for a in axes))
+    return cut(left, kept)
+
+
+def _subscripts(tensor: Tensor, where: Any) -> list[Any]:
+    """One integer or slice for each axis, and None for each new one.
+
+    Raises:
+        ShapeError: there are more than there are axes.
+        UnsupportedError: one is neither.
+    """
+    parts = [_subscript(p) for p in (where if isinstance(where, tuple) else (where,))]
+    used = sum(p is not None and p is not Ellipsis for p in parts)
+    if used > tensor.ndim:
+        raise ShapeError(f"{used} subscripts of a tensor with {tensor.ndim} axes")
+    rest = [slice(None)] * (tensor.ndim - used)
+    dots = [n for n, p in enumerate(parts) if p is Ellipsis]
+    if len(dots) > 1:
+        raise ShapeError("a subscript has one ... at most")
+    at = dots[0] if dots else len(parts)
+    return [*parts[:at], *rest, *parts[at + 1:]]
+
+
+def _subscript(part: Any) -> Any:
+    """A part of a subscript, integers of NumPy as Python's."""
+    if part is None or part is Ellipsis or isinstance(part, slice | Index):
+        return part
+    if not isinstance(part, Proxy | bool) and hasattr(part, "__index__"):
+        return index(part)
+    raise UnsupportedError(f"a {type(part).__name__.lower()} is no subscript of a tensor in a kernel",
+                           hint="subscripts are integers, slices, None and ...; pt.embedding(ids, table) gathers rows")
+
+
+def _position(part: Any, extent: int | str) -> Any:
+    """An integer subscript, counted from the start.
+
+    Raises:
+        ShapeError: it is out of range in this call.
+    """
+    if not isinstance(part, int):
+        return part
+    size = tracer().symbols.value(extent)
+    if size is not None and not -size <= part < size:
+        raise ShapeError(f"index {part} is out of range for an axis of extent {size}")
+    return part + tracer().dim(extent) if part < 0 else part
+
+
+def from_start(extent: int | str, part: slice) -> slice:
+    """A slice whose negative bounds count from the start, as its others do.
+
+    Raises:
+        ShapeError: more is asked from the end than there is, in this call.
+    """
+    def bound(value: Any) -> Any:
+        if not isinstance(value, int) or value >= 0:
+            return value
+        tracer().symbols.inside(-value, 0, extent, Loc.of_user())
+        return tracer().wrap(tracer().graph.index("sub", unwrap(tracer().dim(extent)), -value))
+
+    start, stop = bound(_subscript(part.start)), bound(_subscript(part.stop))
+    return slice(start, stop, part.step)
 
 
 def cut(found: Strided, parts: list[Any]) -> tuple[Strided, list[Any]]:
-    """Slices that end at an extent of the program, as ``x[:, :length]``, applied: they give tensors, not tiles."""
+    """Slices that give tensors, not tiles, applied: those that end at an extent of the program, as ``x[:, :length]``,
+    and those of constant bounds beside an axis that is whole and of no constant extent.
+    """
+    wide = any(p == slice(None) and isinstance(n, str) for p, n in zip(parts, found.dims, strict=True))
     for axis, part in enumerate(parts):
-        if not isinstance(part, slice) or isinstance(part.start, Index) or not isinstance(part.stop, Index):
+        if part == slice(None) or part.step not in (None, 1):
             continue
-        if not part.start and part.step is None:
-            extent = tracer().extent(part.stop)
-            if extent is not None:
-                found, parts[axis] = narrowed(found, axis, 0, part.stop), slice(None)
+        ends = not isinstance(part.start, Index) and isinstance(part.stop, Index)
+        if ends and not part.start and tracer().extent(part.stop) is not None:
+            found, parts[axis] = narrowed(found, axis, 0, part.stop), slice(None)
+        elif wide and (length := _constant_length(found, axis, part)) is not None:
+            found, parts[axis] = narrowed(found, axis, _start(part), length), slice(None)
     return found, parts
+
+
+def _constant_length(found: Strided, axis: int, part: slice) -> int | None:
+    """The length of a slice whose bounds are constants, or the end of the axis less one."""
+    extent = found.dims[axis]
+    size = tracer().dim(extent)
+    start, stop = _start(part), size if part.stop is None else part.stop
+    if not all(isinstance(b, int) or _is_from_end(b, size) for b in (start, stop)):
+        return None
+    length = tracer().wrap(tracer().graph.index("sub", unwrap(stop), unwrap(start)))
+    return length if isinstance(length, int) else None
+
+
+def _start(part: slice) -> Any:
+    return 0 if part.start is None else part.start
+
+
+def _is_from_end(bound: Any, size: Any) -> bool:
+    """Is a bound an extent, or an extent less a constant?"""
+    if not (isinstance(bound, Index) and isinstance(size, Index)):
+        return False
+    node, graph = bound.val.node, bound.val.graph
+    return bound.val == size.val or (node.op.name == "sub" and Val(graph, node.inputs[0]) == size.val)
 
 
 def piece(found: Strided, axis: int, part: slice) -> Strided:
@@ -186,6 +267,29 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
     return found.made(want, contiguous(shape), found.offset)  # type: ignore[arg-type]
 
 
+def expanded(tensor: Tensor, dims: Sequence[Any]) -> Any:
+    """A tensor whose axes of extent 1, and new ones before them, have other extents, without a copy.
+
+    Raises:
+        ShapeError: an extent is none, or an axis of another extent than 1 would change.
+    """
+    found, new = layout(tensor), len(dims) - tensor.ndim
+    have = [*[1] * new, *found.dims]
+    want = [n if isinstance(d, int) and d == -1 else tracer().extent(d) for n, d in zip(have, dims, strict=False)]
+    strides: list[Any] = [*[0] * new, *found.strides]
+    symbols = tracer().symbols
+    for axis, (a, b) in enumerate(zip(have, want, strict=False)):
+        if new < 0 or b is None:
+            raise ShapeError("expand takes an extent for each axis: a positive constant, an argument's extent or -1")
+        if symbols.is_one(b) or not symbols.is_one(a):
+            symbols.equal(a, b, f"an axis of extent {symbols.show(a)} cannot be expanded to {symbols.show(b)}",
+                          "only axes of extent 1 are repeated")
+        else:
+            symbols.pin(a)
+            strides[axis] = 0
+    return found.made(want, strides, found.offset)  # type: ignore[arg-type]
+
+
 def span(size: Any, part: Any) -> tuple[Any, Any, int]:
     """(start, valid extent, capacity) of one axis of a window."""
     graph = tracer().graph
@@ -196,7 +300,8 @@ def span(size: Any, part: Any) -> tuple[Any, Any, int]:
     extent = tracer().wrap(graph.index("sub", unwrap(stop), unwrap(start)))
     if not isinstance(extent, int):
         raise ShapeError("a tile's extent must be a constant",
-                         hint="write the window as `i:i + n` where n is an option of @pt.tile_kernel")
+                         hint="write each axis of the window as `i:i + n`, where n is a number or an option of "
+                              "@pt.tile_kernel")
     if extent < 1:
         raise ShapeError(f"a tile of extent {extent} is empty")
     left = graph.index("sub", unwrap(size), unwrap(start))

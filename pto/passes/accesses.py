@@ -36,6 +36,19 @@ def slot_name(slot: int) -> str:
     return f"${slot}"
 
 
+def span(buffer: Buffer) -> tuple[int, int]:
+    """First byte of a placed buffer, and the first after it."""
+    assert isinstance(buffer.type, TileType)
+    return buffer.address, buffer.address + buffer.type.nbytes * buffer.slots
+
+
+def meet(a: Buffer, b: Buffer) -> bool:
+    """Do two placed buffers share bytes?"""
+    assert isinstance(a.type, TileType) and isinstance(b.type, TileType)
+    (low, high), (other_low, other_high) = span(a), span(b)
+    return a.type.space is b.type.space and low < other_high and other_low < high
+
+
 def common(a: Chain, b: Chain) -> Chain:
     """The bodies that two chains share."""
     return tuple(x for x, y in zip(a, b, strict=False) if x is y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node
 from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TILE_OPS
@@ -32,8 +34,8 @@ def stored_at(node: Node) -> tuple[int, ...]:
 def is_parallel(node: Node) -> bool:
     """May the iterations of a loop run in any order, on any core?
 
-    A pass that made the loop says so; else every carried value is a tensor, and the counter itself is a row or column
-    offset of every store to it.
+    A pass that made the loop says so; else every carried value is a tensor, and the counter, or a multiple of it, is a
+    row or column offset of every store to it.
     """
     body = node.body
     if dict(node.attrs).get("parallel"):
@@ -44,8 +46,19 @@ def is_parallel(node: Node) -> bool:
     carried, captured = rest[:node.carried], rest[node.carried:]
     if any(isinstance(body[p].type, TensorType) and _is_written(body, p) for p in captured):
         return False  # scratch that every iteration uses
-    step = _constant_step(node)
-    return all(isinstance(body[p].type, TensorType) and _stored_by(body, p, counter, step) for p in carried)
+    reach = _reach(body, counter, _constant_step(node))
+    return all(isinstance(body[p].type, TensorType) and _stored_by(body, p, reach) for p in carried)
+
+
+def _reach(body: Graph, counter: int, step: int) -> dict[int, int]:
+    """How far apart the iterations of a loop are in each offset that is its counter, or a multiple of it."""
+    found = {counter: step}
+    for user, node in body.users(counter):
+        if node.op is INDEX_OPS["mul"]:
+            factor = next((body.constant(i) for i in node.inputs if i != counter), None)
+            if factor is not None and factor > 0:
+                found[user] = step * factor
+    return found
 
 
 def _constant_step(loop: Node) -> int:
@@ -67,24 +80,25 @@ def _is_written(graph: Graph, version: int) -> bool:
     return False
 
 
-def _stored_by(graph: Graph, version: int, counter: int, step: int) -> bool:
-    """Does every store to a version, and every load of it, sit at the counter (also in inner loops), and reach no
-    further than the loop's step?
+def _stored_by(graph: Graph, version: int, reach: Mapping[int, int]) -> bool:
+    """Does every store to a version, and every load of it, sit at an offset of the loop's own (also in inner loops),
+    and reach no further than to the next iteration's?
     """
-    return all(_store_uses(graph, node, version, counter, step) for _, node in graph.users(version))
+    return all(_store_uses(graph, node, version, reach) for _, node in graph.users(version))
 
 
-def _store_uses(graph: Graph, node: Node, version: int, counter: int, step: int) -> bool:
+def _store_uses(graph: Graph, node: Node, version: int, reach: Mapping[int, int]) -> bool:
     if node.op in (STORE, LOAD):
         tile = graph[node.inputs[1]].type if node.op is STORE else node.type
         assert isinstance(tile, TileType)
         where = stored_at(node) if node.op is STORE else node.inputs[1:3]
-        return any(at == counter and extent <= step for at, extent in zip(where, (tile.rows, tile.cols), strict=True))
+        return any(extent <= reach.get(at, 0) for at, extent in zip(where, (tile.rows, tile.cols), strict=True))
     if node.op is not FOR:
         return False
     assert node.body is not None
     inner = dict(zip(node.inputs[LOOP_BOUNDS:], node.body.params[1:], strict=True))
-    return version in inner and counter in inner and _stored_by(node.body, inner[version], inner[counter], step)
+    return version in inner and _stored_by(node.body, inner[version],
+                                           {inner[k]: n for k, n in reach.items() if k in inner})
 
 
 def carries_sum(node: Node, position: int) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from pto.core.types import INDEX, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, Val
 from pto.ir.ops import ALLOC, ARG, CONST, DIM, EXECUTION_OPS, FOR, GET, INDEX_OPS, PARAM
 from pto.isa.spec import Kind, Role
-from pto.isa.table import scalar
+from pto.isa.table import scalar, vector
 from pto.passes.analysis import slot_of
 
 Key = tuple[int, int]  # identity of a graph, key of a node
@@ -48,7 +48,7 @@ def sharing(root: Graph) -> UnionFind:
 
 
 def in_place(root: Graph, classes: UnionFind) -> None:
-    """Let an elementwise result take the place of an operand that nothing else needs.
+    """Let an elementwise result take the place of an operand that nothing needs after it.
 
     Both must be alone so far, so that a value which a loop carries is never written early.
     """
@@ -58,11 +58,11 @@ def in_place(root: Graph, classes: UnionFind) -> None:
         here = (id(graph), key)
         if not _elementwise(node) or size[classes[here]] != 1 or key in graph.outputs:
             continue
-        for source in dict.fromkeys(node.inputs):
+        for source in dict.fromkeys(i for i in node.inputs if isinstance(graph[i].type, TileType)):
             there = (id(graph), source)
             made = graph[source]
             alone = there in chained or size[classes[there]] == 1
-            dies = len(graph.users(source)) == 1 and source not in graph.outputs
+            dies = source not in graph.outputs and max(user for user, _ in graph.users(source)) == key
             if alone and dies and made.type == node.type and made.op.instr is not None:
                 classes.union(there, here)
                 chained |= {here}
@@ -71,7 +71,8 @@ def in_place(root: Graph, classes: UnionFind) -> None:
 
 def _elementwise(node: Node) -> bool:
     row = node.op.instr
-    return row is not None and bool(row.tensor_op) and isinstance(node.type, TileType)
+    return row is not None and isinstance(node.type, TileType) and (
+        bool(row.tensor_op) or row is vector.TROWEXPANDEXPDIF)
 
 
 class Bufferize:

@@ -1,15 +1,17 @@
 """A whole-tensor expression, tile by tile: the nest that computes and stores it.
 
-For each depth of row reductions there is a loop over column tiles that carries the accumulators of that depth, then
-the loop that stores. What a stage needs of earlier elementwise values it computes again from the arguments. A matrix
-product is a loop over tiles of k that carries the sum.
+For each depth of row reductions there is a stage over column tiles that makes the accumulators of that depth, then
+the stage that stores. The first column tile of a row is kept from stage to stage: what is loaded and computed of it is
+there once, and a row that is no wider has no loop. Of the tiles after it a stage computes again what it needs of
+earlier elementwise values; what does not depend on the column is computed before the loop. A matrix product is a loop
+over tiles of k that carries the sum; a nest with one keeps nothing, for its tiles are large.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -25,7 +27,9 @@ MATMUL, ASSIGN, VIEW, IOTA, GATHER, FULL, CAST = (
 # NaN changes no maximum, and is the maximum of nothing but NaN.
 REDUCTIONS = {"tensor.rowmax": ("maximum", math.nan), "tensor.rowsum": ("add", 0.0)}
 Dims = tuple[Any, ...]
+TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
 Size = Val | int
+Step = tuple[int, "Place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,9 @@ class Tiles:
 
     Attributes:
         matrix: rows, columns and inner extent, of nests with a matrix product.
-        vector: rows and columns, of nests without.
+        vector: rows and columns, of nests without; of a row that may be wider than a tile, the first columns.
+        rest: how many times as narrow the tiles after the first one of a row are.
+        area: elements of a tile that holds whole rows of a constant extent; 0 where the author directs the extents.
         line: columns, of nests of one row.
         stream: columns and inner extent, of products of one row with a matrix that is streamed.
     """
@@ -43,6 +49,8 @@ class Tiles:
     vector: tuple[int, int]
     line: int
     stream: tuple[int, int]
+    rest: int = 1
+    area: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,23 @@ class Place:
     rows: int
     cols: int
     batch: tuple[Size, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of tiles under construction.
+
+    Attributes:
+        graph: where it is built.
+        at: the place of its tiles, whatever their columns.
+        done: the reductions over whole rows.
+        first: what is known of the first tile, and of what does not depend on the column.
+    """
+
+    graph: Graph
+    at: Place
+    done: dict[int, Val] = field(default_factory=dict)
+    first: dict[Step, Val] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +101,7 @@ class Expression:
     def __init__(self, old: Graph, graph: Graph, env: dict[int, Any], dims: dict[str, Val], tiles: Tiles) -> None:
         self.old, self.graph, self.env, self.dims, self.tiles = old, graph, env, dims, tiles
         self.depths: dict[int, int] = {}
-        self.flat = False
+        self.flat = self.keeps = False  # one axis of all rows; the first tile of a row is kept
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
 
@@ -118,7 +143,8 @@ class Expression:
             k = stack.pop()
             if k not in seen:
                 seen[k] = None
-                stack += [] if self.is_leaf(k) else self.old[k].inputs
+                inputs = () if self.is_leaf(k) else self.old[k].inputs
+                stack += [i for i in inputs if isinstance(self.old[i].type, TensorType)]
         return sorted(seen)
 
     def can_be_flat(self, key: int) -> bool:
@@ -131,11 +157,12 @@ class Expression:
 
     def depth(self, key: int) -> int:
         """How many row reductions lie one after the other below a value."""
-        for k, node in self.old.items():  # in order: a long chain is no deep recursion
-            if k > key or k in self.depths:
-                continue
-            below = max([self.depths[i] for i in node.inputs], default=0)
-            self.depths[k] = 0 if self.is_leaf(k) else below + (node.op.name in REDUCTIONS)
+        if key in self.depths:
+            return self.depths[key]
+        for k in self.inside(key):  # in order: a long chain is no deep recursion
+            node, leaf = self.old[k], self.is_leaf(k)
+            below = 0 if leaf else max([self.depths[i] for i in node.inputs if i in self.depths], default=0)
+            self.depths[k] = below + (not leaf and node.op.name in REDUCTIONS)
         return self.depths[key]
 
     def reductions(self, key: int, depth: int) -> list[int]:
@@ -184,7 +211,7 @@ class Expression:
         offset = source.offset
         for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
             offset = graph.index("madd", coordinate, stride, offset)
-        sizes, steps = map(self.size, self.two(dims)), (0, *source.strides)[-2:]
+        sizes, steps = map(self.size, self.two(dims)), (0, 0, *source.strides)[-2:]
         return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
 
     def locs(self, key: int) -> tuple[Loc, ...]:
@@ -192,28 +219,39 @@ class Expression:
 
     # values
 
-    def value(self, graph: Graph, key: int, at: Place, done: dict[int, Val], memo: dict[Any, Val]) -> Val:
-        """A tile of a value, made in `graph`; `done` has the reductions over whole rows.
+    def value(self, graph: Graph, key: int, at: Place, row: Row | None = None,
+              memo: dict[Step, Val] | None = None) -> Val:
+        """A tile of a value, made in `graph`; what does not depend on the column is made for the whole row of tiles.
 
         Operands are made before what uses them, by a stack of our own: an expression may be thousands of operations
         deep.
         """
-        def known(step: tuple[int, Place]) -> Val | None:
-            return done.get(step[0]) or memo.get(step)
-
-        stack = [(key, at)]
+        memo = {} if memo is None else memo
+        row = row or Row(graph, at, first=memo)
+        wanted = key, self.narrow(key, at)
+        stack = [wanted]
         while stack:
             step = stack[-1]
-            operands = self.operands(*step) if known(step) is None else []
-            missing = next((o for o in operands if known(o) is None), None)
-            if missing is not None:
-                stack.append(missing)
+            missing = [o for o in self.operands(*step) if self.known(o, row, memo) is None]
+            if missing and self.known(step, row, memo) is None:
+                stack += missing[:1]
                 continue
             stack.pop()
-            if known(step) is None:
-                inputs = [v for o in operands if (v := known(o)) is not None]
-                memo[step] = self.make(graph, *step, inputs)
-        return done.get(key) or memo[key, at]
+            if self.known(step, row, memo) is None:
+                home, kept = (row.graph, row.first) if self.for_row(step[1], row) else (graph, memo)
+                inputs = [v for o in self.operands(*step) if (v := self.known(o, row, memo)) is not None]
+                kept[step] = self.make(home, *step, inputs)
+        found = self.known(wanted, row, memo)
+        assert found is not None
+        return found
+
+    def for_row(self, at: Place, row: Row) -> bool:
+        """Is a place the same for all tiles of a row?"""
+        return at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
+
+    def known(self, step: Step, row: Row, memo: dict[Step, Val]) -> Val | None:
+        """A tile that was made already."""
+        return row.done.get(step[0]) or memo.get(step) or (row.first.get(step) if self.for_row(step[1], row) else None)
 
     def narrow(self, key: int, at: Place) -> Place:
         """The place of a value that is one row, or one column, for all."""
@@ -222,15 +260,14 @@ class Expression:
             at = replace(at, i=0, rows=1)
         return replace(at, j=0, cols=1) if cols == 1 else at
 
-    def operands(self, key: int, at: Place) -> list[tuple[int, Place]]:
+    def operands(self, key: int, at: Place) -> list[Step]:
         """What is computed tile by tile before a value, and where; some operations see to their own operands."""
         if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER, FULL):
             return []
-        at = self.narrow(key, at)
-        return [(i, at) for i in self.old[key].inputs]
+        return [(i, self.narrow(i, at)) for i in self.old[key].inputs]
 
     def make(self, graph: Graph, key: int, at: Place, inputs: list[Val]) -> Val:
-        node, at = self.old[key], self.narrow(key, at)
+        node = self.old[key]
         if self.is_leaf(key):
             return self.load(graph, key, at)
         if node.op is MATMUL:
@@ -294,12 +331,19 @@ class Expression:
 
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""
-        products = [self.old[k] for k in self.inside(key) if self.old[k].op is MATMUL and not self.is_leaf(k)]
+        inside = self.inside(key)
+        products = [self.old[k] for k in inside if self.old[k].op is MATMUL]
+        self.keeps = self.depth(key) > 0 and not products
         if products and all(map(self.streams, products)):
             return 1, self.tiles.stream[0]
         if products:
             return self.tiles.matrix[:2]
-        return (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
+        tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
+        extents = [self.two(self.extents(k))[1] for k in inside]
+        widest = max((e for e in extents if isinstance(e, int)), default=0)
+        if self.keeps and all(isinstance(e, int) for e in extents) and widest <= self.tiles.area:
+            return min(TALLEST, self.tiles.area // widest) if tall > 1 else 1, widest
+        return tall, wide
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of one row with a matrix in memory, which is read once."""
@@ -313,7 +357,7 @@ class Expression:
         across_dims = (*dims[:-2], dims[-1], dims[-2])
 
         def part(body: Graph, kk: Size) -> Val:
-            x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k), {}, {})
+            x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k))
             here = replace(at, i=at.j, rows=at.cols, j=kk, cols=k)
             return body.op(TILE_OPS["gemv"], x, source.base, *self.seen(body, across, across_dims, here),
                            type=TileType(type.dtype, 1, at.cols), locs=node.locs)
@@ -336,16 +380,15 @@ class Expression:
         # Where the cube unit has no such product, one of what is added up.
         common = () if (self.dtype(a), self.dtype(b)) in PRODUCTS else (node.type.dtype,)
 
-        def operand(body: Graph, key: int, here: Place, memo: dict[Any, Val]) -> Val:
-            tile = self.value(body, key, here, {}, memo)
+        def operand(body: Graph, key: int, here: Place) -> Val:
+            tile = self.value(body, key, here)
             for dtype in (dtype for dtype in common if dtype != self.dtype(key)):
                 tile = self.cast(body, tile, dtype, node.locs)
             return tile
 
         def step(body: Graph, kk: Val, carried: list[Val]) -> list[Val]:
-            memo: dict[Any, Val] = {}
-            x = operand(body, a, replace(at, j=kk, cols=k), memo)
-            y = operand(body, b, replace(at, i=kk, rows=k), memo)
+            x = operand(body, a, replace(at, j=kk, cols=k))
+            y = operand(body, b, replace(at, i=kk, rows=k))
             product = body.apply(TILE_OPS["matmul"], x, y, locs=node.locs)
             return [body.apply(TILE_OPS["add"], carried[0], product, locs=node.locs)]
 
@@ -365,7 +408,7 @@ class Expression:
         def nest(inner: Graph, batch: tuple[Size, ...], versions: list[Val]) -> list[Val]:
             rows = self.size(self.two(dims)[0])
             tall = least(self.tall, rows)
-            if len(dims) < 2:  # one row: no loop over rows
+            if len(dims) < 2 and not self.keeps:  # one row: no loop over rows
                 return self.row(inner, key, Place(0, 0, tall, 1, batch), versions, locs)
             return inner.loop((0, rows, tall), versions,
                               lambda g, i, vs: self.row(g, key, Place(i, 0, tall, 1, batch), vs, locs), locs,
@@ -383,52 +426,67 @@ class Expression:
 
     def row(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...]) -> list[Val]:
         """One row of tiles: the reductions over it, then the values that are stored."""
-        done: dict[int, Val] = {}
+        row = Row(graph, at)
         for depth in range(1, self.depth(key) + 1):
-            done.update(self.stage(graph, self.reductions(key, depth), at, done))
+            self.stage(row, self.reductions(key, depth))
         dims = self.extents(key)
-        cols = self.size(self.two(dims)[1])
-        wide = least(self.wide, cols)
+        cols = self.two(dims)[1]
+        wide, then = self.widths(cols)
 
-        def last(deep: Graph, j: Val, inner: list[Val]) -> list[Val]:
-            here = replace(at, j=j, cols=wide)
-            value = self.value(deep, key, here, done, {})
+        def put(deep: Graph, here: Place, target: Val, memo: dict[Step, Val]) -> list[Val]:
             where = self.seen(deep, self.place, dims, here) if self.place else self.window(deep, dims, here)
-            return [deep.apply(TILE_OPS["store"], inner[0], value, *where, locs=locs)]
+            value = self.value(deep, key, here, row, memo)
+            return [deep.apply(TILE_OPS["store"], target, value, *where, locs=locs)]
 
-        return graph.loop((0, cols, wide), versions, last, locs, parallel=1)
+        if self.keeps:
+            versions = put(graph, replace(at, j=0, cols=wide), versions[0], row.first)
+        if not then:
+            return versions
+        return graph.loop((wide if self.keeps else 0, self.size(cols), then), versions, lambda deep, j, vs: put(
+            deep, replace(at, j=j, cols=then), vs[0], {}), locs, parallel=1)
 
-    def stage(self, graph: Graph, keys: list[int], at: Place, done: dict[int, Val]) -> dict[int, Val]:
+    def widths(self, extent: Any) -> tuple[int, int]:
+        """Columns of the first tile of a row, and of those that a loop is over, if there may be any."""
+        wide = least(self.wide, extent)
+        if not self.keeps:
+            return wide, wide
+        return wide, 0 if wide == extent else max(wide // self.tiles.rest, 1)
+
+    def stage(self, row: Row, keys: list[int]) -> None:
         """The row reductions of one depth, in one loop over column tiles for each width."""
         width = {k: self.two(self.extents(self.old[k].inputs[0]))[1] for k in keys}
-        found: dict[int, Val] = {}
         for extent in sorted(set(width.values()), key=str):
-            mine = [k for k in keys if width[k] == extent]
-            found.update(zip(mine, self.fold(graph, mine, at, extent, done), strict=True))
-        return found
+            self.fold(row, [k for k in keys if width[k] == extent], extent)
 
-    def fold(self, graph: Graph, keys: list[int], at: Place, width: Any, done: dict[int, Val]) -> list[Val]:
+    def fold(self, row: Row, keys: list[int], width: Any) -> None:
         """Reductions over rows of one width, tile by tile."""
-        wide = least(self.wide, width)
+        wide, then = self.widths(width)
+
+        def part(graph: Graph, key: int, here: Place, memo: dict[Step, Val]) -> Val:
+            node = self.old[key]
+            source = self.value(graph, node.inputs[0], here, row, memo)
+            return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], source, locs=node.locs)
 
         def column(body: Graph, j: Val, carried: list[Val]) -> list[Val]:
-            memo: dict[Any, Val] = {}
-            results = []
-            for key, so_far in zip(keys, carried, strict=True):
-                node = self.old[key]
-                source = self.value(body, node.inputs[0], replace(at, j=j, cols=wide), done, memo)
-                part = body.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], source, locs=node.locs)
-                results.append(body.apply(TILE_OPS[REDUCTIONS[node.op.name][0]], so_far, part, locs=node.locs))
-            return results
+            memo: dict[Step, Val] = {}
+            here = replace(row.at, j=j, cols=then)
+            return [body.apply(TILE_OPS[REDUCTIONS[self.old[key].op.name][0]], so_far, part(body, key, here, memo),
+                               locs=self.old[key].locs) for key, so_far in zip(keys, carried, strict=True)]
 
-        inits = []
-        for key in keys:
-            node = self.old[key]
-            assert isinstance(node.type, TensorType)
-            rows = 1 if self.two(node.type.dims)[0] == 1 else at.rows
-            start = REDUCTIONS[node.op.name][1]
-            if math.isnan(start) and node.type.dtype.kind != "f":
-                start = -math.inf  # integers have no NaN; as one it is the lowest
-            inits.append(graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, rows, 1), locs=node.locs,
-                                  scalar=start))
-        return graph.loop((0, self.size(width), wide), inits, column, self.old[keys[0]].locs)
+        if self.keeps:
+            here = replace(row.at, j=0, cols=wide)
+            found = [part(row.graph, key, here, row.first) for key in keys]
+        else:
+            found = [self.neutral(row, key) for key in keys]
+        if then:
+            start = wide if self.keeps else 0
+            found = row.graph.loop((start, self.size(width), then), found, column, self.old[keys[0]].locs)
+        row.done.update(zip(keys, found, strict=True))
+
+    def neutral(self, row: Row, key: int) -> Val:
+        """What a reduction of nothing gives."""
+        node = self.old[key]
+        assert isinstance(node.type, TensorType)
+        rows = 1 if self.two(node.type.dims)[0] == 1 else row.at.rows
+        return row.graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, rows, 1), locs=node.locs,
+                            scalar=REDUCTIONS[node.op.name][1])

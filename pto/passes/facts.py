@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pto.core.types import TileType
-from pto.ir.graph import Graph
+from pto.ir.graph import Buffer, Graph
 from pto.ir.ops import EXECUTION_OPS
 from pto.isa.spec import Kind
 from pto.isa.table import sync
-from pto.passes.accesses import Accesses
+from pto.passes.accesses import Accesses, meet
 from pto.passes.base import Fact
 
 
@@ -24,15 +23,11 @@ def _unallocated(graph: Graph) -> list[str]:
     if found:
         return found
     accesses = Accesses(graph)
-    placed = [b for b in graph.buffers if accesses.of[b.name]]
-    for i, a in enumerate(placed):
-        for b in placed[i + 1:]:
-            assert isinstance(a.type, TileType) and isinstance(b.type, TileType)
-            apart = (a.type.space is not b.type.space or a.address + a.type.nbytes * a.slots <= b.address
-                     or b.address + b.type.nbytes * b.slots <= a.address)
-            (low, high), (other_low, other_high) = accesses.live(a.name), accesses.live(b.name)
-            if not apart and low <= other_high and other_low <= high:
-                found.append(f"buffers {a.name} and {b.name} are alive together and share bytes")
+    alive: list[Buffer] = []
+    for b in sorted((b for b in graph.buffers if accesses.of[b.name]), key=lambda b: accesses.live(b.name)):
+        alive = [a for a in alive if accesses.live(a.name)[1] >= accesses.live(b.name)[0]]
+        found += [f"buffers {a.name} and {b.name} are alive together and share bytes" for a in alive if meet(a, b)]
+        alive.append(b)
     return found
 
 

@@ -30,7 +30,7 @@ from pto.ir.ops import DIM, EXECUTION_OPS, FOR
 from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
-from pto.passes.accesses import Access, Accesses, slot_name
+from pto.passes.accesses import Access, Accesses, meet, slot_name, span
 from pto.passes.insert_barriers import is_shared
 from pto.passes.order import SYNC, Schedule
 
@@ -64,23 +64,22 @@ class Item:
     accesses: tuple[Access, ...]
 
 
+def overlaps(buffers: Sequence[Buffer]) -> dict[str, frozenset[str]]:
+    """The buffers that share bytes with each; those of the same bytes have one answer."""
+    places = {b: (b.type.space, *span(b)) for b in buffers}  # type: ignore[union-attr]
+    first = {place: b for b, place in reversed(places.items())}
+    near = {p: frozenset(b.name for b, q in places.items() if meet(first[q], first[p])) for p in first}
+    return {b.name: near[place] for b, place in places.items()}
+
+
 class Conflicts:
     """Which accesses conflict, by the bytes they touch."""
 
     def __init__(self, accesses: Accesses) -> None:
         self.accesses = accesses
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
-        names = [b for b in accesses.root.buffers]
-        self.overlap = {a.name: frozenset(b.name for b in names if self._meet(a, b)) for a in names}
+        self.overlap = overlaps(accesses.root.buffers)
         self.overlap.update({n: frozenset({n}) for n in map(slot_name, accesses.shared)})
-
-    def _meet(self, a: Buffer, b: Buffer) -> bool:
-        """Do two buffers share bytes?"""
-        if a.type.space is not b.type.space:  # type: ignore[union-attr]
-            return False
-        a_end = a.address + a.type.nbytes * a.slots  # type: ignore[union-attr]
-        b_end = b.address + b.type.nbytes * b.slots  # type: ignore[union-attr]
-        return a.address < b_end and b.address < a_end
 
     def between(self, x: Access, y: Access, body: Graph) -> int:
         """0: none; else how many slots apart the conflict may be, for a flag in this body."""
@@ -113,8 +112,11 @@ def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
     steps = items(conflicts.accesses, body)
     found: dict[tuple[bool, Pipe, Pipe], dict[tuple[int, int], int]] = {}
     fences = [key for key, node in body.items() if node.op is SYNC]
+    pipes = [frozenset(a.pipe for a in step.accesses) for step in steps]
+    others = {kind: [j for j, p in enumerate(pipes) if len(p | kind) > 1] for kind in set(pipes)}
     for i, x in enumerate(steps):
-        for j, y in enumerate(steps):
+        for j in others[pipes[i]]:
+            y = steps[j]
             if i == j or (j < i and not repeats) or barred(fences, x.key, y.key):
                 continue
             for a in x.accesses:
@@ -148,7 +150,7 @@ def all_flags(accesses: Accesses) -> list[Flag]:
 
 def needed(accesses: Accesses, flags: list[Flag]) -> list[Flag]:
     """Flags without those that the others, and the order within pipes, make unnecessary."""
-    schedule = Schedule(accesses, Conflicts(accesses).overlap, flags)
+    schedule = Schedule(accesses, flags)
     kept = list(flags)
     for flag in sorted(flags, key=lambda f: not f.back):
         rest = [f for f in kept if f is not flag]

@@ -5,6 +5,7 @@ tile by tile, wherever it is used; that is right for cheap elementwise chains an
 
 - operands of a matrix product that hold a product or a row reduction (they would be computed for every tile);
 - products that are used more than once, as a softmax uses its scores;
+- row reductions on top of so many others that each of their stages would compute again what all before it did;
 - values that an explicit tile loop reads.
 
 These are assigned to a scratch tensor, in an earlier nest of the same program. A loop that carries whole tensors (as
@@ -24,6 +25,7 @@ from pto.passes.analysis import slot_of
 MATMUL, ASSIGN, VIEW, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "gather"))
 STORE = TILE_OPS["store"]
 RESULT, SCRATCH = 1, 2
+MOST_STAGES = 3  # of row reductions in one nest; layer_norm has two
 REDUCES = {TENSOR_OPS[name] for name in ("rowsum", "rowmax")}
 
 
@@ -57,15 +59,17 @@ class Costs:
         self.product: set[int] = set()
         self.reduction: set[int] = set()
         self.stored: set[int] = set()
+        self.stages: dict[int, int] = {}  # row reductions one after the other below a value, in its nest
         self.writes = [(k, slot) for k, n in graph.items() for slot in written_slots(graph, n)]
         self.last = last_uses(graph)
         for key, node in graph.items():
             if is_expression(node):
                 self._note(graph, key, node)
-                if self._must(graph, key):
+                if self._must(graph, key, node):
                     self.stored.add(key)
                     self.product.discard(key)
                     self.reduction.discard(key)
+                    self.stages[key] = 0
 
     def clobbers(self, graph: Graph, key: int, slot: int, *, part: bool = False) -> bool:
         """Does an expression read the tensor that it is stored to (or a part of it), elsewhere than at the element it
@@ -100,8 +104,9 @@ class Costs:
             self.product.add(key)
         if node.op in REDUCES or self.reduction & set(node.inputs):
             self.reduction.add(key)
+        self.stages[key] = max([self.stages.get(i, 0) for i in node.inputs], default=0) + (node.op in REDUCES)
 
-    def _must(self, graph: Graph, key: int) -> bool:
+    def _must(self, graph: Graph, key: int, node: Node) -> bool:
         users = [n for _, n in graph.users(key)]
         if self._overtaken(graph, key):
             return True
@@ -114,7 +119,8 @@ class Costs:
         operand = any(n.op is MATMUL for n in users)
         costly = key in self.product or key in self.reduction
         uses = len(users) + graph.outputs.count(key)
-        return bool(outside) or (operand and costly) or (key in self.product and uses > 1)
+        deep = node.op in REDUCES and self.stages[key] >= MOST_STAGES
+        return bool(outside) or (operand and costly) or deep or (key in self.product and uses > 1)
 
 
 class Materialise(Rewriter):

@@ -2,7 +2,8 @@
 
 The schedule takes the outermost loops through three iterations, and each inner loop through three, two and
 one in turn (none where the loop may be empty), which shows every way in which flags of consecutive
-iterations, restarted parities and loop boundaries can meet. Order is that of each pipe plus, for each flag,
+iterations, restarted parities and loop boundaries can meet. Then it goes through all again without the loops that
+may be empty: what they order is not ordered where they do not run. Order is that of each pipe plus, for each flag,
 each set before the wait that consumes it. Clocks are one counter a pipe.
 """
 
@@ -15,11 +16,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any, Protocol
 
+from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
 from pto.ir.ops import CONST, DIM, EXECUTION_OPS, FOR
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
-from pto.passes.accesses import Access, Accesses
+from pto.passes.accesses import Access, Accesses, span
 
 SYNC = EXECUTION_OPS[sync.SYNC_ALL.mnemonic]
 PIPES = len(Pipe)
@@ -63,7 +65,7 @@ class Step:
     writes: tuple[Any, ...] = ()
 
 
-Touching = tuple[Step, list[int], list[int], list[int], list[int]]  # cells read, written; those that share their bytes
+Touching = tuple[Step, list[int], list[int]]  # the cells it reads, and writes
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Stretch:
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
 
-    def __init__(self, accesses: Accesses, overlap: dict[str, frozenset[str]], flags: Sequence[Relation]) -> None:
-        self.accesses, self.overlap, self.flags = accesses, overlap, list(flags)
+    def __init__(self, accesses: Accesses, flags: Sequence[Relation]) -> None:
+        self.accesses, self.flags = accesses, list(flags)
         self.number = {id(f): n for n, f in enumerate(self.flags)}
         self.by_key = {(id(a.chain[-1]), a.key): a for a in accesses.all}
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
@@ -101,7 +103,12 @@ class Schedule:
         for n, flag in enumerate(self.flags):
             if flag.back:
                 self.out += [Step(int(flag.src), n, s, True) for s in range(flag.slots)]
+        self.without_empty = self.some_empty = False
         self._body(self.accesses.root)
+        if self.some_empty:  # flags stand as at the start; the barrier keeps the first course from ordering the second
+            self.out.append(Step(-1))
+            self.without_empty = True
+            self._body(self.accesses.root)
         return self.out
 
     def _body(self, body: Graph) -> None:
@@ -132,7 +139,12 @@ class Schedule:
         body = node.body
         assert body is not None
         entry = self.entries[id(body)] = self.entries.get(id(body), -1) + 1
-        trips = self.trips if at_least_once(outer, node) else (*self.trips, 0)
+        surely = at_least_once(outer, node)
+        trips = self.trips if surely else (*self.trips, 0)
+        if not surely and "grid" not in dict(node.attrs):
+            self.some_empty = True
+            if self.without_empty:
+                return
         count = max(self.trips) if outer.outer is None else trips[entry % len(trips)]
         for iteration in range(count):
             self.iteration[id(body)] = iteration
@@ -151,15 +163,26 @@ class Schedule:
                     writes=tuple(map(self._place, sorted(access.writes))))
 
     @cached_property
-    def cells(self) -> dict[Any, int]:
-        """A number for each place that a step touches."""
+    def cells(self) -> dict[Any, range]:
+        """The numbers of the cells of each place that a step touches; places share cells where they share bytes."""
         places = dict.fromkeys(p for step in self.steps for p in (*step.reads, *step.writes))
-        return {place: n for n, place in enumerate(places)}
+        spans = {place: self._bytes(*place) for place in places}
+        ends = sorted({(span[0], at) for span in spans.values() for at in span[1:]})
+        number = {end: n for n, end in enumerate(ends)}
+        return {place: range(number[kind, low], number[kind, high]) for place, (kind, low, high) in spans.items()}
+
+    def _bytes(self, name: str, slot: int) -> tuple[str, int, int]:
+        """Memory, first byte, and the first byte after a place; a tensor in global memory is one byte."""
+        buffer = self.accesses.buffers.get(name)
+        if buffer is None:
+            return name, 0, 1
+        assert isinstance(buffer.type, TileType) and buffer.type.space is not None
+        size, (low, high) = buffer.type.nbytes, span(buffer)
+        return buffer.type.space.value, *((low, high) if slot < 0 else (low + slot * size, low + (slot + 1) * size))
 
     @cached_property
     def stretches(self) -> list[Stretch]:
         """The schedule cut at its barriers: what one orders needs no further look. Like stretches are one."""
-        near = {place: self._same_bytes(place) for place in self.cells}
         waiting: Counter[tuple[int, int]] = Counter()
         found: dict[Stretch, None] = {}
         for steps in between_barriers(self.steps):
@@ -169,18 +192,12 @@ class Schedule:
                     waiting[step.flag, step.slot] += 1 if step.is_set else -1
             found[Stretch(steps, before)] = None
         for stretch in found:
-            stretch.program[:] = [self._touching(step, near) for step in stretch.steps]
+            stretch.program[:] = [self._touching(step) for step in stretch.steps]
         return list(found)
 
-    def _touching(self, step: Step, near: dict[Any, list[int]]) -> Touching:
-        read, wrote = ([self.cells[p] for p in places] for places in (step.reads, step.writes))
-        read_near, wrote_near = ([n for p in places for n in near[p]] for places in (step.reads, step.writes))
-        return step, read, wrote, read_near, wrote_near
-
-    def _same_bytes(self, place: tuple[str, int]) -> list[int]:
-        """Cells that share bytes with a place: its own, and those of buffers over which it lies."""
-        others = [(n, s) for n in self.overlap[place[0]] if n != place[0] for s in (-1, 0, 1)]
-        return [self.cells[p] for p in (place, *others) if p in self.cells]
+    def _touching(self, step: Step) -> Touching:
+        read, wrote = ([n for p in places for n in self.cells[p]] for places in (step.reads, step.writes))
+        return step, read, wrote
 
     def ordered(self, flags: Sequence[Relation], without: Relation | None = None) -> bool:
         """Is every conflict ordered with these flags alone?
@@ -199,15 +216,16 @@ class Schedule:
         """
         clocks = [0] * PIPES
         carried = {flag: deque([0] * n) for flag, n in stretch.waiting}
-        reads, writes = [0] * len(self.cells), [0] * len(self.cells)
-        for step, read, wrote, read_near, wrote_near in stretch.program:
+        size = max((cells.stop for cells in self.cells.values()), default=0)
+        reads, writes = [0] * size, [0] * size
+        for step, read, wrote in stretch.program:
             pipe = step.pipe
             if step.flag < 0:
                 clock = clocks[pipe] = clocks[pipe] + ONE[pipe]
                 known = clock | TOPS
-                if any((known - writes[n]) & TOPS != TOPS for n in read_near):
+                if any((known - writes[n]) & TOPS != TOPS for n in read):
                     return False
-                if any((known - writes[n]) & (known - reads[n]) & TOPS != TOPS for n in wrote_near):
+                if any((known - writes[n]) & (known - reads[n]) & TOPS != TOPS for n in wrote):
                     return False
                 for n in read:
                     reads[n] = reads[n] & ~FIELD[pipe] | clock & FIELD[pipe]

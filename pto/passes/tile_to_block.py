@@ -18,11 +18,12 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any
 
+from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
-from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODUCTS, TILE_OPS, Op
+from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODUCTS, TILE_OPS, Op, extents
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, gather, move, vector
@@ -39,6 +40,7 @@ BY_COLUMN, BY_ROW = (
     for name in ("trowexpand", "tcolexpand")
 )
 REDUCES = {"rowsum", "rowmax"}
+EXP, SUB = TILE_OPS["exp"], TILE_OPS["sub"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +157,16 @@ class ToBlock(Rewriter):
             return super().visit(old, key, node, new, env)
         if key in self.sums.get(old, {}):
             return self.accumulate(old, key, node, new, env)
-        if key in self.absorbed.get(old, set()):
-            return None  # type: ignore[return-value]  # part of an accumulation
+        if key in self.absorbed.get(old, set()) or self.in_power(old, key, node):
+            return None  # type: ignore[return-value]  # part of an accumulation, or of a power
         inputs = [env[i] for i in node.inputs]
         if node.op is FOR:
             parallel = not self.in_grid and is_parallel(node)
             return self.grid(node, new, inputs) if parallel else self.serial(old, node, new, inputs)
         if node.op is LOAD:
             return self.load(old, key, node, new, inputs)
+        if node.op is EXP and inputs[0] is None:
+            return self.power(old[node.inputs[0]], node, new, env)
         make: Maker = self.makers.get(node.op, self.vector)
         return make(node, new, inputs)
 
@@ -267,8 +271,8 @@ class ToBlock(Rewriter):
     def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val]) -> Val:
         """One instruction where both operands are whole, or one that expands the second; else expand first."""
         type = in_ub(node.type)  # type: ignore[arg-type]
-        rows = self.agreed([self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows], node.locs)
-        cols = self.agreed([self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols], node.locs)
+        rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows])
+        cols = self.agreed(new, [self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols])
         region = type.rows if rows is None else rows, type.cols if cols is None else cols
         whole = [shape(v) == (type.rows, type.cols) for v in tiles]
         if Trait.COMMUTATIVE in row.traits and whole == [False, True]:
@@ -281,6 +285,25 @@ class ToBlock(Rewriter):
         else:
             tiles = [v if w else self.expand(new, v, type, region, node) for v, w in zip(tiles, whole, strict=True)]
         return self.make(new, op, *tiles, *region, type=type, valid=(rows, cols), locs=node.locs, **dict(node.attrs))
+
+    def in_power(self, old: Graph, key: int, node: Node) -> bool:
+        """Is a value a tile less a column, which only `exp` uses? One instruction makes both."""
+        if node.op is not SUB or key in old.outputs or [user.op for _, user in old.users(key)] != [EXP]:
+            return False
+        (rows, cols), *operands = (extents(t) for t in (node.type, *(old[i].type for i in node.inputs)))
+        assert isinstance(node.type, TileType)  # a difference of halves is rounded before the power
+        return operands == [(rows, cols), (rows, 1)] and cols != 1 and node.type.dtype == F32
+
+    def power(self, difference: Node, node: Node, new: Graph, env: dict[int, Any]) -> Val:
+        """e to the power of a tile less a column; the same bits as one after the other."""
+        locs = (*node.locs, *(x for x in difference.locs if x not in node.locs))
+        assert isinstance(node.type, TileType)
+        tile, column = (self.into(new, env[i], Space.UB, locs) for i in difference.inputs)
+        rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in (tile, column)])
+        cols = self.valid.get(tile, (None, None))[1]
+        region = node.type.rows if rows is None else rows, node.type.cols if cols is None else cols
+        return self.make(new, BLOCK_OPS[vector.TROWEXPANDEXPDIF.mnemonic], tile, column, *region,
+                         type=in_ub(node.type), valid=(rows, cols), locs=locs)
 
     def expand(self, graph: Graph, tile: Val, type: TileType, region: tuple[Size, Size], node: Node) -> Val:
         """A column, a row or one element as a whole tile, of its own element type."""
@@ -302,14 +325,10 @@ class ToBlock(Rewriter):
                                    loc=node.locs[0] if node.locs else None)
         return BLOCK_OPS[mnemonic]
 
-    def agreed(self, sizes: list[Size | None], locs: tuple[Loc, ...]) -> Size | None:
-        """The one valid size that the operands have."""
-        found = [s for s in sizes if s is not None]
-        if any(s != found[0] for s in found):
-            raise ShapeError("the operands' valid regions differ at the edge of their tensors",
-                             loc=locs[0] if locs else None,
-                             hint="give the arguments a common extent in their annotations")
-        return found[0] if found else None
+    def agreed(self, graph: Graph, sizes: list[Size | None]) -> Size | None:
+        """The valid size that the operands have in common: windows at different places end differently at an edge."""
+        found = dict.fromkeys(s for s in sizes if s is not None)
+        return reduce(lambda a, b: graph.index("min", a, b), found) if found else None
 
     # matrix products
 
@@ -320,7 +339,7 @@ class ToBlock(Rewriter):
         tx, ty = x.type, y.type
         assert isinstance(tx, TileType) and isinstance(ty, TileType)
         (m, _), (_, n) = self.size(x), self.size(y)
-        inner = self.agreed([self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]], locs)
+        inner = self.agreed(graph, [self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]])
         k = tx.cols if inner is None else inner
         cols = -(-ty.cols // PANEL_COLS) * PANEL_COLS
         piece = self.slice(tx, ty, cols, locs)

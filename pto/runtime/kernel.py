@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from operator import index, is_not
 from types import FunctionType, MappingProxyType
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.dtypes import TensorType
+from pto.core.dtypes import DType, TensorType
 from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located, user_frame
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
 from pto.isa.disasm import disassemble
 from pto.isa.program import Program
+from pto.lang.integers import Index
 from pto.lang.kernel import Source
 from pto.lang.trace import Argument, is_tracing
 from pto.passes.pipeline import Options
@@ -31,6 +33,23 @@ DIRECTIONS = ("tile_m", "tile_n", "tile_k")  # how whole-tensor expressions are 
 Key = tuple[tuple[Any, ...], ...]  # element type and number of axes of each argument; constants
 Constants = Mapping[str, Any]
 NONE: Constants = MappingProxyType({})
+
+
+def _is_size(value: object) -> bool:
+    """May it be the extent of a grid?"""
+    return hasattr(value, "__index__") and not isinstance(value, bool | Index) and index(value) >= 0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel on a grid, to be called."""
+
+    kernel: Kernel
+    grid: tuple[Any, ...]
+
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """Run every program of the grid on these arguments."""
+        return self.kernel._launch(values, named, self.grid)
 
 
 class Kernel:
@@ -86,12 +105,33 @@ class Kernel:
         Raises:
             PtoError: the arguments do not fit the kernel, or each other.
         """
+        return self._launch(values, named, ())
+
+    def __getitem__(self, grid: Any) -> Launch:
+        """``kernel[grid](...)``: the body runs once for each program of the grid, which `pt.program_id` tells.
+
+        Args:
+            grid: one to three integers, or a function of the kernel's options that gives them.
+
+        Raises:
+            UsageError: it is something else.
+        """
+        found = grid(self.options) if callable(grid) else grid
+        sizes = tuple(found) if isinstance(found, tuple | list) else (found,)
+        inside = is_tracing()
+        if not 1 <= len(sizes) <= 3 or not all(_is_size(n) or (inside and isinstance(n, Index)) for n in sizes):
+            raise UsageError(f"a grid is one to three integers, not {found!r}", loc=Loc.of_user(),
+                             hint="write kernel[(pt.cdiv(n, block),)](...)")
+        return Launch(self, sizes)
+
+    def _launch(self, values: Sequence[Any], named: Mapping[str, Any], grid: tuple[Any, ...]) -> Any:
+        """A call, on a grid if there is one."""
         if is_tracing():
-            return self.source.inline(self._bind(values, named), self.options)
+            return self.source.inline(self._bind(values, named), self.options, grid)
         names, given, constants, numbers = self._given(values, named)
         arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
-        extents = [n for array in arrays for n in array.shape] + numbers
-        self._latest = found = self._variant(arrays, extents, names, constants)
+        extents = [n for array in arrays for n in array.shape] + numbers + [index(n) for n in grid]
+        self._latest = found = self._variant(arrays, extents, names, constants, len(grid))
         try:
             if found.written:
                 found.require(given)
@@ -154,8 +194,10 @@ class Kernel:
     # compiling
 
     def _variant(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int], names: Sequence[str] = (),
-                 constants: Constants = NONE) -> Variant:
+                 constants: Constants = NONE, grid: int = 0) -> Variant:
         key: Key = tuple((a.dtype.name, a.ndim) for a in arrays)
+        if grid:
+            key += (("grid", grid),)
         if constants:  # 1, 1.0 and True are equal, and trace to different programs
             key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
         for found in self.variants.get(key, ()):
@@ -165,16 +207,24 @@ class Kernel:
             named = zip(names or self.source.tensors, arrays, strict=True)
             arguments = tuple(self._argument(n, a) for n, a in named)
             hints = self._hints(arguments, arrays)
-            return self._compile(key, arguments, hints, constants)
+            return self._compile(key, arguments, hints, constants, grid)
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
-                 constants: Constants = NONE) -> Variant:
-        traced = self.source.trace(arguments, hints, self.options, constants)
+                 constants: Constants = NONE, grid: int = 0) -> Variant:
+        sizes = tuple(self._named(f"grid{axis}") for axis in range(grid))
+        traced = self.source.trace(arguments, hints, self.options, constants, self._kind, sizes)
         tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
-        made = Variant.make(arguments, self.source.counts, traced, Options(self.target, tiles))
+        made = Variant.make(arguments, (*self.source.counts, *sizes), traced, Options(self.target, tiles))
         with self._lock:
             self.variants.setdefault(key, []).append(made)
         return made
+
+    def _kind(self, value: Any, name: str) -> tuple[DType, tuple[int, ...]]:
+        """The element type and the extents of an array from outside."""
+        array = as_array(value, name, Loc.of_user())
+        if not array.size:
+            raise ShapeError(f"{name} has no elements", loc=Loc.of_user())
+        return dtype_of(array), array.shape
 
     def _argument(self, name: str, array: NDArray[Any]) -> Argument:
         """The type of an argument: as annotated, else with a symbol for each axis."""
@@ -192,8 +242,10 @@ class Kernel:
 
     def _symbol(self, name: str, axis: int) -> str:
         """What an extent is called: an argument's name and the axis, unless that names something else."""
+        return self._named(f"{name}{axis}")
+
+    def _named(self, found: str) -> str:
         taken = {*self.source.parameters, *(d for t in self.source.annotations.values() for d in t.dims)}
-        found = f"{name}{axis}"
         while found in taken:
             found += "_"
         return found

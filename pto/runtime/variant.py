@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,12 @@ from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
 from pto.passes.pipeline import Compiled, Options, compile_graph
 from pto.runtime import keep
-from pto.runtime.arguments import convert, require_writable
+from pto.runtime.arguments import as_array, contiguous, convert, require_writable
 from pto.runtime.dump import dump
 from pto.runtime.threads import get_num_threads
 from pto.sim.machine import Machine
 
+NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
 
 
@@ -33,7 +35,8 @@ Guard = tuple[int, int, bool]  # (position, other position or value, is it a val
 class Variant:
     """A traced and compiled kernel, ready to be launched.
 
-    `symbols` names, for each axis of each argument in order, the symbol or integer it is, then the integers of a call.
+    `symbols` names, for each axis of each argument in order, the symbol or integer it is, then the integers of a call,
+    then those of the axes of arrays from outside.
     """
 
     arguments: tuple[Argument, ...]
@@ -69,7 +72,8 @@ class Variant:
 
     @cached_property
     def symbols(self) -> tuple[int | str, ...]:
-        return (*(d for a in self.arguments for d in a.type.dims), *self.counts)
+        implicit = tuple(d for c in self.traced.captured for d in c.argument.type.dims)
+        return (*(d for a in self.arguments for d in a.type.dims), *self.counts, *implicit)
 
     @cached_property
     def first(self) -> dict[str, int]:
@@ -93,8 +97,35 @@ class Variant:
         return tuple(found)
 
     def fits(self, extents: Sequence[int]) -> bool:
-        """Is the program right for these extents?"""
+        """Is the program right for these extents, and for what there is outside?"""
+        if self.traced.captured:
+            found = self.outside()
+            if found is None:
+                return False
+            extents = self.all_extents(extents, found)
         return all(extents[i] == (j if fixed else extents[j]) for i, j, fixed in self.guards)
+
+    def outside(self) -> list[Any] | None:
+        """The arrays from outside of the kernel as they are now; None where one is not what the program is for."""
+        found = [c.fetch() for c in self.traced.captured]
+        return None if any(v is None or 0 in v.shape for v in found) else found
+
+    def all_extents(self, extents: Sequence[int], found: Sequence[Any]) -> list[int]:
+        """The extents of a call with those of the arrays from outside."""
+        return [*extents, *(int(n) for value in found for n in value.shape)]
+
+    def implicit(self) -> dict[str, NDArray[Any]]:
+        """The arrays from outside of the kernel, by name, as the machine takes them.
+
+        Raises:
+            UsageError: another thread took one away since it was looked at.
+        """
+        found = self.outside()
+        if found is None:
+            raise UsageError(f"an array that {self.program.name} reads from outside changed while it was called")
+        names = [c.argument.name for c in self.traced.captured]
+        arrays = {n: as_array(v, n) for n, v in zip(names, found, strict=True)}
+        return {n: a if contiguous(a) else np.ascontiguousarray(a) for n, a in arrays.items()}
 
     @cached_property
     def machines(self) -> dict[int, Machine]:
@@ -139,7 +170,7 @@ class Variant:
         """Positions of the arguments that the program stores to."""
         return tuple(i for i, _ in enumerate(self.arguments) if self.program.tensors[i].written)
 
-    def _apart(self, arrays: Sequence[NDArray[Any]]) -> None:
+    def _apart(self, arrays: Sequence[NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> None:
         """Arguments that are stored to share no memory with others.
 
         Raises:
@@ -150,6 +181,10 @@ class Variant:
                 if i != j and np.may_share_memory(arrays[i], other):
                     a, b = self.arguments[i].name, self.arguments[j].name
                     raise UsageError(f"{a} is stored to, and shares memory with {b}", hint=f"pass a copy of {b}")
+            for name, other in others.items():
+                if np.may_share_memory(arrays[i], other):
+                    raise UsageError(f"{self.arguments[i].name} is stored to, and shares memory with {name}, which "
+                                     f"{self.program.name} reads from outside", hint="pass a copy")
 
     @cached_property
     def idle(self) -> dict[tuple[str, tuple[int, ...]], list[NDArray[Any]]]:
@@ -188,6 +223,9 @@ class Variant:
 
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
+        others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
+        if others:
+            extents = self.all_extents(extents, list(others.values()))
         values = [extents[i] for i in self.parameters]
         for p, value in zip(self.program.parameters, values, strict=True):
             if not p.low <= value <= p.high:
@@ -198,8 +236,10 @@ class Variant:
         tensors = list(arrays)
         for decl in self.program.tensors[len(arrays):]:
             shape = tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
-            tensors.append(self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
-        self._apart(arrays)
+            given = others.get(decl.name)
+            tensors.append(given if given is not None else
+                           self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
+        self._apart(arrays, others)
         self.machine.run(tensors, values)
         for decl, array in zip(self.program.tensors, tensors, strict=True):
             if decl.scratch:

@@ -65,13 +65,16 @@ class Verification:
 
     def __init__(self, variant: Variant, arrays: Sequence[Array], extents: Sequence[int], tolerance: float) -> None:
         self.variant, self.arrays, self.tolerance = variant, arrays, tolerance
+        self.others = variant.implicit()
+        extents = variant.all_extents(extents, list(self.others.values()))
         self.values = {name: extents[position] for name, position in variant.first.items()}
 
     def room(self, count: int) -> list[Array]:
         """Copies of the arguments, and not-a-number for results; `count` slots."""
         made = [np.array(a) for a in self.arrays]
         for decl in self.variant.program.tensors[len(made):count]:
-            made.append(unwritten(self.shape(decl), numpy_dtype(decl.dtype)))
+            given = self.others.get(decl.name)
+            made.append(unwritten(self.shape(decl), numpy_dtype(decl.dtype)) if given is None else np.array(given))
         return made
 
     def shape(self, decl: TensorDecl) -> tuple[int, ...]:

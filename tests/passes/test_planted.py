@@ -59,6 +59,12 @@ def capacity_min(program: Program, by: int) -> Program:
     return edited(program, "min", lambda args: {k: v + by for k, v in args.items() if isinstance(v, int)}, at)
 
 
+def counted_from(program: Program, column: int) -> Program:
+    """The first loop over the tiles of a row after the kept one begins at another column."""
+    at = next(i for i, inst in enumerate(x for x in program.code if x.spec.mnemonic == "mov") if 64 in inst.args)
+    return edited(program, "mov", put(a=column), at)
+
+
 PROGRAM_DEFECTS = {
     "window of a store turned": ("gemm_loop", lambda p: edited(p, "tstore", swap("i", "j"))),
     "window of a load turned": ("gemm_loop", lambda p: edited(p, "tload", swap("i", "j"))),
@@ -70,7 +76,8 @@ PROGRAM_DEFECTS = {
     "one product less": ("gemm_loop", lambda p: edited(p, "tmatmul", put(k=15))),
     "operands of a difference swapped": ("normalise", lambda p: edited(p, "trowexpandsub", swap("rows", "cols"))),
     "load of the other argument": ("gemm_bias_relu", lambda p: edited(p, "tload", put(src=1))),
-    "sum starts at one": ("normalise", lambda p: edited(p, "texpands", put(scalar=1.0))),
+    "first tile of a row counted twice": ("normalise", lambda p: counted_from(p, 0)),
+    "second tile of a row left out": ("normalise", lambda p: counted_from(p, 128)),
     "factor forgotten": ("gemm_bias_relu", lambda p: edited(p, "tmuls", put(scalar=1.0))),
     "buffers on each other": ("vadd", lambda p: moved(p, 0, 1)),
     "buffers of the vector unit on each other": ("normalise", lambda p: moved(p, 1, 0)),

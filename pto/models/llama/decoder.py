@@ -91,3 +91,34 @@ def prefill_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, *, every
         return pt.topk(logits, best) if best else logits
 
     return typed(prefill, c, context, dtype)
+
+
+def layer_kernel(c: LlamaConfig) -> Any:
+    """The kernel of one layer alone: it adds keys and values at the end of those known, and gives the hidden states.
+
+    `cos` and `sin` are the rows of the tokens; `mask` is added to the scores.
+    """
+    shape = {kind.name: kind.extents(c) for kind in KINDS}
+
+    @pt.tile_kernel
+    def layer(hidden: pt.f32["count", c.embed], attn_norm: pt.f32[shape["attn_norm"]], query: pt.f32[shape["query"]],
+              key: pt.f32[shape["key"]], value: pt.f32[shape["value"]], output: pt.f32[shape["output"]],
+              ffn_norm: pt.f32[shape["ffn_norm"]], gate: pt.f32[shape["gate"]], up: pt.f32[shape["up"]],
+              down: pt.f32[shape["down"]], cos: pt.f32["count", c.head_dim // 2],
+              sin: pt.f32["count", c.head_dim // 2], mask: pt.f32["count", "known"],
+              keys: pt.f32[c.kv_heads, "known", c.head_dim], values: pt.f32[c.kv_heads, "known", c.head_dim]):
+        count, known = mask.shape
+        turn = cos.unsqueeze(1), sin.unsqueeze(1)
+        h = pt.rms_norm(hidden, attn_norm, c.eps)
+        q = pt.rope(pt.matmul(h, query.T).view(count, c.heads, c.head_dim), *turn)
+        keys[:, known - count:known] = pt.rope(pt.matmul(h, key.T).view(count, c.kv_heads, c.head_dim),
+                                               *turn).transpose(0, 1)
+        values[:, known - count:known] = pt.matmul(h, value.T).view(count, c.kv_heads, c.head_dim).transpose(0, 1)
+        q = q.transpose(0, 1).contiguous().view(c.kv_heads, c.group, count, c.head_dim)
+        scores = pt.matmul(q, keys.unsqueeze(1).transpose(-2, -1)) * c.head_dim**-0.5 + mask
+        mixed = pt.matmul(pt.softmax(scores), values.unsqueeze(1)).view(c.heads, count, c.head_dim)
+        x = hidden + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output.T)
+        h = pt.rms_norm(x, ffn_norm, c.eps)
+        return x + pt.matmul(pt.silu(pt.matmul(h, gate.T)) * pt.matmul(h, up.T), down.T)
+
+    return layer

@@ -1,0 +1,180 @@
+"""SmolLM2-135M decoded on the machine, against the bare matrix-vector products of a token in NumPy.
+
+`python benchmarks/llama.py --json` needs the fetched model and an idle machine; it says how idle it was. Decoding is
+timed at contexts 128 to 192, in turns with NumPy, and ratios are of medians of the wall clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import baselines
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import pto as pt
+from pto.models.catalog import find
+from pto.models.llama.generate import stream
+from pto.models.llama.model import Llama, Session
+from pto.models.sampling import Sampling
+from pto.sim.machine import Machine
+
+MODEL = "smollm2-135m"
+FIRST, LAST = 128, 192  # contexts between which tokens are timed
+TURN = 8  # tokens between two rounds of NumPy
+PROMPTS = (128, 512)
+MEBI = 2**20
+MEMORY = "import json, sys; sys.path.insert(0, {folder!r}); import llama; print(json.dumps(llama.footprint()))"
+
+
+def idle(seconds: float = 1.0) -> float:
+    """The part of the processors' time that nobody used, just now; nan where the system does not tell."""
+    def read() -> list[int]:
+        return [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    try:
+        before = read()
+        time.sleep(seconds)
+        spent = [b - a for a, b in zip(before, read(), strict=True)]
+    except OSError:
+        return float("nan")
+    return (spent[3] + spent[4]) / max(sum(spent), 1)
+
+
+def timed(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def inside() -> Iterator[list[float]]:
+    """Seconds of each launch while the block runs."""
+    found, run = [], Machine.run
+
+    def measured(*values: Any, **named: Any) -> Any:
+        start = time.perf_counter()
+        result = run(*values, **named)
+        found.append(time.perf_counter() - start)
+        return result
+    Machine.run = measured  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        Machine.run = run  # type: ignore[method-assign]
+
+
+def ids(count: int) -> list[int]:
+    return np.random.default_rng(count).integers(100, 49_000, count).tolist()
+
+
+def decode(session: Session, gemvs: Callable[[], Any]) -> tuple[float, float]:
+    """Median seconds of a token and of NumPy's products, in turns."""
+    tokens, numpy = [], []
+    session.rewind(0)
+    session.feed(ids(FIRST))
+    gemvs()
+    for at in range(FIRST, LAST, TURN):
+        session.feed([at])  # what NumPy drove out of the caches is not the token's
+        tokens += [timed(lambda t=t: session.feed([t])) for t in range(at + 1, at + TURN)]
+        numpy += [timed(gemvs) for _ in range(3)][1:]
+    return statistics.median(tokens), statistics.median(numpy)
+
+
+def prefill(session: Session, count: int) -> float:
+    """Median seconds of a prompt."""
+    def once() -> None:
+        session.rewind(0)
+        session.feed(ids(count))
+    once()
+    return statistics.median(timed(once) for _ in range(3))
+
+
+def multiplications(model: Llama, count: int) -> int:
+    """Of a prompt's layers; its head is that of one position. Attention takes the positions before."""
+    c = model.config
+    layers = sum(a[0].size * c.layers for n, a in model.weights.items() if a.ndim == 3)
+    attention = c.layers * c.heads * c.head_dim * (count + 1)
+    return count * (layers + attention) + c.vocab * c.embed
+
+
+def gemm_rate() -> float:
+    """Multiplications a second of NumPy's product of 1024 x 1024 matrices."""
+    _, call = baselines.gemm(1024, 1024, 1024)
+    call()
+    return 1024**3 / statistics.median(timed(call) for _ in range(5))
+
+
+def overhead(model: Llama, sampling: Sampling) -> float:
+    """Seconds a token spends outside the machine, from the loop of `stream`: the median."""
+    found = []
+    with inside() as launches:
+        pieces = stream(model.session(), ids(4), limit=66, sampling=sampling, stop=())
+        next(pieces)
+        for _ in range(64):
+            launches.clear()
+            found.append(timed(lambda: next(pieces)) - sum(launches))
+    return statistics.median(found)
+
+
+def footprint() -> dict[str, float]:
+    """Seconds to load, and memory after a prompt and a token, in a process of its own."""
+    start = time.perf_counter()
+    model = Llama.load(find(MODEL))
+    loaded = time.perf_counter() - start
+    session = model.session()
+    session.feed(ids(512))
+    session.feed([1])
+    own = {a.__array_interface__["data"][0]: a.nbytes for a in model.weights.values()}
+    packed = sum(own.values()) + session.keys.nbytes + session.values.nbytes
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {"load_s": loaded, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBI,
+            "anonymous_mb": int(status["RssAnon"].split()[0]) * 1024 / MEBI, "packed_mb": packed / MEBI}
+
+
+def main() -> None:
+    figures: dict[str, float] = {"idle": idle()}
+    print(f"{figures['idle']:.0%} of the processors' time was idle"
+          f"{'' if figures['idle'] > 0.9 else ': the figures are those of a busy machine'}", file=sys.stderr)
+
+    def note(name: str, value: float) -> None:
+        figures[name] = round(value, 4)
+        print(f"{name:28} {value:10.3f}", file=sys.stderr)
+    command = [sys.executable, "-c", MEMORY.format(folder=str(Path(__file__).parent))]
+    for name, value in json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout).items():
+        note(name, value)
+    note("allowed_mb", 1.15 * figures["packed_mb"] + 250)
+    model = Llama.load(find(MODEL), context=1024)
+    session = model.session()
+    _, gemvs = baselines.llama_token_gemvs()
+    for threads in range(1, min(2, os.cpu_count() or 1) + 1):
+        pt.set_num_threads(threads)
+        with threadpool_limits(threads):
+            token, numpy = decode(session, gemvs)
+            note(f"decode_tps_f32_{threads}t", 1 / token)
+            note(f"decode_ms_f32_{threads}t", token * 1e3)
+            note(f"numpy_gemv_ms_{threads}t", numpy * 1e3)
+            note(f"decode_over_gemv_{threads}t", token / numpy)
+            rate = gemm_rate()
+            for count in PROMPTS:
+                seconds = prefill(session, count)
+                note(f"prefill{count}_tps_f32_{threads}t", count / seconds)
+                note(f"prefill{count}_of_gemm_{threads}t", multiplications(model, count) / seconds / rate)
+    pt.set_num_threads(1)
+    note("loop_overhead_ms", overhead(model, Sampling()) * 1e3)
+    note("sampling_overhead_ms", overhead(model, Sampling(temperature=0.8, top_p=0.95)) * 1e3)
+    if "--json" in sys.argv:
+        print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

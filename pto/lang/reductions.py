@@ -1,0 +1,155 @@
+"""Reductions over any axes, from the one that the machine has: over the last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pto.core.dtypes import F32, PRED, S32, DType
+from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
+from pto.core.types import TileType
+from pto.ir.ops import TILE_OPS
+from pto.lang import values
+from pto.lang.trace import tracer
+
+LAST = (-1,)  # no axis was said
+Axes = int | Sequence[int] | None
+
+
+def max(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """The largest element along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
+    return _reduced("rowmax", x, axis, keepdims)
+
+
+def min(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """The smallest element along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
+    x = values.lifted(x)
+    if isinstance(x, values.Array) and x.dtype.kind in "iu":
+        return ~_reduced("rowmax", ~x, axis, keepdims)  # the lowest integer has no negative
+    return -_reduced("rowmax", -x, axis, keepdims)
+
+
+def sum(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """The sum along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
+    return _reduced("rowsum", x, axis, keepdims)
+
+
+@values.in_f32
+def mean(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """The mean along axes, as `sum`; the program is then for these extents."""
+    total = _reduced("rowsum", x, axis, keepdims)
+    return total * (1.0 / _count(x, axis))
+
+
+@values.in_f32
+def var(x: Any, axis: Axes = LAST, *, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The variance along axes, as `mean`: the sum of squares of the differences from the mean, over their number less
+    `ddof`, as in NumPy.
+    """
+    count = _count(x, axis)
+    if count <= ddof:
+        raise ShapeError(f"a variance of {count} elements with ddof={ddof}", loc=Loc.of_user())
+    centred = values.lifted(x) - mean(x, axis, keepdims=True)
+    _require_said(axis, keepdims)
+    return _reduced("rowsum", centred * centred, axis, keepdims) * (1.0 / (count - ddof))
+
+
+def _require_said(axis: Axes, keepdims: bool) -> None:
+    """Without an axis NumPy and PyTorch reduce all, rows are what a kernel wants: which is not guessed."""
+    if axis is LAST and not keepdims:
+        raise UnsupportedError("a reduction without an axis", loc=Loc.of_user(),
+                               hint="write axis=-1 for each row, or axis=None for all elements")
+
+
+def _axes(x: values.Tensor, axis: Axes) -> list[int]:
+    """Axes as numbers from 0 on, the last one first.
+
+    Raises:
+        ShapeError: there is no such axis, or one is there twice.
+    """
+    if not x.ndim:
+        raise ShapeError("a reduction of a tensor without axes", hint="x.unsqueeze(0) has one axis")
+    asked = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    for one in asked:
+        if not -x.ndim <= one < x.ndim:
+            raise ShapeError(f"there is no axis {one} of {x.ndim}")
+    found = sorted({one % x.ndim for one in asked}, reverse=True)
+    if len(found) != len(asked) or not found:
+        raise ShapeError(f"axis={axis} names no axis, or one twice")
+    return found
+
+
+def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
+    loc = Loc.of_user()
+    _require_said(axis, keepdims)
+    with located(loc):
+        x = values.lifted(x)
+        if not isinstance(x, values.Array):
+            return values.unary(name, x)
+        wide = _wide(name, x.dtype)
+        if wide != x.dtype:
+            found = _reduced(name, values.cast(x, wide), axis, keepdims)
+            return values.cast(found, x.dtype) if name == "rowmax" or x.dtype.kind == "f" else found
+        if not isinstance(x, values.Tensor):
+            return _reduced_tile(name, x, axis, keepdims)
+        axes = _axes(x, axis)
+        for one in axes:
+            last = x.ndim - 1
+            found = values.unary(name, x if one == last else x.transpose(one, last))
+            x = found if one == last else found.transpose(one, last)
+        for one in () if keepdims else axes:
+            x = x.squeeze(one)
+        return x
+
+
+def _wide(name: str, dtype: DType) -> DType:
+    """What a reduction is computed in: sums of halves in float32, rounded once; small integers in int32."""
+    if dtype.kind == "f":
+        return F32 if name == "rowsum" else dtype
+    return dtype if dtype == PRED and name == "rowmax" else S32
+
+
+def _reduced_tile(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
+    """A column of the rows, a row of the columns, or one element: a tile always has two axes."""
+    if not keepdims:
+        raise UnsupportedError("a tile keeps its two axes", hint="write keepdims=True")
+    asked = {0, 1} if axis is None else {one % 2 for one in ((axis,) if isinstance(axis, int) else axis)}
+    if 1 in asked:
+        x = values.unary(name, x)
+    if 0 not in asked:
+        return x
+    if name != "rowsum" or x.dtype != F32:
+        raise UnsupportedError("only sums of floating elements of each column of a tile are built",
+                               hint="reduce the whole tensor over the axis, or load the tile transposed: "
+                                    "x.T[j:j + n, i:i + m]")
+    ones = tracer().emit(TILE_OPS["full"], type=TileType(F32, 1, x.shape[0]), scalar=1.0)
+    return values.matmul(ones, x)
+
+
+def _count(x: Any, axis: Axes) -> int:
+    """How many elements are reduced to one; the program is for this number.
+
+    Raises:
+        ShapeError: it is not known.
+    """
+    loc, x = Loc.of_user(), values.lifted(x)
+    if not isinstance(x, values.Array):
+        raise CaptureError(f"a reduction takes a tensor or a tile of the kernel, not {type(x).__name__}", loc=loc)
+    found = 1
+    with located(loc):
+        if isinstance(x, values.Tile):
+            both = axis is None or (not isinstance(axis, int) and len(axis) > 1)
+            asked = (0, 1) if both else (axis if isinstance(axis, int) else axis[0],)  # type: ignore[index]
+            for one in asked:
+                found *= x.shape[one]
+            return found
+        assert isinstance(x, values.Tensor)
+        symbols = tracer().symbols
+        for extent in (x.dims[one] for one in _axes(x, axis)):
+            value = symbols.value(extent)
+            if value is None:
+                raise ShapeError("the number of elements must be known for a mean",
+                                 hint="annotate the axis with a number, or call the kernel")
+            symbols.pin(extent)
+            found *= value
+    return found

@@ -1,0 +1,95 @@
+"""Reductions over any axes, and changes of shape, against NumPy over random extents."""
+# ruff: noqa: F821, UP037 (extents in quotes)
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pto as pt
+
+RNG = np.random.default_rng(0)
+
+
+def some(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape, dtype=np.float32)
+
+
+@st.composite
+def reductions(draw: st.DrawFn) -> tuple[tuple[int, ...], int | tuple[int, ...] | None]:
+    """Extents and the axes of a reduction."""
+    shape = tuple(draw(st.lists(st.integers(1, 40), min_size=1, max_size=3)))
+    axes = draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))
+    negative = draw(st.booleans())
+    chosen = tuple(a - len(shape) * negative for a in axes)
+    return shape, draw(st.sampled_from([None, chosen, chosen[0]]))
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "min", "mean", "var"])
+@given(case=reductions(), keepdims=st.booleans())
+@settings(max_examples=20)
+def test_a_reduction_is_numpys(name, case, keepdims):
+    shape, axis = case
+    x = some(*shape)
+
+    @pt.tile_kernel
+    def reduced(x):
+        return getattr(pt, name)(x * 2.0, axis, keepdims=keepdims)
+
+    expected = getattr(np, name)(x * 2, axis=axis, keepdims=keepdims)
+    found = reduced(x)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-4)
+
+
+@given(rows=st.integers(1, 70), cols=st.integers(1, 40))
+@settings(max_examples=15)
+def test_the_columns_of_a_tile_are_summed_at_its_valid_rows(rows, cols):
+    @pt.tile_kernel
+    def totals(x):
+        out = pt.empty((1, x.shape[1]))
+        total = pt.zeros((1, 48))
+        for i in pt.range(0, x.shape[0], 16):
+            total += pt.sum(x[i:i + 16, 0:48], axis=0, keepdims=True)
+        out[0:1, 0:48] = total
+        return out
+
+    x = some(rows, cols)
+    np.testing.assert_allclose(totals(x), x.sum(0, keepdims=True), rtol=1e-4, atol=1e-4)
+
+
+def test_a_variance_of_a_sample():
+    x = some(6, 9)
+    found = pt.tile_kernel(lambda x: pt.var(x, axis=-1, ddof=1))(x)
+    np.testing.assert_allclose(found, x.var(-1, ddof=1), rtol=1e-5)
+
+
+@given(shape=st.tuples(st.integers(1, 9), st.integers(2, 20)), parts=st.integers(1, 4), new=st.integers(1, 7))
+@settings(max_examples=15)
+def test_stack_split_squeeze_and_expand(shape, parts, new):
+    x = some(*shape)
+    rows, cols = shape
+
+    @pt.tile_kernel
+    def stacked(x: pt.f32["R", cols]):
+        return pt.stack([x * float(n + 1) for n in range(parts)], 1)
+
+    @pt.tile_kernel
+    def swapped(x: pt.f32["R", cols]):
+        first, *others = pt.split(x, [1, cols - 1], dim=1)
+        return pt.concat([*others, first])
+
+    @pt.tile_kernel
+    def repeated(x):
+        return x.unsqueeze(1).expand(-1, new, x.shape[1]) * 1.0
+
+    @pt.tile_kernel
+    def without(x):
+        return x[0:1, :].squeeze(0) * 1.0
+
+    np.testing.assert_array_equal(stacked(x), np.stack([x * np.float32(n + 1) for n in range(parts)], 1))
+    np.testing.assert_array_equal(swapped(x), np.roll(x, -1, axis=1))
+    np.testing.assert_array_equal(repeated(x), np.broadcast_to(x[:, None], (rows, new, cols)))
+    np.testing.assert_array_equal(without(x), x[0])
