@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -332,6 +333,24 @@ def test_tables_of_any_type(dtype):
     rows.declare("ids", pt.s32["n"])
     ids, table = np.array([3, 0, 3, 9], np.int32), draw(0, dtype, 10, 70)
     equal(rows(ids, table), table[ids])
+
+
+# a planted defect: the slow machine, which obeys the program, shows it
+
+
+@pytest.mark.parametrize(("row", "attrs"), [("tcvt", ("rtz", "on")), ("tcvt", ("rne", "off")), ("tcmps", ("ge",))])
+def test_another_choice_of_an_instruction_is_found(row, attrs):
+    @pt.tile_kernel
+    def choose(x):
+        return pt.cast(x, pt.s8, rounding="rne", saturate=True).to(pt.f32) + (x > 2).to(pt.f32)
+
+    x = np.arange(-400, 400, dtype=np.float32) / 2
+    bound = bind(choose, [x])
+    [right] = on_slow(bound)
+    code = tuple(replace(i, attrs=attrs) if i.spec.mnemonic == row else i for i in bound.program.code)
+    assert code != bound.program.code
+    [wrong] = on_slow(replace(bound, program=replace(bound.program, code=code)))
+    assert not np.array_equal(right, wrong)
 
 
 # mistakes
