@@ -20,12 +20,17 @@ _HOMES = {
     "pto.lang.reductions": ("max", "mean", "min", "sum", "var"),
     "pto.lang.attention": ("attention",),
     "pto.lang.choosing": ("topk",),
+    "pto.lang.selection": ("clamp", "masked_fill", "where"),
+    "pto.lang.values": ("cast",),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
     "pto.ir.parse": ("parse",),
 }
 _NAMES = {name: module for module, names in _HOMES.items() for name in names}
-_DTYPES = {"f32": "F32", "float32": "F32", "s32": "S32", "int32": "S32"}
+_DTYPES = {
+    "f32": "F32", "float32": "F32", "f16": "F16", "float16": "F16", "bf16": "BF16", "bfloat16": "BF16", "s32": "S32",
+    "int32": "S32", "s16": "S16", "int16": "S16", "s8": "S8", "int8": "S8", "u8": "U8", "uint8": "U8", "bool": "PRED",
+}
 _TYPES = {"index": "INDEX"}
 __all__ = [*_NAMES, *_DTYPES, *_TYPES]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import pto as pt
+from pto.core.arrays import numpy_dtype
 from pto.ir.graph import Graph
 from pto.isa.program import Program
 from pto.runtime.interpret import interpret
@@ -121,6 +122,11 @@ class Bound:
         return [t.copy() for t in self.tensors]
 
 
+def empty(shape: Sequence[int], decl: Any) -> np.ndarray:
+    """Room for a result that shows what is not written: not-a-number, or ones."""
+    return np.full(shape, np.nan if decl.dtype.kind == "f" else 1, numpy_dtype(decl.dtype))
+
+
 def bind(kernel: Any, arguments: Sequence[np.ndarray]) -> Bound:
     """Compile a kernel for its arguments, by calling it, and lay its program out for any machine."""
     kernel(*[a.copy() for a in arguments])
@@ -128,8 +134,9 @@ def bind(kernel: Any, arguments: Sequence[np.ndarray]) -> Bound:
     variant = kernel._variant(arguments, extents_in_order)
     extents = {name: extents_in_order[at] for name, at in variant.first.items()}
     program = variant.program
-    shapes = [[extents[d] if isinstance(d, str) else d for d in t.dims] for t in program.tensors[len(arguments):]]
-    tensors = [*(a.copy() for a in arguments), *(np.full(s, np.nan, np.float32) for s in shapes)]
+    results = program.tensors[len(arguments):]
+    shapes = [[extents[d] if isinstance(d, str) else d for d in t.dims] for t in results]
+    tensors = [*(a.copy() for a in arguments), *(empty(s, t) for s, t in zip(shapes, results, strict=True))]
     return Bound(program, tensors, [extents[p.name] for p in program.parameters], extents, list(variant.outputs))
 
 

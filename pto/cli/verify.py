@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from pto.cli.sources import argument_types, integers, kernels, place
+from pto.core.arrays import numpy_dtype
 from pto.core.errors import UsageError
 from pto.lang.trace import Argument
 from pto.runtime.kernel import Kernel
@@ -54,7 +55,8 @@ def _verified(kernel: Kernel, arguments: Sequence[Argument], given: Mapping[str,
     sizes = {s: given.get(s, SIZES[i % len(SIZES)]) for i, s in enumerate(symbols)}
     random = np.random.default_rng(seed)
     shapes = [[sizes[d] if isinstance(d, str) else d for d in a.type.dims] for a in arguments]
-    arrays = [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    arrays = [(random.standard_normal(shape, dtype=np.float32) * (1 if a.type.dtype.kind == "f" else 10)).astype(
+        numpy_dtype(a.type.dtype)) for shape, a in zip(shapes, arguments, strict=True)]
     named: dict[str, object] = {a.name: array for a, array in zip(arguments, arrays, strict=True)}
     named |= {name: sizes[name] for name in kernel.source.counts}
     verdict = kernel.verify(*(named[p] for p in kernel.source.parameters if p in named), tolerance=tolerance)

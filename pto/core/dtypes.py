@@ -32,6 +32,11 @@ class DType:
         """Bytes of one element."""
         return self.bits // 8
 
+    @property
+    def public(self) -> str:
+        """What it is called in kernels, as `pt.f16`."""
+        return "bool" if self.kind == "p" else self.name
+
     def __str__(self) -> str:
         return self.name
 
@@ -45,7 +50,7 @@ class DType:
         for dim in found:
             if not (dim.isidentifier() if isinstance(dim, str) else type(dim) is int and dim > 0):
                 raise ShapeError(f"{dim!r} is no extent", loc=Loc.of_user(),
-                                 hint=f'an extent is a name or a positive integer: pt.{self.name}["M", 64]')
+                                 hint=f'an extent is a name or a positive integer: pt.{self.public}["M", 64]')
         return TensorType(self, found)
 
 
@@ -75,3 +80,19 @@ PRED = DType("pred", "bool", 8, "p", "bool")  # a byte: 0 is false, all else tru
 
 DTYPES = {row.name: row for row in (F32, F16, BF16, S32, S16, S8, U8, PRED)}
 BY_NUMPY = {row.numpy: row for row in DTYPES.values()}
+
+
+def promoted(a: DType, b: DType) -> DType:
+    """The element type in which two tensors meet, as in PyTorch.
+
+    A floating type absorbs integers and predicates; of two floating types it is the larger, and float32 for float16
+    with bfloat16. Of two integer types it is the larger, and int16 for int8 with uint8.
+    """
+    if a == b or b == PRED:
+        return a
+    if a == PRED:
+        return b
+    if "f" in a.kind + b.kind:
+        floating = [x for x in (a, b) if x.kind == "f"]
+        return floating[0] if len(floating) == 1 else F32
+    return S16 if {a, b} == {S8, U8} else max(a, b, key=lambda x: x.bits)

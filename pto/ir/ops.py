@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pto.core.dtypes import S32
+from pto.core.dtypes import DTYPES, S32, DType
 from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
@@ -111,10 +111,53 @@ def elementwise(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     first, *rest = types
     dims = extents(first)
     for other in rest:
-        if dtype_of(other) != dtype_of(first):
-            raise DTypeError(f"element types differ: {dtype_of(first)} and {dtype_of(other)}")
         dims = broadcast(dims, extents(other))
     return like(first, dims)
+
+
+def computed(row: Instr, shaped: TypeRule) -> TypeRule:
+    """Extents by one rule, the element type by the row: it must have a form for the operands' types.
+
+    Where forms differ in their result alone, as a conversion's do, the stated one counts.
+    """
+    forms = [names * len(row.memory) if len(names) == 1 else names for names in row.dtypes]
+    results = {names: [form[0] for form in forms if form[1:] == names] for names in {form[1:] for form in forms}}
+
+    def rule(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+        made, names = shaped(types, attrs, stated), tuple(dtype_of(t).name for t in types)
+        found = results.get(names, [])
+        if len(found) > 1 and isinstance(stated, TensorType | TileType) and stated.dtype.name in found:
+            return of_type(made, stated.dtype)
+        if len(found) != 1:
+            raise _illegal(row, names, sorted({form[-1] for form in forms}, key=list(DTYPES).index))
+        return of_type(made, DTYPES[found[0]])
+
+    return rule
+
+
+def _illegal(row: Instr, names: tuple[str, ...], legal: list[str]) -> DTypeError:
+    if len({*names} - {"pred"}) > 1:
+        return DTypeError(f"element types differ: {' and '.join(names)}")
+    shown = ", ".join(DTYPES[name].title for name in legal)
+    said = _SAID.get(row.tensor_op, row.tensor_op.removeprefix("row"))
+    return DTypeError(f"{said} is not for {DTYPES[names[-1]].title}, but for {shown}",
+                      hint=f"convert the operand first: x.to(pt.{DTYPES[legal[0]].public})")
+
+
+_SAID = {  # operations that authors write as operators
+    **dict.fromkeys(("add", "adds"), "+"), **dict.fromkeys(("sub", "subs", "rsubs", "neg"), "-"),
+    **dict.fromkeys(("mul", "muls"), "*"), **dict.fromkeys(("div", "divs", "rdivs"), "/"),
+    **dict.fromkeys(("and", "ands"), "&"), **dict.fromkeys(("or", "ors"), "|"), **dict.fromkeys(("xor", "xors"), "^"),
+    **dict.fromkeys(("shl", "shls"), "<<"), **dict.fromkeys(("shr", "shrs"), ">>"),
+    **dict.fromkeys(("compare", "compares"), "a comparison"), "not": "~", "maxs": "maximum", "mins": "minimum",
+    "recip": "reciprocal",
+}
+
+
+def of_type(value: Type, dtype: DType) -> Type:
+    """The same tensor or tile with other elements."""
+    assert isinstance(value, TensorType | TileType)
+    return value if value.dtype == dtype else replace(value, dtype=dtype)
 
 
 def broadcast(a: tuple[int | str, ...], b: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -136,15 +179,31 @@ def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     return like(types[0], (*extents(types[0])[:-1], 1))
 
 
+def _products(rows: tuple[tuple[str, ...], ...]) -> dict[tuple[DType, DType], DType]:
+    forms = (names * 3 if len(names) == 1 else names for names in rows)
+    return {(DTYPES[a], DTYPES[b]): DTYPES[c] for c, a, b in forms}
+
+
+# The accumulator's type, by those of the operands: of what the cube unit multiplies, and of what can be streamed too.
+PRODUCTS = _products(cube.TMATMUL.dtypes)
+STREAMED = _products(cube.STREAMED)
+
+
 def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
-    """(m x k) times (k x n) gives (m x n); leading axes broadcast."""
+    """(m x k) times (k x n) gives (m x n) in the accumulator's type; leading axes of tensors broadcast.
+
+    Tensors may have the types of a streamed product, too.
+    """
     a, b = types
-    if dtype_of(a) != dtype_of(b):
-        raise DTypeError(f"element types differ: {dtype_of(a)} and {dtype_of(b)}")
+    legal = PRODUCTS | STREAMED if isinstance(a, TensorType) else PRODUCTS
+    if (dtype_of(a), dtype_of(b)) not in legal:
+        pairs = ", ".join(f"{x.title} x {y.title}" for x, y in legal)
+        raise DTypeError(f"there is no matrix product of {dtype_of(a).title} and {dtype_of(b).title}",
+                         hint=f"convert one with .to(...): products are {pairs}")
     (*left, m, k), (*right, k2, n) = extents(a), extents(b)
     if k != k2:
         raise ShapeError(f"inner extents differ: {m} x {k} times {k2} x {n}")
-    return like(a, (*broadcast(tuple(left), tuple(right)), m, n))
+    return of_type(like(a, (*broadcast(tuple(left), tuple(right)), m, n)), legal[dtype_of(a), dtype_of(b)])
 
 
 def gathered(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
@@ -204,13 +263,18 @@ INDEX_OPS = {
 _RULES = {"rowsum": reduces_rows, "rowmax": reduces_rows}
 
 
+def choices(row: Instr) -> tuple[str, ...]:
+    """Names of an instruction's attributes."""
+    return tuple(attr.name for attr in row.attrs)
+
+
 def _lifted(level: str) -> dict[str, Op]:
     found: dict[str, Op] = {}
     for row in TABLE:
         if row.tensor_op and row.tensor_op not in ("full", *found) and "expand" not in row.mnemonic:
             sources = tuple(o.name for o in row.operands if o.kind is Kind.TILE and Role.OUT not in o.role)
-            scalars = tuple(o.name for o in row.operands if o.kind is Kind.SCALAR)
-            rule = _RULES.get(row.tensor_op, elementwise)
+            scalars = tuple(o.name for o in row.operands if o.kind is Kind.SCALAR) + choices(row)
+            rule = computed(row, _RULES.get(row.tensor_op, elementwise))
             found[row.tensor_op] = Op(f"{level}.{row.tensor_op}", sources, scalars, rule, row.doc, row)
     return found
 
@@ -218,6 +282,7 @@ def _lifted(level: str) -> dict[str, Op]:
 TENSOR_OPS = {
     **_lifted("tensor"),
     "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
+    "full": Op("tensor.full", (), ("scalar",), declared, "every element is scalar"),
     "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
                "the elements of a tensor from an offset on, in other extents and strides"),
     "iota": Op("tensor.iota", ("start", "step"), (), declared, "start + j * step at position j of the last axis"),
@@ -264,14 +329,15 @@ def _block(row: Instr) -> Op:
     operands = [o for o in row.operands if o.role is not Role.OUT or o.kind is Kind.TENSOR]
     inputs = tuple(o.name for o in operands if o.kind is not Kind.SCALAR)
     inputs += (VIEW,) * any(o.kind is Kind.TENSOR for o in operands)
-    return Op(row.mnemonic, inputs, tuple(o.name for o in operands if o.kind is Kind.SCALAR), _placed(row),
-              row.doc, row)
+    return Op(row.mnemonic, inputs, tuple(o.name for o in operands if o.kind is Kind.SCALAR) + choices(row),
+              _placed(row), row.doc, row)
 
 
 def _execution(row: Instr) -> Op:
     inputs = tuple(o.name for o in row.operands if o.kind in (Kind.TILE, Kind.INDEX))
     attrs = ["tiles"] if any(o.kind is Kind.TILE for o in row.operands) else []
     attrs += [o.name for o in row.operands if o.kind in (Kind.TENSOR, Kind.SCALAR, Kind.PIPE, Kind.SLOT)]
+    attrs += choices(row)
     return Op(row.mnemonic, inputs, tuple(attrs), effect, row.doc, row)
 
 

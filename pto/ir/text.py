@@ -6,7 +6,7 @@ from typing import Any
 
 from pto.core.types import EFFECT, INDEX
 from pto.ir.graph import Graph, Node, captures
-from pto.ir.ops import ARG, CONST, DIM, FOR, GET, PARAM
+from pto.ir.ops import ARG, CONST, DIM, FOR, GET, PARAM, choices
 from pto.isa.spec import Kind, Pipe
 
 INDENT = "  "
@@ -82,8 +82,8 @@ class Printer:
         words.append(node.op.name)
         if operands:
             words.append(", ".join(operands))
-        if not _is_execution(node):
-            words += [f"{k}={_literal(v)}" for k, v in node.attrs if k not in HIDDEN]
+        shown = choices(node.op.instr) if node.op.instr is not None and _is_execution(node) else None
+        words += [f"{k}={_literal(v)}" for k, v in node.attrs if (k in shown if shown is not None else k not in HIDDEN)]
         if node.type not in (EFFECT, INDEX):
             words.append(f": {node.type}")
         self.lines.append(pad + " ".join(words) + self.span(node))

@@ -29,7 +29,8 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
         tile_m, tile_n: queries and keys of a block.
 
     Returns:
-        [heads, m, e]
+        [heads, m, e], of the type of q. Products of float16 or bfloat16 are accumulated, and the softmax is computed,
+        in float32; the weights of the values are rounded to the type of these.
 
     Raises:
         ShapeError: extents do not fit.
@@ -38,9 +39,11 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
         _fit(q, k, v)
     heads, rows, d = q.shape
     group = heads // k.shape[0]
-    q = q * (d**-0.5 if scale is None else scale)
-    block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n))
-    out = pt.empty((heads, rows, v.shape[2]))
+    scale, dtype = d**-0.5 if scale is None else scale, q.dtype
+    if dtype == F32:  # a half is not rounded once more: its scores are scaled
+        q, scale = q * scale, None
+    block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n), scale)
+    out = pt.empty((heads, rows, v.shape[2]), dtype)
     return repeat(pt.range(heads), lambda h, out: repeat(
         pt.range(0, rows, tile_m), lambda i, out: (block.store(h, i, out),), out), out)[0]
 
@@ -67,8 +70,9 @@ class _Block:
     """Some queries of a head against all keys that they see."""
 
     def __init__(self, q: Any, keys: Any, values: Any, group: int, causal: bool, start: Any,
-                 tile: tuple[int, int]) -> None:
+                 tile: tuple[int, int], scale: float | None) -> None:
         self.q, self.keys, self.values, self.group = q, keys, values, group
+        self.scale = scale
         self.causal, self.start, (self.tall, self.wide) = causal, start, tile
 
     def store(self, h: Any, i: Any, out: Any) -> Any:
@@ -78,12 +82,15 @@ class _Block:
 
         def step(j: Any, top: Any, total: Any, mixed: Any, *, masked: bool) -> tuple[Any, ...]:
             scores = pt.matmul(query, keys[0:d, j:j + self.wide])
+            if self.scale is not None:
+                scores = scores * self.scale
             if masked:
                 scores = scores - pt.relu(self.later(j - i - self.start)) * NEVER
             peak = pt.maximum(top, reductions.max(scores, keepdims=True))
             weights, shrink = pt.exp(scores - peak), pt.exp(top - peak)
+            chosen = weights.to(values.dtype) if self.q.dtype == values.dtype else weights
             return (peak, total * shrink + reductions.sum(weights, keepdims=True),
-                    mixed * shrink + pt.matmul(weights, values[j:j + self.wide, 0:e]))
+                    mixed * shrink + pt.matmul(chosen, values[j:j + self.wide, 0:e]))
 
         state = (pt.full((self.tall, 1), float("-inf")), pt.zeros((self.tall, 1)), pt.zeros((self.tall, e)))
         seen_by_all = n
@@ -93,7 +100,7 @@ class _Block:
         if self.causal:
             last = _least(self.start + i + self.tall, n)
             state = repeat(pt.range(seen_by_all, last, self.wide), lambda *a: step(*a, masked=True), *state)
-        return setitem(out, (h, slice(i, i + self.tall), slice(0, e)), state[2] / state[1])
+        return setitem(out, (h, slice(i, i + self.tall), slice(0, e)), (state[2] / state[1]).to(out.dtype))
 
     def later(self, first: Any) -> Any:
         """How many positions each key of a tile is later than each query: first + column - row."""

@@ -9,8 +9,8 @@ from functools import cached_property, partial
 from types import CodeType, FunctionType
 from typing import Any
 
-from pto.core.dtypes import F32, S32, DType
-from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
+from pto.core.dtypes import DType
+from pto.core.errors import CaptureError, Loc, ShapeError, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
@@ -254,7 +254,6 @@ class Source:
             PtoError: at the author's line, for what cannot be traced.
         """
         self._unique(arguments)
-        self._floats(arguments)
         found = Tracer(self.name, dict(hints), wrap)
         captured: list[Captured] = []
         found.lift = partial(self._lift, found, captured, kind)
@@ -379,11 +378,6 @@ class Source:
         for dim in (d for a in arguments for d in a.type.dims if d in taken):
             raise CaptureError(f"the extent {dim} of {self.name} has a name that means something else", loc=self.loc,
                                hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
-
-    def _floats(self, arguments: Sequence[Argument]) -> None:
-        for a in (a for a in arguments if a.type.dtype not in (F32, S32)):
-            raise DTypeError(f"{a.name} of {self.name} is {a.type.dtype}: kernels compute in float32", loc=self.loc,
-                             hint=f"convert it: {a.name}.astype(np.float32)")
 
     def _check(self, outputs: list[Any]) -> None:
         if not outputs:

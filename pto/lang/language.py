@@ -99,22 +99,26 @@ def minimum(a: Any, b: Any) -> Any:
     return values.binary("minimum", a, b)
 
 
+@values.in_f32
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), element by element."""
     return 1.0 / (1.0 + exp(-x))
 
 
+@values.in_f32
 def silu(x: Any) -> Any:
     """x times its sigmoid, element by element."""
     return x / (1.0 + exp(-x))
 
 
+@values.in_f32
 def gelu(x: Any) -> Any:
     """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
     twice = 2.0 * 0.7978845608028654  # tanh(y) is 2 sigmoid(2 y) - 1
     return x / (1.0 + exp(x * (x * x * (-0.044715 * twice) - twice)))
 
 
+@values.in_f32
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Each row less its mean, times the reciprocal of the root of its variance plus eps; times weight, plus bias, where
     given."""
@@ -124,6 +128,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     return y if bias is None else y + bias
 
 
+@values.in_f32
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
     """Each row times the reciprocal of the root of its mean square plus eps; times weight, where given."""
     y = x * (1.0 / sqrt(mean(x * x, keepdims=True) + eps))
@@ -135,10 +140,10 @@ def embedding(ids: Any, table: Any) -> Any:
     return tracer().emit(TENSOR_OPS["gather"], values.lifted(table), values.lifted(ids))
 
 
-def arange(count: Any, start: Any = 0, step: int = 1) -> Any:
-    """start, start + step, ...: `count` numbers in float32, one axis."""
+def arange(count: Any, start: Any = 0, step: int = 1, dtype: DType = F32) -> Any:
+    """start, start + step, ...: `count` numbers in float32 or int32, one axis."""
     with located(Loc.of_user()):
-        return tracer().emit(TENSOR_OPS["iota"], start, step, type=TensorType(F32, (_extent(count),)))
+        return tracer().emit(TENSOR_OPS["iota"], start, step, type=TensorType(dtype, (_extent(count),)))
 
 
 def concat(parts: Sequence[Any], dim: int = -1) -> Any:
@@ -200,6 +205,7 @@ def rope(x: Any, cos: Any, sin: Any) -> Any:
     return concat((low * cos - high * sin, high * cos + low * sin))
 
 
+@values.in_f32
 def softmax(x: Any, dim: int = -1) -> Any:
     """exp(x) times the reciprocal of its sum in each row, computed from the row's largest element on."""
     powers = exp(x - max(x, dim, keepdims=True))
@@ -207,7 +213,11 @@ def softmax(x: Any, dim: int = -1) -> Any:
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """(m x k) times (k x n), accumulated in f32 in increasing k."""
+    """(m x k) times (k x n), accumulated in increasing k; the result has the accumulator's type.
+
+    float32 for float32, float16 and bfloat16 operands; int32 for int8 x int8 and int16 x int8. Other operands are
+    converted to the type in which they meet: float32 activations take weights of float16, bfloat16 or int8.
+    """
     return values.matmul(a, b)
 
 
@@ -221,7 +231,7 @@ def full(shape: tuple[int, int], value: float, dtype: DType = F32) -> Any:
         if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
             raise ShapeError("a tile has two constant extents, rows and columns",
                              hint="for a whole result tensor write pt.empty((M, N)) and store to it")
-        return tracer().emit(TILE_OPS["full"], type=TileType(dtype, *shape), scalar=float(value))
+        return tracer().emit(TILE_OPS["full"], type=TileType(dtype, *shape), scalar=values.number(value, dtype))
 
 
 def zeros(shape: tuple[int, int], dtype: DType = F32) -> Any:

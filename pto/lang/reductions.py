@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pto.core.dtypes import F32
+from pto.core.dtypes import F32, PRED, S32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
 from pto.core.types import TileType
 from pto.ir.ops import TILE_OPS
@@ -23,6 +23,9 @@ def max(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
 
 def min(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The smallest element along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
+    x = values.lifted(x)
+    if isinstance(x, values.Array) and x.dtype.kind in "iu":
+        return ~_reduced("rowmax", ~x, axis, keepdims)  # the lowest integer has no negative
     return -_reduced("rowmax", -x, axis, keepdims)
 
 
@@ -31,12 +34,14 @@ def sum(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     return _reduced("rowsum", x, axis, keepdims)
 
 
+@values.in_f32
 def mean(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The mean along axes, as `sum`; the program is then for these extents."""
     total = _reduced("rowsum", x, axis, keepdims)
     return total * (1.0 / _count(x, axis))
 
 
+@values.in_f32
 def var(x: Any, axis: Axes = LAST, *, keepdims: bool = False, ddof: int = 0) -> Any:
     """The variance along axes, as `mean`: the sum of squares of the differences from the mean, over their number less
     `ddof`, as in NumPy.
@@ -79,10 +84,14 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
     _require_said(axis, keepdims)
     with located(loc):
         x = values.lifted(x)
-        if isinstance(x, values.Tile):
-            return _reduced_tile(name, x, axis, keepdims)
-        if not isinstance(x, values.Tensor):
+        if not isinstance(x, values.Array):
             return values.unary(name, x)
+        wide = _wide(name, x.dtype)
+        if wide != x.dtype:
+            found = _reduced(name, values.cast(x, wide), axis, keepdims)
+            return values.cast(found, x.dtype) if name == "rowmax" or x.dtype.kind == "f" else found
+        if not isinstance(x, values.Tensor):
+            return _reduced_tile(name, x, axis, keepdims)
         axes = _axes(x, axis)
         for one in axes:
             last = x.ndim - 1
@@ -93,7 +102,14 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
         return x
 
 
-def _reduced_tile(name: str, x: values.Tile, axis: Axes, keepdims: bool) -> Any:
+def _wide(name: str, dtype: DType) -> DType:
+    """What a reduction is computed in: sums of halves in float32, rounded once; small integers in int32."""
+    if dtype.kind == "f":
+        return F32 if name == "rowsum" else dtype
+    return dtype if dtype == PRED and name == "rowmax" else S32
+
+
+def _reduced_tile(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
     """A column of the rows, a row of the columns, or one element: a tile always has two axes."""
     if not keepdims:
         raise UnsupportedError("a tile keeps its two axes", hint="write keepdims=True")
@@ -102,8 +118,8 @@ def _reduced_tile(name: str, x: values.Tile, axis: Axes, keepdims: bool) -> Any:
         x = values.unary(name, x)
     if 0 not in asked:
         return x
-    if name != "rowsum":
-        raise UnsupportedError("the largest element of each column of a tile is not built",
+    if name != "rowsum" or x.dtype != F32:
+        raise UnsupportedError("only sums of floating elements of each column of a tile are built",
                                hint="reduce the whole tensor over the axis, or load the tile transposed: "
                                     "x.T[j:j + n, i:i + m]")
     ones = tracer().emit(TILE_OPS["full"], type=TileType(F32, 1, x.shape[0]), scalar=1.0)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import builtins
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce, wraps
 from numbers import Real
 from typing import Any
 
-from pto.core.dtypes import F32, DType
-from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
+from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, DType, promoted
+from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, UsageError, located
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
-from pto.ir.ops import ARG, TENSOR_OPS, TILE_OPS
+from pto.ir.ops import ARG, PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS, of_type
 from pto.lang.integers import JOINED, Index, Proxy, unwrap
 from pto.lang.outside import is_array
 from pto.lang.regions import agree_valid, outside, valid
@@ -20,6 +20,9 @@ from pto.lang.trace import Argument, tracer
 from pto.lang.views import expanded, layout, narrowed, piece, reshaped, select, shown
 
 Number = Real
+NUMBERED = {"maximum": "maxs", "minimum": "mins"}  # others with a number are called as with a tensor, plus s
+HALVES = (F16, BF16)
+ROUNDINGS = ("rne", "rtz", "rdn", "rup", "rna", "rto", "rhb")
 
 
 def wrap(value: Any) -> Any:
@@ -50,9 +53,12 @@ class Array(Proxy):
         return binary("add", self, other)
 
     def __sub__(self, other: Any) -> Any:
-        return binary("add", self, -other) if isinstance(other, Number) else binary("sub", self, other)
+        number = isinstance(other, Number) and self.dtype.kind == "f"
+        return binary("add", self, -other) if number else binary("sub", self, other)
 
     def __rsub__(self, other: Any) -> Any:
+        if self.dtype.kind != "f" and isinstance(other, Number):
+            return with_number("rsub", self, other)
         return binary("add", binary("mul", self, -1.0), other)
 
     def __mul__(self, other: Any) -> Any:
@@ -69,10 +75,56 @@ class Array(Proxy):
             return binary("div", lifted(other), self)
         if not isinstance(other, Number):
             return NotImplemented
-        return tracer().emit(_ops(self)["rdivs"], self, scalar=float(other))
+        return with_number("rdiv", self, other)
 
     def __neg__(self) -> Any:
-        return binary("mul", self, -1.0)
+        return binary("mul", self, -1.0) if self.dtype.kind == "f" else unary("neg", self)
+
+    def __lt__(self, other: Any) -> Any:
+        return compare("lt", self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return compare("le", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return compare("gt", self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return compare("ge", self, other)
+
+    def __eq__(self, other: object) -> Any:
+        return compare("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return compare("ne", self, other)
+
+    def __and__(self, other: Any) -> Any:
+        return binary("and", self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Any:
+        return binary("or", self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Any) -> Any:
+        return binary("xor", self, other)
+
+    __rxor__ = __xor__
+
+    def __invert__(self) -> Any:
+        return unary("not", self)
+
+    def __lshift__(self, other: Any) -> Any:
+        return binary("shl", self, other)
+
+    def __rshift__(self, other: Any) -> Any:
+        return binary("shr", self, other)
+
+    def to(self, dtype: DType) -> Any:
+        """The elements in another type; see `cast`."""
+        return cast(self, dtype)
 
     def __matmul__(self, other: Any) -> Any:
         return matmul(self, other)
@@ -80,12 +132,11 @@ class Array(Proxy):
     def __rmatmul__(self, other: Any) -> Any:
         return matmul(other, self)
 
-    def _compared(self, *_: object) -> Any:
+    def __bool__(self) -> bool:
         raise CaptureError("the elements of a tensor are not known when the kernel is traced", loc=Loc.of_user(),
-                           hint=f"conditions are on extents and counters; {JOINED}")
+                           hint="choose element by element: pt.where(x > 0, a, b); conditions of Python are on extents "
+                           f"and counters; {JOINED}")
 
-    # Without these, Python would compare identities and trace the wrong branch.
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _compared
     __hash__ = object.__hash__
 
     def __setitem__(self, where: Any, value: Any) -> None:
@@ -230,7 +281,8 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
             raise ShapeError(f"a tile of {value.shape[0]} x {value.shape[1]} cannot be stored to a window of "
                              f"{extent[0]} x {extent[1]}")
         if value.dtype != target.dtype:
-            raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}")
+            raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}",
+                             hint=f"store value.to(pt.{target.dtype.public})")
         for mine, its in zip(operands[2:4], valid(value.val), strict=True):
             agree_valid(unwrap(mine), its, "the tensor that is stored to has another extent than the tile's")
         return tracer().emit(TILE_OPS["store"], target, value, *operands)
@@ -275,7 +327,8 @@ def assign(target: Tensor, where: Any, value: Tensor) -> Any:
                          hint="give both as many axes")
     _unify(selected.dims, value.dims, f"extents differ: {said} is {found}, the value is {_shape(value)}", False)
     if value.dtype != target.dtype:
-        raise DTypeError(f"a tensor of {value.dtype} cannot be stored to a tensor of {target.dtype}")
+        raise DTypeError(f"a tensor of {value.dtype} cannot be stored to a tensor of {target.dtype}",
+                         hint=f"store value.to(pt.{target.dtype.public})")
     view = () if place is not None else (selected.offset, *selected.strides)
     return tracer().emit(TENSOR_OPS["assign"], target, value, *view)
 
@@ -312,61 +365,145 @@ def _shape(value: Array) -> str:
 
 
 def binary(name: str, a: Array, b: Any) -> Any:
-    """An elementwise operation of two tensors, two tiles, or one and a number."""
+    """An elementwise operation of two tensors, two tiles, or one and a number, in the type in which they meet."""
     if isinstance(b, Number) and not isinstance(b, bool):
-        return _with_number(name, a, float(b))
+        return with_number(name, a, b)
     b = lifted(b)
     if not isinstance(b, Array):
         return NotImplemented
-    loc = Loc.of_user()
-    with located(loc):
-        if isinstance(a, Tensor) is not isinstance(b, Tensor):
+    with located(Loc.of_user()):
+        return tracer().emit(_ops(a)[name], *together(a, b))
+
+
+def together(*arrays: Array) -> list[Array]:
+    """Operands of one elementwise operation, in the type in which they meet."""
+    agree(*arrays)
+    dtype = reduce(promoted, (a.dtype for a in arrays))
+    return [cast(a, dtype) for a in arrays]
+
+
+def agree(*arrays: Array) -> None:
+    """Operands of one elementwise operation are all tensors or all tiles, and their extents broadcast.
+
+    Raises:
+        ShapeError: they do not, or tiles meet tensors.
+    """
+    first, *rest = arrays
+    for i, other in enumerate(rest):
+        if isinstance(first, Tensor) is not isinstance(other, Tensor):
             raise ShapeError("one operand is a tile and the other a whole tensor",
                              hint="load a window of the tensor: `x[i:i + n, j:j + m]`")
-        if a.dtype != b.dtype:
-            raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
-        computable(a)
-        _agree("the first operand", a, "the second", b, broadcast=True)
-        if isinstance(a, Tile):
-            for x, y in zip(valid(a.val), valid(b.val), strict=True):
-                agree_valid(x, y, "the operands are windows of tensors whose extents differ")
-        return tracer().emit(_ops(a)[name], a, b)
+        for before in arrays[:i + 1]:
+            _agree("the first operand", before, "the second", other, broadcast=True)
+            if isinstance(before, Tile):
+                for x, y in zip(valid(before.val), valid(other.val), strict=True):
+                    agree_valid(x, y, "the operands are windows of tensors whose extents differ")
 
 
-def _with_number(name: str, a: Array, value: float) -> Any:
+def with_number(name: str, a: Array, value: Any) -> Any:
+    """An elementwise operation of a tensor or tile and a number, which takes its elements' type."""
     with located(Loc.of_user()):
-        computable(a)
-    op = _ops(a).get(f"{name}s")
-    if op is not None:
-        return tracer().emit(op, a, scalar=value)
-    if name == "div" and 2.0**-126 <= abs(value) <= 2.0**126 and math.frexp(value)[0] in (0.5, -0.5):
-        return tracer().emit(_ops(a)["muls"], a, scalar=1.0 / value)
-    raise UnsupportedError(f"{name} of a tensor and a number is not built", loc=Loc.of_user())
+        op = _ops(a).get(NUMBERED.get(name, f"{name}s"))
+        if op is None:
+            raise UnsupportedError(f"{name} of a tensor and a number is not built", loc=Loc.of_user())
+        return tracer().emit(op, a, scalar=number(value, a.dtype))
+
+
+def number(value: Any, dtype: DType) -> float:
+    """A Python number as an element of a type.
+
+    Raises:
+        DTypeError: an integer type has no such value.
+    """
+    found = float(value)
+    if dtype.kind in "iu":
+        low = -(2 ** (dtype.bits - 1)) if dtype.kind == "i" else 0
+        if not (found.is_integer() and low <= found < low + 2**dtype.bits):
+            raise DTypeError(f"{value} is no {dtype.title}, and numbers do not change the type of a tensor",
+                             loc=Loc.of_user(), hint="convert the tensor first: x.to(pt.f32)")
+    return found
+
+
+def compare(how: str, a: Array, b: Any) -> Any:
+    """A predicate for each element."""
+    if isinstance(b, Number) and not isinstance(b, bool):
+        with located(Loc.of_user()):
+            return tracer().emit(_ops(a)["compares"], a, scalar=number(b, a.dtype), cmp=how)
+    b = lifted(b)
+    if not isinstance(b, Array):
+        raise CaptureError(f"a tensor is compared with a tensor, a tile or a number, not with {type(b).__name__}",
+                           loc=Loc.of_user())
+    with located(Loc.of_user()):
+        return tracer().emit(_ops(a)["compare"], *together(a, b), cmp=how)
 
 
 def unary(name: str, a: Any) -> Any:
     """An elementwise operation or a reduction of one operand."""
     a = lifted(a)
-    if not isinstance(a, Array):
-        raise CaptureError(f"pt.{name} takes a tensor or a tile of the kernel, not {type(a).__name__}",
-                           loc=Loc.of_user())
-    with located(Loc.of_user()):
-        computable(a)
+    _require_array(name, a)
     return tracer().emit(_ops(a)[name], a)
 
 
-def computable(a: Array) -> None:
-    """Can a kernel compute with these elements?
+def _require_array(name: str, a: Any) -> None:
+    if not isinstance(a, Array):
+        raise CaptureError(f"pt.{name} takes a tensor or a tile of the kernel, not {type(a).__name__}",
+                           loc=Loc.of_user())
+
+
+def in_f32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A composed function whose first operand, where it is float16 or bfloat16, is computed with as float32; the result
+    is rounded once.
+    """
+    @wraps(function)
+    def compute(x: Any, *rest: Any, **named: Any) -> Any:
+        x = lifted(x)
+        if isinstance(x, Array) and x.dtype in HALVES:
+            return cast(function(cast(x, F32), *rest, **named), x.dtype)
+        return function(x, *rest, **named)
+    return compute
+
+
+def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = False) -> Any:
+    """The elements in another type.
+
+    Args:
+        dtype: pt.f32, f16, bf16, s32, s16, s8, u8 or bool.
+        rounding: "rne" to nearest with ties to even, "rtz" toward zero, "rdn" down, "rup" up, "rna" to nearest with
+            ties away from zero, "rto" to odd where inexact, "rhb" to nearest with ties up. Unless given: toward zero
+            from floating types to integers, else to nearest with ties to even.
+        saturate: what is out of range becomes the nearest value of the type, and NaN as an integer 0. Else integers
+            wrap, floating types give infinity, and what no integer type holds is its lowest (unsigned: largest) value.
 
     Raises:
-        DTypeError: it can load, store and index with them only.
+        DTypeError: there is no such type.
+        UsageError: there is no such rounding.
     """
-    if a.dtype != F32:
-        raise DTypeError(f"kernels compute in float32, this is {a.dtype.title}", hint="integers can be indices")
+    x = lifted(x)
+    _require_array("cast", x)
+    if not isinstance(dtype, DType):
+        raise DTypeError(f"{dtype!r} is no element type", loc=Loc.of_user(),
+                         hint=f"types are {', '.join(f'pt.{row.public}' for row in DTYPES.values())}")
+    if rounding is not None and rounding not in ROUNDINGS:
+        raise UsageError(f"there is no rounding {rounding!r}", loc=Loc.of_user(),
+                         hint=f"roundings are {', '.join(ROUNDINGS)}")
+    if x.dtype == dtype:
+        return x
+    if dtype == PRED:
+        return compare("ne", x, 0)
+    if x.dtype == PRED:
+        return tracer().emit(_ops(x)["selects"], x, filled(x, 1.0, dtype), scalar=0.0)
+    mode = rounding or ("rtz" if x.dtype.kind == "f" and dtype.kind != "f" else "rne")
+    type = of_type(x.type, dtype)
+    return tracer().emit(_ops(x)["cast"], x, type=type, round=mode, sat="on" if saturate else "off")
+
+
+def filled(like: Array, value: Any, dtype: DType) -> Any:
+    """A tensor or tile of the extents of another, of one value."""
+    return tracer().emit(_ops(like)["full"], type=of_type(like.type, dtype), scalar=number(value, dtype))
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """(m x k) times (k x n), accumulated in f32."""
+    """(m x k) times (k x n), in the accumulator's type."""
     a, b = lifted(a), lifted(b)
     if not isinstance(a, Array) or not isinstance(b, Array):
         raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user(),
@@ -375,8 +512,6 @@ def matmul(a: Any, b: Any) -> Any:
     with located(loc):
         if isinstance(a, Tensor) is not isinstance(b, Tensor):
             raise ShapeError("one operand is a tile and the other a whole tensor")
-        if a.dtype != b.dtype:
-            raise DTypeError(f"element types differ: {a.dtype} and {b.dtype}", hint="cast one of them")
         if isinstance(a, Tensor):
             assert isinstance(b, Tensor)
             x, y = a.dims, b.dims
@@ -388,4 +523,13 @@ def matmul(a: Any, b: Any) -> Any:
             _unify(x[:-2], y[:-2], f"leading extents differ: {_shape(a)} times {_shape(b)}", True)
         else:
             agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
-        return tracer().emit(_ops(a)["matmul"], a, b)
+        return tracer().emit(_ops(a)["matmul"], *_factors(a, b))
+
+
+def _factors(a: Array, b: Array) -> tuple[Array, Array]:
+    """The operands of a product: as they are where the machine multiplies them, else in the type in which they meet."""
+    legal = PRODUCTS | STREAMED if isinstance(a, Tensor) else PRODUCTS
+    common = promoted(a.dtype, b.dtype)
+    if (a.dtype, b.dtype) in legal or (common, common) not in legal:
+        return a, b
+    return cast(a, common), cast(b, common)

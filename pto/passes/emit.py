@@ -42,8 +42,8 @@ class Emitter:
         self.count += 1
         return Reg(self.count - 1)
 
-    def put(self, row: Instr, *args: Arg, line: Line = ()) -> int:
-        self.code.append(Inst(row, args))
+    def put(self, row: Instr, *args: Arg, line: Line = (), choices: tuple[str, ...] = ()) -> int:
+        self.code.append(Inst(row, args, choices))
         self.lines.append(line)
         return len(self.code) - 1
 
@@ -108,7 +108,7 @@ class Emitter:
                 args.append(next(values))
             else:
                 args.append(attrs[operand.name])
-        self.put(row, *args, line=node.locs)
+        self.put(row, *args, line=node.locs, choices=tuple(attrs[attr.name] for attr in row.attrs))
 
     # registers
 

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
+from pto.core.dtypes import DType
 from pto.core.errors import Loc, UnsupportedError
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val
-from pto.ir.ops import TENSOR_OPS, TILE_OPS
+from pto.ir.ops import PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS
 
-MATMUL, ASSIGN, VIEW, IOTA, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather"))
+MATMUL, ASSIGN, VIEW, IOTA, GATHER, FULL, CAST = (
+    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather", "full", "cast")
+)
 # NaN changes no maximum, and is the maximum of nothing but NaN.
 REDUCTIONS = {"tensor.rowmax": ("maximum", math.nan), "tensor.rowsum": ("add", 0.0)}
 Dims = tuple[Any, ...]
@@ -109,6 +112,12 @@ class Expression:
         type = self.old[key].type
         assert isinstance(type, TensorType)
         return type.dims
+
+    def dtype(self, key: int) -> DType:
+        """The element type of a value."""
+        type = self.old[key].type
+        assert isinstance(type, TensorType)
+        return type.dtype
 
     def two(self, dims: Dims) -> tuple[Any, Any]:
         """Rows and columns: the last two axes, or, in a flat nest, all axes but the last as one (a tuple)."""
@@ -253,7 +262,7 @@ class Expression:
 
     def operands(self, key: int, at: Place) -> list[Step]:
         """What is computed tile by tile before a value, and where; some operations see to their own operands."""
-        if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER):
+        if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER, FULL):
             return []
         return [(i, self.narrow(i, at)) for i in self.old[key].inputs]
 
@@ -269,8 +278,20 @@ class Expression:
                             type=TileType(node.type.dtype, at.rows, at.cols))  # type: ignore[union-attr]
         if node.op is GATHER:
             return self.gathered(graph, node, at)
+        if node.op is FULL:
+            return graph.op(TILE_OPS["full"], locs=node.locs, scalar=node["scalar"],
+                            type=TileType(self.dtype(key), at.rows, at.cols))
+        if node.op is CAST:
+            return self.cast(graph, inputs[0], self.dtype(key), node.locs, node["round"], node["sat"])
         return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
                            **dict(node.attrs))
+
+    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...], rounding: str = "rne",
+             saturation: str = "off") -> Val:
+        """A tile in another element type."""
+        assert isinstance(tile.type, TileType)
+        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round=rounding,
+                        sat=saturation)
 
     def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
         """Rows of a table in memory, by integers in memory."""
@@ -305,7 +326,8 @@ class Expression:
         a, b = node.inputs
         source = self.env[b]
         one_row = self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
-        return one_row and isinstance(source, Strided) and source.strides[-2] == 1
+        types = self.dtype(a), self.dtype(b)
+        return one_row and isinstance(source, Strided) and source.strides[-2] == 1 and types in STREAMED
 
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""
@@ -327,9 +349,9 @@ class Expression:
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of one row with a matrix in memory, which is read once."""
         a, b = node.inputs
-        type, source = self.old[a].type, self.env[b]
+        type, source = node.type, self.env[b]
         assert isinstance(type, TensorType)
-        inner, most = type.dims[-1], self.tiles.stream[1]
+        inner, most = self.extents(a)[-1], self.tiles.stream[1]
         k = inner if isinstance(inner, int) and inner <= most else most
         across = replace(source, strides=(*source.strides[:-2], source.strides[-1], source.strides[-2]))
         dims = self.extents(b)
@@ -355,17 +377,24 @@ class Expression:
             raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
                                    loc=node.locs[0], hint="split this into two kernels")
         k = self.tiles.matrix[2]
-        inner = self.old[a].type
-        assert isinstance(inner, TensorType)
+        assert isinstance(node.type, TensorType)
+        # Where the cube unit has no such product, one of what is added up.
+        common = () if (self.dtype(a), self.dtype(b)) in PRODUCTS else (node.type.dtype,)
+
+        def operand(body: Graph, key: int, here: Place) -> Val:
+            tile = self.value(body, key, here)
+            for dtype in (dtype for dtype in common if dtype != self.dtype(key)):
+                tile = self.cast(body, tile, dtype, node.locs)
+            return tile
 
         def step(body: Graph, kk: Val, carried: list[Val]) -> list[Val]:
-            x = self.value(body, a, replace(at, j=kk, cols=k))
-            y = self.value(body, b, replace(at, i=kk, rows=k))
+            x = operand(body, a, replace(at, j=kk, cols=k))
+            y = operand(body, b, replace(at, i=kk, rows=k))
             product = body.apply(TILE_OPS["matmul"], x, y, locs=node.locs)
             return [body.apply(TILE_OPS["add"], carried[0], product, locs=node.locs)]
 
-        zero = graph.op(TILE_OPS["full"], type=TileType(inner.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
-        return graph.loop((0, self.size(inner.dims[-1]), k), [zero], step, node.locs)[0]
+        zero = graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
+        return graph.loop((0, self.size(self.extents(a)[-1]), k), [zero], step, node.locs)[0]
 
     # nests
 

@@ -18,11 +18,12 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any
 
+from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
-from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, TILE_OPS, Op, extents
+from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODUCTS, TILE_OPS, Op, extents
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, gather, move, vector
@@ -293,7 +294,8 @@ class ToBlock(Rewriter):
         if node.op is not SUB or key in old.outputs or [user.op for _, user in old.users(key)] != [EXP]:
             return False
         (rows, cols), *operands = (extents(t) for t in (node.type, *(old[i].type for i in node.inputs)))
-        return operands == [(rows, cols), (rows, 1)] and cols != 1
+        assert isinstance(node.type, TileType)  # a difference of halves is rounded before the power
+        return operands == [(rows, cols), (rows, 1)] and cols != 1 and node.type.dtype == F32
 
     def power(self, difference: Node, node: Node, new: Graph, env: dict[int, Any]) -> Val:
         """e to the power of a tile less a column; the same bits as one after the other."""
@@ -304,7 +306,9 @@ class ToBlock(Rewriter):
                                 BLOCK_OPS[vector.TROWEXPANDEXPDIF.mnemonic])
 
     def expand(self, graph: Graph, tile: Val, type: TileType, region: tuple[Size, Size], node: Node) -> Val:
-        """A column, a row or one element as a whole tile."""
+        """A column, a row or one element as a whole tile, of its own element type."""
+        assert isinstance(tile.type, TileType)
+        type = replace(type, dtype=tile.type.dtype)
         if shape(tile)[0] == 1 and type.rows != 1:
             wide = self.expand(graph, tile, replace(type, rows=1), (1, region[1]), node) if (
                 shape(tile)[1] != type.cols) else tile
@@ -338,8 +342,8 @@ class ToBlock(Rewriter):
         inner = self.agreed(graph, [self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]])
         k = tx.cols if inner is None else inner
         cols = -(-ty.cols // PANEL_COLS) * PANEL_COLS
-        piece = self.slice(tx, cols, locs)
-        type = TileType(tx.dtype, tx.rows, cols, Space.L0C, Layout.PANEL)
+        piece = self.slice(tx, ty, cols, locs)
+        type = TileType(PRODUCTS[tx.dtype, ty.dtype], tx.rows, cols, Space.L0C, Layout.PANEL)
         c = into if into is not None else graph.op(ALLOC, type=type, locs=locs)
 
         def step(body: Graph, k0: Size, carried: Val) -> Val:
@@ -347,7 +351,7 @@ class ToBlock(Rewriter):
             left = body.op(BLOCK_OPS["textract"], x, 0, k0, m, kk, locs=locs,
                            type=TileType(tx.dtype, tx.rows, piece, Space.L0A))
             right = body.op(BLOCK_OPS["textract"], y, k0, 0, kk, n, locs=locs,
-                            type=TileType(tx.dtype, piece, cols, Space.L0B, Layout.PANEL))
+                            type=TileType(ty.dtype, piece, cols, Space.L0B, Layout.PANEL))
             more = body.index("lt", 0, body.index("add", before, k0))
             return body.op(BLOCK_OPS[cube.TMATMUL.mnemonic], carried, left, right, m, n, kk, more,
                            type=type, locs=locs)
@@ -359,16 +363,15 @@ class ToBlock(Rewriter):
         self.valid[c], self.width[c] = (m, n), ty.cols
         return c
 
-    def slice(self, left: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
+    def slice(self, left: TileType, right: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
         """How much of k goes to L0A and L0B at once.
 
         Two slots of each where that leaves 64: below it, reading and writing the accumulator costs more than
         the overlap gains.
         """
         def fits(k: int, slots: int) -> bool:
-            size = left.dtype.size * k * slots
-            return (size * left.rows <= self.target.bytes_of(Space.L0A)
-                    and size * cols <= self.target.bytes_of(Space.L0B))
+            return (left.dtype.size * k * slots * left.rows <= self.target.bytes_of(Space.L0A)
+                    and right.dtype.size * k * slots * cols <= self.target.bytes_of(Space.L0B))
 
         k = left.cols
         while k > 1 and not fits(k, 2 if k > 64 else 1):

@@ -113,7 +113,7 @@ class Interpreter:
         """What is no instruction of the vector unit, element by element or row by row."""
         tensor: dict[str, Callable[..., Any]] = {
             "assign": self.assigned, "view": self.viewed, "gather": self.gathered, "iota": self.sequence,
-            "matmul": self.product,
+            "matmul": self.product, "full": self.filled,
         }
         tile: dict[str, Callable[..., Any]] = {
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
@@ -139,8 +139,12 @@ class Interpreter:
         return tensor
 
     def filled(self, node: Node) -> Array:
-        assert isinstance(node.type, TileType)
-        return np.full((node.type.rows, node.type.cols), node["scalar"], numpy_dtype(node.type.dtype))
+        """One value everywhere, as an instruction makes it of a number."""
+        assert isinstance(node.type, TensorType | TileType)
+        shape = (node.type.rows, node.type.cols) if isinstance(node.type, TileType) else self.shape(node.type)
+        dtype = numpy_dtype(node.type.dtype)
+        one = MEANING[vector.TEXPANDS.mnemonic](Operands(scalar=node["scalar"], shape=(), dtype=dtype))
+        return np.full(shape, one.astype(dtype))
 
     def largest(self, node: Node, a: Array, count: int) -> Array:
         assert isinstance(node.type, TileType)
@@ -171,7 +175,9 @@ class Interpreter:
 
     def streamed(self, node: Node, x: Array, tensor: Array, i: int, j: int, n: int, k: int, *view: int) -> Array:
         w = seen(tensor, view)[i:i + n, j:j + k]
-        return MEANING[cube.TGEMV_STREAM.mnemonic](Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=x.dtype))
+        assert isinstance(node.type, TileType)
+        o = Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=numpy_dtype(node.type.dtype))
+        return MEANING[cube.TGEMV_STREAM.mnemonic](o).astype(o.dtype, copy=False)
 
     def product(self, node: Node, a: Array, b: Array) -> Array:
         if max(a.ndim, b.ndim) > 2:
@@ -179,11 +185,12 @@ class Interpreter:
             left, right = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
             found = [self.product(node, left[at], right[at]) for at in np.ndindex(lead)]
             return np.reshape(found, (*lead, a.shape[-2], b.shape[-1]))
-        k = min(a.shape[1], b.shape[0])
+        assert isinstance(node.type, TensorType | TileType)
+        k, dtype = min(a.shape[1], b.shape[0]), numpy_dtype(node.type.dtype)
         shape = (a.shape[0], b.shape[1])
-        o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, a.dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
-                     dtype=a.dtype, exact=True)
-        return MEANING[cube.TMATMUL.mnemonic](o)
+        o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
+                     dtype=dtype, exact=True)
+        return MEANING[cube.TMATMUL.mnemonic](o).astype(dtype, copy=False)
 
     def elementwise(self, op: Op, node: Node, inputs: list[Any], types: list[Any]) -> Array:
         """Operands cropped to their common region; a tile of one column, or row, is used for all."""
@@ -201,8 +208,8 @@ class Interpreter:
         names = [o.name for o in op.instr.operands if o.kind is Kind.TILE and Role.OUT not in o.role]
         reduces = op.instr.operands[0].cols == 1
         o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
-                     shape=(rows, 1 if reduces else cols), dtype=arrays[0].dtype)
-        result = MEANING[op.instr.mnemonic](o)
+                     shape=(rows, 1 if reduces else cols), dtype=numpy_dtype(node.type.dtype))  # type: ignore[union-attr]
+        result = MEANING[op.instr.mnemonic](o).astype(o.dtype, copy=False)
         return result.reshape((*common[:-1], result.shape[1])) if shaped else result
 
     # Block
@@ -337,7 +344,7 @@ class Flatten:
                 args.append(TileRef(self.tiles[next(names)], next(values)))
             else:
                 args.append(next(values) if operand.kind is Kind.INDEX else attrs[operand.name])
-        self.code.append(Inst(row, tuple(args)))
+        self.code.append(Inst(row, tuple(args), tuple(attrs[attr.name] for attr in row.attrs)))
 
 
 def interpret(graph: Graph, tensors: Sequence[Array], extents: Mapping[str, int], *, cores: int = 1,

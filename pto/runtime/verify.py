@@ -103,7 +103,7 @@ class Verification:
         before, name = reference, "the reference"
         rows: list[tuple[str, float]] = []
         for step, compute in self.steps():
-            now = compute()
+            now = [np.asarray(a) if a.dtype == np.float32 else a.astype(np.float64) for a in compute()]
             if before is not None:
                 worst = max((float(np.nanmax(np.abs(a - b), initial=0.0)) for a, b in zip(before, now, strict=True)),
                             default=0.0)

@@ -114,8 +114,35 @@ def copied(X, out):
     out[0:16, 0:16] = X[0:16, 0:16]
 
 
+@pt.tile_kernel
+def quotient(X):
+    return X / X
+
+
+@pt.tile_kernel
+def fraction(X):
+    return X * 0.5
+
+
+@pt.tile_kernel
+def sign(X):
+    if X > 0:
+        return X
+    return -X
+
+
+@pt.tile_kernel
+def put_half(X, out):
+    out[:] = X * 2
+
+
 MISTAKES = {
     "number_that_changes": lambda: counts(zeros(16, 16), zeros(16, 16)),
+    "quotient_of_integers": lambda: quotient(zeros(3, 4).astype(np.int32)),
+    "number_of_another_type": lambda: fraction(zeros(3, 4).astype(np.int8)),
+    "condition_on_elements": lambda: sign(zeros(3, 4)),
+    "stored_type": lambda: put_half(zeros(3, 4), zeros(3, 4).astype(np.float16)),
+    "product_of_types": lambda: product(zeros(3, 4).astype(np.int32), zeros(4, 4).astype(np.int32)),
     "chained_condition": lambda: chained(zeros(16, 16)),
     "kernel_that_calls_itself": lambda: again(zeros(16, 16)),
     "tile_after_its_loop": lambda: leaked(zeros(16, 16), zeros(16, 16)),

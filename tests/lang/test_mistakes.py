@@ -55,13 +55,6 @@ def test_a_mistake_is_located_in_this_file(function, message):
     assert caught.value.loc.file == __file__
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int32", "int8", "uint8", "bool"])
-def test_other_element_types_are_refused(dtype):
-    with pytest.raises(pt.PtoError, match="float32") as caught:
-        pt.tile_kernel(lambda x: x + x)(X.astype(dtype))
-    assert caught.value.code == "PTO-E0202"
-
-
 @pytest.mark.parametrize("view", [
     lambda x: x.T, lambda x: x[0], lambda x: x[-1], lambda x: x[:, 2], lambda x: x.T[1],
     lambda x: x[2, -1], lambda x: x[:],

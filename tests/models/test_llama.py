@@ -65,6 +65,20 @@ def test_tokens_one_by_one_and_a_whole_prompt_agree(tiny):
     assert one.length == whole.length == parts.length == len(ids)
 
 
+@pytest.mark.parametrize("precision", ["f16", "bf16"])
+def test_weights_of_half_the_bytes(precision):
+    """The model that NumPy runs on the same rounded weights, in one piece and token by token."""
+    model = Llama.load(TINY, context=96, precision=precision)
+    rounded = {name: array.astype(np.float32) for name, array in model.weights.items()}
+    assert {a.itemsize for a in model.weights.values()} == {2}
+    ids = encode(model, TEXT)
+    want, one = Reference(model.config, rounded)(ids), model.session()
+    assert np.allclose(model.session().score(ids), want, atol=1e-3)
+    assert np.allclose(np.stack([one.feed([i]) for i in ids]), want, atol=1e-3)
+    with pytest.raises(UsageError, match="there is no precision 'f8'"):
+        Llama.load(TINY, precision="f8")
+
+
 def test_threads_change_no_bit(tiny):
     ids = encode(tiny, TEXT)
     found = []

@@ -29,11 +29,23 @@ def test_logits_and_greedy_tokens_are_the_golden_ones(model, name):
         row = session.feed([token])
 
 
-def test_the_perplexity_of_the_fixed_text(model):
-    ids = texts()["text_ids"]
+def surprise(model, ids):
+    """Logits after each token, and minus the logarithm of the probability of the next one."""
     rows = model.session().score(ids)
     shifted = rows.astype(np.float64) - rows.max(-1, keepdims=True)
-    nll = np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(ids)), np.roll(ids, -1)]
+    return rows, np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(ids)), np.roll(ids, -1)]
+
+
+@pytest.mark.parametrize("precision", ["f16", "bf16"])
+def test_the_perplexity_with_halved_weights(precision):
+    model = Llama.load(find("smollm2-135m"), context=640, precision=precision)
+    _, nll = surprise(model, texts()["text_ids"])
+    assert abs(np.exp(nll[:-1].mean()) - 20.747) < 0.05
+
+
+def test_the_perplexity_of_the_fixed_text(model):
+    ids = texts()["text_ids"]
+    rows, nll = surprise(model, ids)
     assert abs(np.exp(nll[:-1].mean()) - 20.747) < 0.01
     assert np.abs(nll[:-1] - logits()["text_nll"]).max() < CLOSE
     best = np.take_along_axis(rows, logits()["text_top8_ids"].astype(np.int64), -1)

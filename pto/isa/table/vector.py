@@ -106,8 +106,8 @@ TSHR = binary("tshr", 0x5A, f"dst = a shifted right by b {SHIFT}; signed types k
 TFMA = elementwise("tfma", 0x5B, (tile("a"), tile("b"), tile("c")), "dst = a * b + c, rounded once to f32", "fma",
                    alike(FLOATING))
 TCMP = elementwise("tcmp", 0x5C, (tile("a"), tile("b")), "dst = whether a is equal to b, or as `cmp` says; "
-                   "with NaN only ne holds", "", with_mask(ARITHMETIC, 0, 3), attrs=(COMPARISON,))
-TSEL = elementwise("tsel", 0x5D, (tile("mask"), tile("a"), tile("b")), "dst = a where mask is true, else b", "",
+                   "with NaN only ne holds", "compare", with_mask(ARITHMETIC, 0, 3), attrs=(COMPARISON,))
+TSEL = elementwise("tsel", 0x5D, (tile("mask"), tile("a"), tile("b")), "dst = a where mask is true, else b", "select",
                    with_mask(EVERY, 1, 4), Trait.BITS)
 TCVT = elementwise(
     "tcvt", 0x5E, (tile("a"),),
@@ -115,7 +115,7 @@ TCVT = elementwise(
     "with ties away from zero, to odd where inexact, to nearest with ties up. With `sat` on, what is out of range "
     "becomes the nearest finite value that the type has, and NaN as an integer 0. With `sat` off, integers wrap as "
     "integers; NaN and what is out of range as an integer is the lowest signed or the largest unsigned one",
-    "", tuple((to, name) for to in ARITHMETIC for name in ARITHMETIC if to != name), attrs=(ROUNDING, SATURATION),
+    "cast", tuple((to, name) for to in ARITHMETIC for name in ARITHMETIC if to != name), attrs=(ROUNDING, SATURATION),
 )
 TNOT = unary("tnot", 0x5F, "dst = not a, bit by bit", "not", LOGICAL)
 
@@ -150,9 +150,9 @@ TSHLS = with_scalar("tshls", 0x7A, f"dst = a shifted left by scalar {SHIFT}", "s
 TSHRS = with_scalar("tshrs", 0x7B, f"dst = a shifted right by scalar {SHIFT}; signed types keep the sign", "shrs",
                     SHIFTED)
 TCMPS = elementwise("tcmps", 0x7C, (tile("a"), SCALAR), "dst = whether a is equal to scalar, or as `cmp` says; "
-                    "with NaN only ne holds", "", with_mask(ARITHMETIC, 0, 2), attrs=(COMPARISON,))
-TSELS = elementwise("tsels", 0x7D, (tile("mask"), tile("a"), SCALAR), "dst = a where mask is true, else scalar", "",
-                    with_mask(EVERY, 1, 3))
+                    "with NaN only ne holds", "compares", with_mask(ARITHMETIC, 0, 2), attrs=(COMPARISON,))
+TSELS = elementwise("tsels", 0x7D, (tile("mask"), tile("a"), SCALAR), "dst = a where mask is true, else scalar",
+                    "selects", with_mask(EVERY, 1, 3))
 TSUBS = with_scalar("tsubs", 0x7E, "dst = a - scalar", "subs")
 TRSUBS = with_scalar("trsubs", 0x7F, "dst = scalar - a", "rsubs")
 

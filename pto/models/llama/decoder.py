@@ -8,14 +8,16 @@ as long for 2 layers as for 30. The cache of keys is [layers, kv_heads, context,
 from typing import Any
 
 import pto as pt
+from pto.core.dtypes import DType
 from pto.models.config import LlamaConfig
 from pto.models.tensors import KINDS
 
 
-def typed(kernel: Any, c: LlamaConfig, context: int) -> Any:
+def typed(kernel: Any, c: LlamaConfig, context: int, dtype: DType) -> Any:
     """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache."""
-    shapes = {kind.name: kind.shape(c) for kind in KINDS}
-    shapes |= dict.fromkeys(("cos", "sin"), (context, c.head_dim // 2))
+    for kind in KINDS:
+        kernel.declare(kind.name, dtype[kind.shape(c)])
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("cos", "sin"), (context, c.head_dim // 2))
     shapes["keys"] = c.layers, c.kv_heads, context, c.head_dim
     shapes["values"] = c.layers, c.kv_heads, c.head_dim, context
     for name, shape in shapes.items():
@@ -23,19 +25,20 @@ def typed(kernel: Any, c: LlamaConfig, context: int) -> Any:
     return kernel
 
 
-def decode_kernel(c: LlamaConfig, context: int, *, best: int = 0) -> Any:
+def decode_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, *, best: int = 0) -> Any:
     """The kernel that takes one token and gives the logits of the next, [1, vocab].
 
     `length` is how many positions are known with this one: the token stands at position length - 1.
 
     Args:
+        dtype: of the weights; all else is float32.
         best: give the best so many logits instead, the best first, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
     def decode(token: pt.index, length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate, up, down,
                norm, head, cos, sin, keys, values):
         at = length - 1
-        x = embed[token].view(1, c.embed)
+        x = embed[token].view(1, c.embed).to(pt.f32)
         for layer in pt.range(c.layers):
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
             q = pt.rope(pt.matmul(h, query[layer].T).view(c.heads, c.head_dim), cos[at], sin[at])
@@ -50,15 +53,16 @@ def decode_kernel(c: LlamaConfig, context: int, *, best: int = 0) -> Any:
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(decode, c, context)
+    return typed(decode, c, context, dtype)
 
 
-def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False, best: int = 0) -> Any:
+def prefill_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, *, every: bool = False, best: int = 0) -> Any:
     """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
 
     `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
 
     Args:
+        dtype: of the weights; all else is float32.
         every: give the logits after every token, [count, vocab].
         best: give the best so many logits after the last one, and their tokens, [1, best] each.
     """
@@ -68,7 +72,7 @@ def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False, best: i
         count = tokens.shape[0]
         start = length - count
         turn = cos.narrow(0, start, count).unsqueeze(1), sin.narrow(0, start, count).unsqueeze(1)
-        x = pt.embedding(tokens, embed)
+        x = pt.embedding(tokens, embed).to(pt.f32)
         for layer in pt.range(c.layers):
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
             q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, c.head_dim), *turn)
@@ -86,7 +90,7 @@ def prefill_kernel(c: LlamaConfig, context: int, *, every: bool = False, best: i
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(prefill, c, context)
+    return typed(prefill, c, context, dtype)
 
 
 def layer_kernel(c: LlamaConfig) -> Any:

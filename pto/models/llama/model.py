@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
+from pto.core.dtypes import BF16, BY_NUMPY, F16, F32, DType
 from pto.core.errors import UsageError
 from pto.models.chat import Chat, recognise
 from pto.models.checkpoint import open_checkpoint
@@ -23,6 +25,7 @@ from pto.models.weights import Progress, load_weights
 
 CONTEXT = 2048  # positions of a cache, where nothing else is asked for and the model has them
 AT_ONCE = 512  # tokens of a prompt that go through the layers together
+PRECISIONS = {row.name: row for row in (F32, F16, BF16)}  # what weights can be rounded to
 
 Floats = NDArray[np.float32]
 _decoder, _prefiller = cache(decode_kernel), cache(prefill_kernel)
@@ -34,7 +37,7 @@ class Llama:
 
     Attributes:
         config: shapes and constants.
-        weights: arrays by kind, [layers, out, in] for the matrices of layers (`pto.models.tensors`).
+        weights: arrays by kind, [layers, out, in] for the matrices of layers (`pto.models.tensors`), of one type.
         context: positions that a text may have.
         tokenizer, chat: how texts become tokens, where the file tells.
     """
@@ -46,25 +49,38 @@ class Llama:
     chat: Chat | None = None
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, context: int | None = None, memory_limit: int | None = None,
-             progress: Progress | None = None) -> Llama:
+    def load(cls, path: str | os.PathLike[str], *, context: int | None = None, precision: str = "f32",
+             memory_limit: int | None = None, progress: Progress | None = None) -> Llama:
         """Read a .gguf file, or a folder with config.json and safetensors.
+
+        Args:
+            context: positions that a text may have.
+            precision: "f32", "f16" or "bf16": what the weights are rounded to; all else is float32.
+            memory_limit: bytes that the model may take; None: what is available.
 
         Raises:
             PtoFormatError, ModelError: the file is damaged, or holds something else than a Llama.
             MemoryLimitError: the model does not fit; nothing was allocated.
-            UsageError: the context is longer than the model's.
+            UsageError: the context is longer than the model's, or there is no such precision.
         """
+        if precision not in PRECISIONS:
+            raise UsageError(f"there is no precision {precision!r}", hint=f"precisions are {', '.join(PRECISIONS)}")
         checkpoint = open_checkpoint(path)
         config = checkpoint.config
         wanted = min(CONTEXT, config.context) if context is None else context
         if not 1 <= wanted <= config.context:
             raise UsageError(f"a context has 1 to {config.context} positions in this model, not {wanted}")
-        weights = load_weights(checkpoint, memory_limit=memory_limit, progress=progress)
+        weights = load_weights(checkpoint, numpy_dtype(PRECISIONS[precision]), memory_limit=memory_limit,
+                               progress=progress)
         words = checkpoint.vocabulary
         tokenizer = build(words, config) if words is not None else None
         chat = recognise(words.template) if words is not None and words.template else None
         return cls(config, weights, wanted, tokenizer, chat)
+
+    @cached_property
+    def dtype(self) -> DType:
+        """Element type of the weights."""
+        return BY_NUMPY[self.weights["embed"].dtype.name]
 
     @cached_property
     def tables(self) -> tuple[Floats, Floats]:
@@ -149,14 +165,14 @@ class Session:
         if len(ids) - last > 1:
             return self._prefill(ids[last:], best=best)
         model, length = self.model, self.length + 1
-        decode = _decoder(model.config, model.context, best=best)
+        decode = _decoder(model.config, model.context, model.dtype, best=best)
         found = decode(int(ids[last]), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found
 
     def _prefill(self, ids: Sequence[int], **form: Any) -> Any:
         model, length = self.model, self.length + len(ids)
-        prefill = _prefiller(model.config, model.context, **form)
+        prefill = _prefiller(model.config, model.context, model.dtype, **form)
         found = prefill(np.asarray(ids, np.int32), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found
