@@ -145,7 +145,7 @@ def planted(bug: Bug) -> Iterator[None]:
     places = [(owner, name)]
     if inspect.ismodule(owner):
         places += [(m, name) for n, m in list(sys.modules.items())
-                   if n.startswith("pto.") and m is not owner and vars(m).get(name) is right]
+                   if n.partition(".")[0] == "pto" and m is not owner and vars(m).get(name) is right]
     for where, called in places:
         setattr(where, called, made)
     try:
