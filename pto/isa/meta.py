@@ -166,10 +166,13 @@ def _parameter(value: object, where: str) -> Parameter:
 def _tensor(value: object, where: str) -> TensorDecl:
     wanted = ("name", "dtype", "dims", "written", "read", "scratch")
     name, dtype, dims, written, read, scratch = _fields(value, where, wanted)
-    return TensorDecl(
+    found = TensorDecl(
         _text(name, f"{where}.name", TEXT_LIMIT), _dtype(dtype, f"{where}.dtype"), _each(dims, f"{where}.dims", _dim),
         _flag(written, f"{where}.written"), _flag(read, f"{where}.read"), _flag(scratch, f"{where}.scratch"),
     )
+    if found.scratch and not (found.written and found.read):
+        _refuse(where, "is scratch, which is written and read")
+    return found
 
 
 def _view(value: object, where: str) -> ViewDecl:

@@ -180,7 +180,8 @@ def tensors(root: Graph) -> tuple[TensorDecl, ...]:
                 if operand.kind is Kind.TENSOR:
                     (written if operand.role is Role.OUT else read).add(slot(node[operand.name]))
     found = sorted((n["slot"], n["name"], n.type, n["result"]) for _, n in root.items() if n.op is ARG)
-    return tuple(TensorDecl(name, t.dtype, t.dims, slot in written, slot in read, result == SCRATCH)
+    own = {slot for slot, _, _, result in found if result == SCRATCH}  # room of the program's own is for both
+    return tuple(TensorDecl(name, t.dtype, t.dims, slot in written | own, slot in read | own, slot in own)
                  for slot, name, t, result in found if isinstance(t, TensorType))
 
 
