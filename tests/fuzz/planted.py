@@ -42,7 +42,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("offset of a leading axis of a view lost", E + "seen", 'graph.index("madd", coordinate, stride, offset)',
      "offset"),
     ("always the first slice of k", E + "product", "replace(at, j=kk, cols=k)", "replace(at, j=0, cols=k)"),
-    ("slices of k one too far apart", E + "product", "inner.dims[-1]), k)", "inner.dims[-1]), k + 1)"),
+    ("slices of k one too far apart", E + "product", "self.extents(a)[-1]), k)", "self.extents(a)[-1]), k + 1)"),
     ("the first tile of a row left out", E + "row", "wide if self.keeps else 0", "wide"),
     ("rows of a table from its first column", E + "gathered", "index, at.j, count", "index, 0, count"),
     ("always the first slice of a stream", E + "stream", "part(body, kk)", "part(body, 0)"),
