@@ -28,6 +28,11 @@ def tiny() -> Llama:
     return Llama.load(find("tiny"), context=96)
 
 
+def hears_interrupts() -> None:
+    """A test run in the background of a shell, and all that it starts, ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(*words: str, unfetched: Path | None = None) -> subprocess.Popen[str]:
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     if unfetched is not None:  # a cache without the fetched model, but with what was compiled
@@ -39,7 +44,8 @@ def start(*words: str, unfetched: Path | None = None) -> subprocess.Popen[str]:
                 (unfetched / "pto" / entry.name).symlink_to(entry)
         environ["PTO_CACHE_DIR"] = str(unfetched)
     return subprocess.Popen([sys.executable, "-W", "error", "-m", "pto", *words], text=True, env=environ,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            preexec_fn=hears_interrupts)
 
 
 def run(*words: str, text: str = "", unfetched: Path | None = None) -> subprocess.CompletedProcess[str]:
