@@ -222,7 +222,7 @@ class Graph:
         return self.add(Node(op, keys, tuple(attrs.items()), type, spans, body))
 
     def because(self, locs: Spans) -> Causes:
-        """``with graph.because(locs):`` nodes made here, or in any graph of this root, that state no spans have these."""
+        """``with graph.because(locs):`` nodes made in any graph of this root that state no spans have these."""
         self.causes.stack.append(locs)
         return self.causes
 
