@@ -78,11 +78,11 @@ def _chosen(first: Any, a: Floats, b: Floats) -> Floats:
 def fitted(low: Floats, high: Floats, scheme: Scheme) -> tuple[Floats, Floats]:
     """The scale that makes a scheme's codes cover a range, and the code of 0.0."""
     if scheme.symmetric:
-        scale = np.maximum(-low, high) / np.float32(scheme.high)
-        return scale, np.zeros_like(scale)
-    scale = (high - low) / np.float32(scheme.levels - 1)
+        size = _floats(np.maximum(-low, high) / np.float32(scheme.high))
+        return size, np.zeros_like(size)
+    scale = _floats((high - low) / np.float32(scheme.levels - 1))
     zero = scheme.low - np.rint(np.divide(low, scale, out=np.zeros_like(scale), where=scale > 0))
-    return scale, np.asarray(zero, np.float32)
+    return scale, _floats(zero)
 
 
 @dataclass(frozen=True, slots=True)
