@@ -20,6 +20,7 @@ from pto.passes.emit import emit
 from pto.passes.expression import Tiles
 from pto.passes.insert_barriers import insert_barriers
 from pto.passes.insert_flags import OutOfFlags, insert_flags
+from pto.passes.lower_quantised import lower_quantised
 from pto.passes.materialise import materialise
 from pto.passes.tensor_to_tile import tensor_to_tile
 from pto.passes.tile_to_block import tile_to_block
@@ -43,6 +44,8 @@ THRIFT: tuple[tuple[int | None, bool], ...] = ((None, False), (None, True), (2, 
 def passes(target: Target, tiles: Tiles, slots: int | None = None, barriers: bool = False) -> tuple[Pass, ...]:
     """Every step, in order; at most `slots` buffers of a memory have two slots, `barriers` between all nests."""
     return (
+        # Before materialise: it decides which of the values that a product becomes get a tensor of their own.
+        Pass("lower-quantised", lower_quantised),
         Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
         Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),
@@ -80,9 +83,9 @@ def remaining(graph: Graph, steps: tuple[Pass, ...]) -> tuple[tuple[Pass, ...], 
     known = (*LEVEL_FACTS, facts.ALLOCATED) if graph.level == "execution" else LEVEL_FACTS
     given = frozenset(f for f in known if graph.level != "tensor" and not f.faults(graph))
     given |= {f for f in (facts.SPANNED,) if not f.faults(graph)}  # text that was edited need not have spans
-    first = {"tensor": 0, "tile": 2, "block": 3, "execution": 4}[graph.level]
+    first = {"tensor": 0, "tile": 3, "block": 4, "execution": 5}[graph.level]
     if graph.level == "execution" and facts.ALLOCATED in given:
-        first = 7 if has_flags(graph) else 5
+        first = 8 if has_flags(graph) else 6
     if found := faults(graph):
         raise GraphTextError("the graph is not well formed: " + "; ".join(found[:3]))
     return steps[first:], given
