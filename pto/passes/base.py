@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
 from pto.core.errors import CompilerBug
 from pto.ir.graph import Graph
 from pto.ir.verify import faults
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collection of cyclic garbage: graphs are alive until their compilation ends, and to go through them
+    again and again would take a quarter of its time, and more of a longer one.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ nothing it is made of depends on, as far as
   origin, for a window elsewhere may be outside of it where a loop does not run.
 
 A tile outside of a loop stays in its memory while the loop runs. Where that does not fit, the pipeline goes on without
-this pass.
+this pass. Of a program of several grids, nothing leaves a grid: between grids flags are few, for all of them are alive.
 """
 
 from __future__ import annotations
@@ -53,11 +53,17 @@ class Hoist(Rewriter):
         self.stores: dict[Graph, set[int]] = {}  # what the loop of a new body stores to
         self.runs: dict[Graph, bool] = {}  # whether that loop surely runs
         self.made: dict[Any, Val] = {}
+        self.closed: set[Graph] = set()  # bodies that nothing leaves
+
+    def run(self, old: Graph) -> Graph:
+        self.grids = sum("grid" in dict(node.attrs) for _, _, node in old.walk())
+        return super().run(old)
 
     def block(self, old: Graph, new: Graph, env: dict[int, Any]) -> None:
         if old.outer is not None:
             loop = next(n for _, n in old.outer.items() if n.body is old)
             self.stores[new], self.runs[new] = stored_slots(old), at_least_once(old.outer, loop)
+            self.closed.update([new] * ("grid" in dict(loop.attrs) and self.grids > 1))
         super().block(old, new, env)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
@@ -86,7 +92,7 @@ class Hoist(Rewriter):
         """The outermost graph that an instruction may go to."""
         least = max((v.graph.depth for v in inputs if isinstance(v, Val)), default=new.depth)
         home = new
-        while home.depth > least and home.outer is not None and (
+        while home.depth > least and home.outer is not None and home not in self.closed and (
                 node.op is not LOAD or self.load_may_leave(old, node, home, inputs)):
             home = home.outer
         return home

@@ -14,7 +14,7 @@ from pto.isa.program import Program
 from pto.isa.table import sync
 from pto.passes import facts
 from pto.passes.allocate import allocate
-from pto.passes.base import Fact, Pass, Stage, run_pass
+from pto.passes.base import Fact, Pass, Stage, run_pass, uncollected
 from pto.passes.bufferize import bufferize
 from pto.passes.choose_tiles import choices
 from pto.passes.emit import emit
@@ -52,9 +52,11 @@ class Thrift:
     hoisting: bool = True
 
     def fewer_flags(self) -> Thrift | None:
-        """The next to try where a pair of pipes lacks flags: first barriers, for the nests between two of them use the
-        same ids; then fewer slots.
+        """The next to try where a pair of pipes lacks flags: no tiles that outlive a loop; then barriers, for the nests
+        between two of them use the same ids; then fewer slots.
         """
+        if self.hoisting:
+            return replace(self, hoisting=False)
         if not self.barriers:
             return replace(self, barriers=True)
         slots = MOST_SLOTS if self.slots is None else self.slots - 1
@@ -142,6 +144,7 @@ class Attempts:
         return tuple(stage for _, stage, _ in self.last)
 
 
+@uncollected()
 def compile_graph(graph: Graph, options: Options) -> Compiled:
     """Lower a graph of any level to a program.
 
