@@ -78,7 +78,8 @@ BUGS = tuple(Bug(*row) for row in (
      "self.accesses.live(b.name)[1] >= self.accesses.live(buffer.name)[0]", "False"),
     ("a buffer's life ends inside a loop", "passes.accesses:Accesses._live", "if len(last.chain) > depth else",
      "if False else"),
-    ("room for one slot of two", A + "Allocator.place", "need = self.size(buffer) * slots", "need = self.size(buffer)"),
+    ("room for one slot of two", A + "Allocator.place", "if at + need > capacity",
+     "if at + self.size(buffer) > capacity"),
     ("always the first slot", A + "_Slots.offset", 'graph.index("mul", self.parity[id(self.owner[name])], '
      'self.size[name])', "0"),
     ("parity that stays", A + "_Slots.owning", 'inner.index("xor", carried[-1], 1)', "carried[-1]"),
