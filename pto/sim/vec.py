@@ -112,7 +112,12 @@ def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
-    """An address as a pointer."""
+    """An address as a pointer.
+
+    LLVM may take any term of the sum that an address is for the pointer, and the rest for an offset. Where that term
+    is 0 it would hold the access for impossible, and drop what leads to it: so null is declared to be valid.
+    """
+    set.add(builder.function.attributes, "null_pointer_is_valid")  # llvmlite's own `add` does not know it
     return builder.inttoptr(address, kind.as_pointer())
 
 
