@@ -107,7 +107,7 @@ def test_graphs_with_quantised_weights_are_text():
 def test_refusals():
     x, w = made(2, 3, 16, 24)
     weights = pack(quantise(w, find("int8_channel")))
-    with pytest.raises(ShapeError, match="inner extents differ: x has .*23.* channels, the weights 24"):
+    with pytest.raises(ShapeError, match=r"inner extents differ: x has .*23.* channels, the weights 24"):
         pt.tile_kernel(lambda x, w: pt.matmul(x, w.T))(x[:, :23].copy(), weights)
     with pytest.raises(ShapeError, match="one transposed matrix"):
         pt.tile_kernel(lambda x, w: pt.matmul(x, w))(x, weights)
