@@ -12,8 +12,8 @@ from pto.passes.expression import Tiles
 
 # Measured on the host: 256 x 256 accumulators with slices of 64 keep the micro-kernel near its peak, and 16 rows
 # of 1024 keep a vector instruction's fixed cost under a hundredth while three such tiles fit the host's second cache.
-# A streamed product reads its weights once; a tile of 192 columns costs little to start, and tiles come in fours, so that
-# two and four cores get equal shares.
+# A streamed product reads its weights once; a tile of 192 columns costs little to start, and tiles come in fours, so
+# that two and four cores get equal shares.
 MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
