@@ -61,10 +61,15 @@ def passes(target: Target, tiles: Tiles, slots: int | None = None, barriers: boo
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A program and the graph after each pass, the traced Tensor graph first."""
+    """A program and the graph after each pass, the traced Tensor graph first.
+
+    Attributes:
+        slots: how many buffers of a memory could have two slots, where flags ran out; None: any number.
+    """
 
     stages: tuple[Stage, ...]
     program: Program
+    slots: int | None = None
 
     def graph(self, level: str) -> Graph:
         """The last graph of a level."""
@@ -116,6 +121,6 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
                 break
             else:
                 found = (Stage("trace", graph, 0.0, 0.0), *stages)
-                return Compiled(found, emit(found[-1].graph, options.target))
+                return Compiled(found, emit(found[-1].graph, options.target), slots)
     assert problem is not None
     raise problem
