@@ -174,6 +174,6 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
                 thrift = replace(thrift, hoisting=False) if thrift.hoisting else None
             else:
                 found = (Stage("trace", graph, 0.0, 0.0), *stages)
-                return Compiled(found, emit(found[-1].graph, options.target), slots)
+                return Compiled(found, emit(found[-1].graph, options.target), thrift.slots)
     assert problem is not None
     raise problem
