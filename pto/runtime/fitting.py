@@ -17,17 +17,17 @@ def directed(options: Mapping[str, Any]) -> dict[str, int]:
             if name.lower().startswith(NAMES) and type(value) is int and value > 1}
 
 
-def advise(err: CapacityError, options: Mapping[str, Any], compile: Callable[[Mapping[str, Any]], object]) -> None:
+def advise(err: CapacityError, options: Mapping[str, Any], attempt: Callable[[Mapping[str, Any]], object]) -> None:
     """Put three choices of tile extents that fit in an error's hint, where the kernel's options choose them.
 
     Args:
-        compile: compiles the kernel with other options; raises a PtoError where that does not work.
+        attempt: compiles the kernel with other options; raises a PtoError where that does not work.
     """
     chosen = directed(options)
 
     def fits(extents: tuple[int, ...]) -> bool:
         try:
-            compile({**options, **dict(zip(chosen, extents, strict=True))})
+            attempt({**options, **dict(zip(chosen, extents, strict=True))})
         except PtoError:
             return False
         return True
