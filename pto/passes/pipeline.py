@@ -22,6 +22,7 @@ from pto.passes.expression import Tiles
 from pto.passes.hoist import hoist
 from pto.passes.insert_barriers import insert_barriers
 from pto.passes.insert_flags import OutOfFlags, insert_flags
+from pto.passes.lower_quantised import lower_quantised
 from pto.passes.materialise import materialise
 from pto.passes.tensor_to_tile import tensor_to_tile
 from pto.passes.tile_to_block import tile_to_block
@@ -70,6 +71,8 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
     """Every step, in order."""
     thrift = thrift or Thrift()
     return (
+        # Before materialise: it decides which of the values that a product becomes get a tensor of their own.
+        Pass("lower-quantised", lower_quantised),
         Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
         Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),

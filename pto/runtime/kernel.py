@@ -34,8 +34,10 @@ from pto.isa.disasm import disassemble
 from pto.isa.program import Program
 from pto.lang.integers import Index
 from pto.lang.kernel import Source, Traced
+from pto.lang.quantised import Parts
 from pto.lang.trace import Argument, is_tracing
 from pto.passes.pipeline import Options, compile_graph
+from pto.quant.forms import Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.explain import explain
 from pto.runtime.fitting import advise
@@ -159,6 +161,23 @@ class Kernel:
 
     def _given(self, values: Sequence[Any],
                named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
+        """The same as `_split`, with the parts of quantised weights instead of these, and a constant that says so."""
+        names, given, constants, numbers = self._split(values, named)
+        if Packed not in map(type, given):
+            return names, given, constants, numbers
+        made: dict[str, Any] = {}
+        known: dict[str, Any] = dict(constants)
+        for name, value in zip(names, given, strict=True):
+            if type(value) is Packed:
+                parts = tuple(self._named(f"{name}_{part}") for part in value.form.parts)
+                known[name] = Parts(value.form.name, value.activation, value.shape, parts)
+                made |= dict(zip(parts, value.parts, strict=True))
+            else:
+                made[name] = value
+        return tuple(made), tuple(made.values()), known, numbers
+
+    def _split(self, values: Sequence[Any],
+               named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
         """Names and values of the arguments that are tensors, the values of those that are constants, and integers."""
         names, counts = self.source.parameters, self.source.counts
         if not (named or self.source.flexible) and len(values) == len(names):
@@ -229,7 +248,9 @@ class Kernel:
                 return found
         with located(Loc.of_user()):
             named = zip(names or self.source.tensors, arrays, strict=True)
-            arguments = tuple(self._argument(n, a) for n, a in named)
+            fixed = {part for c in constants.values() if isinstance(c, Parts) for part in c.names}
+            arguments = tuple(Argument(n, TensorType(dtype_of(a), a.shape)) if n in fixed else self._argument(n, a)
+                              for n, a in named)
             hints = self._hints(arguments, arrays)
             return self._compile(key, arguments, hints, constants, grid)
 
