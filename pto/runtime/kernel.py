@@ -350,7 +350,8 @@ class Kernel:
         expected = ref(*[np.array(a) for a in arrays]) if callable(ref) else ref
         if expected is not None:
             expected = [np.asarray(e) for e in (expected if isinstance(expected, tuple | list) else [expected])]
-        return Verification(self._variant(arrays, extents, names, constants), arrays, extents, tolerance).run(expected)
+        self._latest = found = self._variant(arrays, extents, names, constants)
+        return Verification(found, arrays, extents, tolerance).run(expected)
 
     # looking inside
 
