@@ -93,10 +93,15 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A program and the graph after each pass, the traced Tensor graph first."""
+    """A program and the graph after each pass, the traced Tensor graph first.
+
+    Attributes:
+        slots: how many buffers of a memory could have two slots, where flags ran out; None: any number.
+    """
 
     stages: tuple[Stage, ...]
     program: Program
+    slots: int | None = None
 
     def graph(self, level: str) -> Graph:
         """The last graph of a level."""
@@ -172,6 +177,6 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
                 thrift = replace(thrift, hoisting=False) if thrift.hoisting else None
             else:
                 found = (Stage("trace", graph, 0.0, 0.0), *stages)
-                return Compiled(found, emit(found[-1].graph, options.target))
+                return Compiled(found, emit(found[-1].graph, options.target), thrift.slots)
     assert problem is not None
     raise problem
