@@ -161,8 +161,9 @@ def load(name: str | None, settings: Settings) -> tuple[Llama, dict[str, Any]]:
     start = time.perf_counter()
     model = Llama.load(find(name), context=settings.context, precision=settings.precision)
     seconds = round(time.perf_counter() - start, 3)
-    return model, {"schema": SCHEMA, "model": printable(name), "context": model.context, "precision": model.precision.name,
-                   "seed": settings.seed, "threads": settings.threads, "load_seconds": seconds}
+    return model, {"schema": SCHEMA, "model": printable(name), "precision": settings.precision,
+                   "context": model.context, "seed": settings.seed, "threads": settings.threads,
+                   "load_seconds": seconds}
 
 
 def tell(pieces: Iterator[Piece], settings: Settings) -> Told:
