@@ -20,6 +20,7 @@ from typing import Any
 
 from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
+from pto.core.packed import BY_NAME as PACKINGS
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures, joined
@@ -27,13 +28,15 @@ from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODU
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, gather, move, vector
+from pto.isa.table.packed import STREAMS, UNPACKS
 from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
 from pto.passes.order import at_least_once
 
 Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TOPK, TOPK_INDEX, PICK = (
-    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "topk", "topk_index", "pick")
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TOPK, TOPK_INDEX, PICK, PACKED, UNPACK = (
+    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "topk", "topk_index", "pick",
+                          "packed_matmul", "unpack")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -181,7 +184,8 @@ class ToBlock(Rewriter):
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
-                GATHER: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
+                GATHER: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick,
+                PACKED: self.packed, UNPACK: self.unpack}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
@@ -202,6 +206,20 @@ class ToBlock(Rewriter):
         x = self.into(new, row, Space.UB, node.locs)
         return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
                          valid=(1, where[2]), locs=node.locs)
+
+    def packed(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """A product of a row with packed weights that are read as they are used."""
+        row, *rest = inputs
+        assert isinstance(node.type, TileType)
+        op = BLOCK_OPS[STREAMS[PACKINGS[node["packing"]]].mnemonic]
+        return self.make(new, op, self.into(new, row, Space.UB, node.locs), *rest, type=in_ub(node.type),
+                         valid=(rest[2], None), locs=node.locs)
+
+    def unpack(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """Packed weights as numbers."""
+        assert isinstance(node.type, TileType)
+        op = BLOCK_OPS[UNPACKS[PACKINGS[node["packing"]]].mnemonic]
+        return self.make(new, op, *inputs, type=in_ub(node.type), valid=(inputs[3], None), locs=node.locs)
 
     def largest(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """The largest elements of each row, or where they are."""

@@ -45,25 +45,38 @@ class Record:
         return widened(b, F16, load(b, at, of(I16, ROWS)))
 
     def _codes(self, b: ir.IRBuilder, w: ir.Value) -> list[ir.Value]:
-        """The codes of all steps, 32 lanes of s16 each, planes added up."""
-        planes = [self._plane(b, w, n) for n in range(self.packing.planes)]
-        found = planes[-1]
-        for plane in reversed(planes[:-1]):
-            found = [b.add(b.mul(high, lanes_of(TRIT)), low) for high, low in zip(found, plane, strict=True)]
-        return found
-
-    def _plane(self, b: ir.IRBuilder, w: ir.Value, number: int) -> list[ir.Value]:
-        packing, at = self.packing, self.packing.head + number * self.packing.plane
+        """The codes of all steps, 32 lanes of s16 each."""
+        packing = self.packing
         if packing.bits == 8:
-            return [TO_S16[S8](b, load(b, b.add(w, I64(at + LANES * s)), of(I8, LANES))) for s in range(STEPS)]
-        each, found = packing.lane // packing.bits, []
-        for line in range(STEPS // each):
-            raw = load(b, b.add(w, I64(at + 2 * LANES * line)), of(I16, LANES))
-            for field in range(each):
-                code = b.lshr(raw, lanes_of(packing.bits * field))
-                last = field + 1 == each
-                found.append(code if last else b.and_(code, lanes_of(2**packing.bits - 1)))
-        return found
+            at = b.add(w, I64(packing.head))
+            return [TO_S16[S8](b, load(b, b.add(at, I64(LANES * s)), of(I8, LANES))) for s in range(STEPS)]
+        lines = range(STEPS * packing.bits // packing.lane)
+        return [code for line in lines for code in (self._digits if packing.planes > 1 else self._fields)(b, w, line)]
+
+    def _line(self, b: ir.IRBuilder, w: ir.Value, plane: int, line: int) -> ir.Value:
+        """Some lanes of a plane."""
+        at = self.packing.head + plane * self.packing.plane + 2 * LANES * line
+        return load(b, b.add(w, I64(at)), of(I16, LANES))
+
+    def _fields(self, b: ir.IRBuilder, w: ir.Value, line: int) -> list[ir.Value]:
+        """The codes in the lanes of one line."""
+        bits, raw = self.packing.bits, self._line(b, w, 0, line)
+        codes = [b.lshr(raw, lanes_of(at)) for at in range(0, self.packing.lane, bits)]
+        return [*(b.and_(code, lanes_of(2**bits - 1)) for code in codes[:-1]), codes[-1]]
+
+    def _digits(self, b: ir.IRBuilder, w: ir.Value, line: int) -> list[ir.Value]:
+        """The same of several planes, added up two fields at a time: each has half of a lane, and 26 is the most."""
+        bits, lane = self.packing.bits, self.packing.lane
+        planes = [self._line(b, w, plane, line) for plane in range(self.packing.planes)]
+        low, high, mask = [], [], (2**bits - 1) * (1 + 2**(lane // 2))
+        for at in range(0, lane // 2, bits):
+            digits = [b.and_(b.lshr(raw, lanes_of(at)), lanes_of(mask)) for raw in planes]
+            total = digits.pop()
+            while digits:
+                total = b.add(b.mul(total, lanes_of(TRIT)), digits.pop())
+            low.append(b.and_(total, lanes_of(2**(lane // 2) - 1)))
+            high.append(b.lshr(total, lanes_of(lane // 2)))
+        return low + high
 
     def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, total: ir.Value, w: ir.Value) -> ir.Value:
         wide, packing = of(I32, ROWS), self.packing

@@ -30,7 +30,7 @@ def together(w: int, apart: int, nbytes: int, scratch: int) -> int:
 
 
 def streamed(form: Form) -> Body:
-    """y = x W', a panel of 16 rows after the other."""
+    """y = x W', two panels of 16 rows at a time: additions of one wait for each other."""
     packing = next(p for p, row in STREAMS.items() if row is form.row)
     record, nbytes, size = Record(packing, form.types[1]), packing.record, form.types[1].size
     zero, advance, settle, prepare = record.zero, record.step, record.settle, record.prepare
@@ -45,14 +45,25 @@ def streamed(form: Form) -> Body:
         for g in range(groups):
             prepare(factors + 2 * COLS * g, totals + 4 * g, x + size * COLS * g)
         down, apart = stride(ctx, st, 2), step(ctx, st, 2)
-        for _ in range(word(ops, panels)):
-            sums, here = zero(), w
+        count, line, along = word(ops, panels), pitch(st, 0), nbytes * apart
+        for _ in range(count // 2):
+            sums, others, here, below = zero(), zero(), w, w + down
             for g in range(groups):
-                sums = advance(sums, factors + 2 * COLS * g, totals + 4 * g, together(here, apart, nbytes, scratch))
-                here += nbytes * apart
+                x, total = factors + 2 * COLS * g, totals + 4 * g
+                sums = advance(sums, x, total, together(here, apart, nbytes, scratch))
+                others = advance(others, x, total, together(below, apart, nbytes, scratch + nbytes))
+                here += along
+                below += along
             settle(y, sums)
-            y += pitch(st, 0)
-            w += down
+            settle(y + line, others)
+            y += 2 * line
+            w += 2 * down
+        if count % 2:
+            sums = zero()
+            for g in range(groups):
+                sums = advance(sums, factors + 2 * COLS * g, totals + 4 * g, together(w, apart, nbytes, scratch))
+                w += along
+            settle(y, sums)
     return run
 
 
