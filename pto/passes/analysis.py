@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node
-from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TILE_OPS
+from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TENSOR_OPS, TILE_OPS
 
 STORE, LOAD = TILE_OPS["store"], TILE_OPS["load"]
 
@@ -122,7 +122,10 @@ def inner_work(graph: Graph) -> list[Node]:
 
 
 def slot_of(graph: Graph, key: int) -> int:
-    """The argument slot that a tensor version is a version of; `graph` may be a body of the root."""
+    """The argument slot that a tensor version is a version of; `graph` may be a body of the root.
+
+    -1: of none, as a view of what has no memory yet.
+    """
     node = graph[key]
     if node.op is ARG:
         return int(node["slot"])
@@ -131,6 +134,8 @@ def slot_of(graph: Graph, key: int) -> int:
         return slot_of(graph, loop.inputs[LOOP_BOUNDS + node["index"]])
     if node.op is PARAM and graph.outer is not None:
         return _slot_of_param(graph, key)
+    if node.op.name.startswith("tensor.") and node.op not in (TENSOR_OPS["assign"], TENSOR_OPS["view"]):
+        return -1
     return slot_of(graph, node.inputs[0])
 
 

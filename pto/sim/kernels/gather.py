@@ -129,6 +129,34 @@ def tgather(size: int) -> Compiled:
     return run
 
 
+def mgather_elem(size: int, *, upright: bool) -> Compiled:
+    """Elements of each row of global memory; `upright`: tiles of one column."""
+    move = mover(size)
+
+    def run(ctx: int, ops: int, st: int) -> None:
+        i, rows, cols, width = word(ops, 3), word(ops, 4), word(ops, 5), word(ops, 6)
+        d = tile(ctx, ops, st, 0, 0, cols, rows) if upright else tile(ctx, ops, st, 0, 0, rows, cols)
+        if d == 0:
+            return
+        s = window(ctx, st, 1, 1, i, 0, rows, width)
+        if s == 0:
+            return
+        index = tile(ctx, ops, st, 2, 2, cols, rows) if upright else tile(ctx, ops, st, 2, 2, rows, cols)
+        if index == 0:
+            return
+        index = indices(ctx, index, pitch(st, 2), cols if upright else rows, rows if upright else cols, width)
+        if index == 0:
+            return
+        down = size if upright else pitch(st, 0)
+        along = pitch(st, 0) if upright else size
+        for r in range(rows):
+            for c in range(cols):
+                at = index + 4 * (c * rows + r) if upright else index + 4 * (r * cols + c)
+                move(d + r * down + c * along, s + read_index(at) * step(ctx, st, 1))
+            s += stride(ctx, st, 1)
+    return run
+
+
 def tscatter(size: int) -> Compiled:
     """Elements to each row."""
     move = mover(size)
@@ -203,6 +231,8 @@ for _size in (1, 2, 4):
     handler(gather.MSCATTER, ROW, COL, types=_bits)(mscatter(_size, arranger(_size)))
     handler(gather.TGATHER, ROW, ROW, ROW, types=_bits)(tgather(_size))
     handler(gather.TSCATTER, ROW, ROW, ROW, types=_bits)(tscatter(_size))
+    handler(gather.MGATHER_ELEM, ROW, ROW, types=_bits)(mgather_elem(_size, upright=False))
+    handler(gather.MGATHER_ELEM, COL, COL, types=_bits)(mgather_elem(_size, upright=True))
 handler(gather.MSCATTER_ADD, ROW, COL, types="f32_f32_s32")(mscatter(4, row_adder(F32)))
 handler(gather.MSCATTER_ADD, ROW, COL, types="s32")(mscatter(4, row_adder(S32)))
 for _dtype in (F32, S32):
