@@ -188,7 +188,8 @@ class Reader:
 
     def locs(self, token: Token | None) -> tuple[Loc, ...]:
         found = _SPAN.findall(str(token)) if token is not None else []
-        return tuple(Loc(f.strip(), int(line), int(col) - 1, int(end)) for f, line, col, end in found)
+        # With a text, an empty one: what is read from disk must not make a message quote another file.
+        return tuple(Loc(f.strip(), int(line), int(col) - 1, int(end), "") for f, line, col, end in found)
 
 
 def _token(value: Any) -> Token:

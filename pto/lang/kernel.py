@@ -10,7 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from pto.core.dtypes import DType
-from pto.core.errors import CaptureError, Loc, ShapeError, located
+from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
@@ -309,7 +309,8 @@ class Source:
         named = {p.name: values[p.name] for p in rows if p.kind is p.KEYWORD_ONLY}
         calls = tracer().inlined
         calls.append(self)
-        result = _run(function, [*self.bound, *positional], named)
+        with kernel_in(self.function.__code__.co_filename):
+            result = _run(function, [*self.bound, *positional], named)
         calls.pop()
         return result if self.code is not None else (result, {})
 
@@ -360,7 +361,7 @@ class Source:
         if any(outer is self for outer in found.inlined):
             raise CaptureError(f"{self.name} calls itself, and a kernel that is called in a kernel is inlined", loc=loc,
                                hint="write the repetition as a loop: for ... in pt.range(...)")
-        with located(loc):
+        with located(loc), found.called_from(loc):
             _unify_annotations(self.annotations, values)
             result, written = self.run_grid(values, options, grid) if grid else self.run(values, options)
             for name, new in written.items():

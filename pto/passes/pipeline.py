@@ -79,6 +79,7 @@ def remaining(graph: Graph, steps: tuple[Pass, ...]) -> tuple[tuple[Pass, ...], 
     """
     known = (*LEVEL_FACTS, facts.ALLOCATED) if graph.level == "execution" else LEVEL_FACTS
     given = frozenset(f for f in known if graph.level != "tensor" and not f.faults(graph))
+    given |= {f for f in (facts.SPANNED,) if not f.faults(graph)}  # text that was edited need not have spans
     first = {"tensor": 0, "tile": 2, "block": 3, "execution": 4}[graph.level]
     if graph.level == "execution" and facts.ALLOCATED in given:
         first = 7 if has_flags(graph) else 5

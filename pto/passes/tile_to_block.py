@@ -22,7 +22,7 @@ from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures, joined
 from pto.ir.ops import (
     ALLOC,
     ARG,
@@ -332,7 +332,7 @@ class ToBlock(Rewriter):
 
     def power(self, difference: Node, node: Node, new: Graph, env: dict[int, Any]) -> Val:
         """e to the power of a tile less a column; the same bits as one after the other."""
-        locs = (*node.locs, *(x for x in difference.locs if x not in node.locs))
+        locs = joined(node.locs, difference.locs)
         tiles = [self.into(new, env[i], Space.UB, locs) for i in difference.inputs]
         assert difference.op.instr is not None
         return self.elementwise(replace(node, locs=locs), new, difference.op.instr, tiles,
@@ -417,8 +417,7 @@ class ToBlock(Rewriter):
     def accumulate(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Val:
         found = self.sums[old][key]
         a, b = (env[i] for i in found.product.inputs)
-        return self.matmul(new, a, b, (*node.locs, *(x for x in found.product.locs if x not in node.locs)),
-                           env[found.carried], found.before)
+        return self.matmul(new, a, b, found.product.locs, env[found.carried], found.before)
 
     # loops
 
@@ -431,6 +430,7 @@ class ToBlock(Rewriter):
             values = [env[i] if i in env else outer.body.constant(i) for i in inner.inputs]
             bounds.append(values[:LOOP_BOUNDS])
             env = {k: v for k, v in self.enter(inner, [], values).items() if v is not None}
+        spans = joined(*(loop.locs for loop in loops))
         counts = [self.trips(new, *bound) for bound in bounds]
         total = reduce(lambda a, b: new.index("mul", a, b), counts)
 
@@ -447,7 +447,7 @@ class ToBlock(Rewriter):
             self.in_grid = False
             return found
 
-        return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, node.locs, grid=len(loops))
+        return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, spans, grid=len(loops))
 
     def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
         """How often a loop runs."""
@@ -466,7 +466,7 @@ class ToBlock(Rewriter):
         needed, inner = alive(body), loops[1]
         for key, node in body.items():
             if key in needed and key not in env and node.op not in (PARAM, FOR, GET):
-                env[key] = self.visit(body, key, node, graph, env)
+                self.step(body, key, node, graph, env)
         values = [env[i] for i in inner.inputs]
         carried = values[LOOP_BOUNDS:LOOP_BOUNDS + inner.carried]
         found = self.iteration(loops[1:], counters[1:], graph, self.enter(inner, [counters[1], *carried], values))
@@ -482,7 +482,9 @@ class ToBlock(Rewriter):
         for position, init in enumerate(self.carried(node, inputs)):
             found = carries_sum(node, position)
             if found and isinstance(init, Fill) and init.value == 0.0 and at_least_once(old, node):
-                sums[found[0]] = body.params[1 + position], body[found[1]]
+                product = body[found[1]]
+                locs = joined(body[found[0]].locs, product.locs, init.locs)
+                sums[found[0]] = body.params[1 + position], replace(product, locs=locs)
                 self.absorbed.setdefault(body, set()).add(found[1])
                 inits.append(self.accumulator(new, init, node.locs))
             elif body[body.params[1 + position]].type == INDEX:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.dtypes import DTYPES, DType
+from pto.core.dtypes import DTYPES, F32, DType
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
@@ -38,15 +38,27 @@ def widening(dot: Dot) -> Any:
 
 
 def product(dot: Dot) -> Any:
-    """The sums of one row; elements that lie apart, or that complete no round, come by way of scratch memory."""
+    """The sums of one row; elements that lie apart, or that complete no round, come by way of scratch memory.
+
+    Integers are added in two chains, for a step waits for the one before it; of floats the order is laid down.
+    """
     zero, advance, size, factor_size = dot.zero, dot.step, dot.weights.size, dot.factor.size
-    gather = gatherer(size)
+    gather, merge, twice = gatherer(size), dot.merge, dot.factor is not F32
 
     @inline
     def run(x: int, w: int, apart: int, k: int, scratch: int) -> Any:
         sums = zero()
         whole = k - k % DOT_LANES if apart == size else 0
-        for _ in range(0, whole, DOT_LANES):
+        pairs = whole // (2 * DOT_LANES) if twice else 0
+        if pairs > 0:
+            others = zero()
+            for _ in range(pairs):
+                sums = advance(sums, x, w)
+                others = advance(others, x + factor_size * DOT_LANES, w + size * DOT_LANES)
+                x += factor_size * 2 * DOT_LANES
+                w += size * 2 * DOT_LANES
+            sums = merge(sums, others)
+        for _ in range(2 * DOT_LANES * pairs, whole, DOT_LANES):
             sums = advance(sums, x, w)
             x += factor_size * DOT_LANES
             w += size * DOT_LANES
