@@ -128,7 +128,8 @@ class Graph:
     def __init__(self, outer: Graph | None = None, *, name: str = "", level: str = "",
                  symbols: tuple[Symbol, ...] = (), buffers: tuple[Buffer, ...] = (),
                  here: Callable[[], Spans] = tuple) -> None:
-        self.nx = nx.MultiDiGraph()
+        self.nodes: list[Node] = []
+        self._users: list[list[int]] = []  # of each node, in order, once for each use
         self.outer = outer
         self.depth: int = outer.depth + 1 if outer else 0
         self.name, self.level, self.symbols, self.buffers = name, level, symbols, buffers
@@ -150,19 +151,27 @@ class Graph:
         return self._named[1]
 
     def __getitem__(self, key: int) -> Node:
-        node: Node = self.nx.nodes[key]["node"]
-        return node
+        return self.nodes[key]
 
     def __len__(self) -> int:
-        return int(self.nx.number_of_nodes())
+        return len(self.nodes)
+
+    @property
+    def nx(self) -> nx.MultiDiGraph:
+        """The graph as networkx has it, for its algorithms: each node's `node`, and edges from operands."""
+        made = nx.MultiDiGraph()
+        made.add_nodes_from((key, {"node": node}) for key, node in self.items())
+        made.add_edges_from((source, key, position) for key, node in self.items()
+                            for position, source in enumerate(node.inputs))
+        return made
 
     def items(self) -> Iterator[tuple[int, Node]]:
         """Keys and nodes, in key order, which is a topological order."""
-        return ((key, data["node"]) for key, data in self.nx.nodes(data=True))
+        return enumerate(self.nodes)
 
     def users(self, key: int) -> list[tuple[int, Node]]:
         """The nodes that use a value, once for each use."""
-        return [(user, self[user]) for _, user in self.nx.out_edges(key)]
+        return [(user, self.nodes[user]) for user in self._users[key]]
 
     def size(self) -> int:
         """Nodes, bodies included."""
@@ -184,9 +193,11 @@ class Graph:
 
     def add(self, node: Node) -> Val:
         """Append a node whose inputs are keys of this graph."""
-        key = int(self.nx.number_of_nodes())
-        self.nx.add_node(key, node=node)
-        self.nx.add_edges_from((source, key, position) for position, source in enumerate(node.inputs))
+        key = len(self.nodes)
+        self.nodes.append(node)
+        self._users.append([])
+        for source in node.inputs:
+            self._users[source].append(key)
         return Val(self, key)
 
     def param(self, type: Type) -> Val:

@@ -9,6 +9,7 @@ flag id follow from it, so the body exists once. Slots are withdrawn, the least 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pto.core.errors import CapacityError
@@ -29,7 +30,7 @@ def tile_type(buffer: Buffer) -> TileType:
     return buffer.type
 
 
-@dataclass
+@dataclass(frozen=True)
 class Allocator:
     """Slots and addresses for one graph on one target."""
 
@@ -88,27 +89,42 @@ class Allocator:
         return found
 
     def place(self, mine: list[Buffer], double: set[str], capacity: int) -> list[Buffer] | None:
-        """First fit, double-slotted and large ones first; None where something does not fit."""
-        done: list[Buffer] = []
+        """First fit, double-slotted and large ones first; None where something does not fit.
+
+        Those with two slots share bytes with none: they lie one after the other, below all others.
+        """
+        done: dict[str, Buffer] = {}
+        floor = 0
         for buffer in sorted(mine, key=lambda b: (b.name not in double, -self.size(b))):
-            slots = 2 if buffer.name in double else 1
-            need, at = self.size(buffer) * slots, 0
-            for other in sorted((o for o in done if self.clash(buffer, slots, o)), key=lambda o: o.address):
-                if at + need <= other.address:
-                    break
-                at = max(at, other.address + self.size(other) * other.slots)
+            slots, at = 2 if buffer.name in double else 1, floor
+            need = self.size(buffer) * slots
+            if slots > 1:
+                floor = at + need
+            else:
+                near = [done[name] for name in self.together[buffer.name] if name in done]
+                for other in sorted((o for o in near if o.slots == 1), key=lambda o: o.address):
+                    if at + need <= other.address:
+                        break
+                    at = max(at, other.address + self.size(other))
             if at + need > capacity:
                 return None
-            done.append(replace(buffer, slots=slots, address=at))
-        return done
+            done[buffer.name] = replace(buffer, slots=slots, address=at)
+        return list(done.values())
 
-    def clash(self, buffer: Buffer, slots: int, other: Buffer) -> bool:
-        """May two buffers not share bytes?"""
-        if slots > 1 or other.slots > 1:
-            return True
-        low, high = self.accesses.live(buffer.name)
-        other_low, other_high = self.accesses.live(other.name)
-        return low <= other_high and other_low <= high
+    @cached_property
+    def together(self) -> dict[str, list[str]]:
+        """The buffers of its memory that are alive together with each."""
+        found: dict[str, list[str]] = {b.name: [] for b in self.accesses.root.buffers}
+        alive: list[Buffer] = []
+        used = [b for b in self.accesses.root.buffers if self.accesses.of[b.name]]
+        for buffer in sorted(used, key=lambda b: self.accesses.live(b.name)):
+            alive = [b for b in alive if self.accesses.live(b.name)[1] >= self.accesses.live(buffer.name)[0]]
+            for other in alive:
+                if tile_type(other).space is tile_type(buffer).space:
+                    found[buffer.name].append(other.name)
+                    found[other.name].append(buffer.name)
+            alive.append(buffer)
+        return found
 
     def overflow(self, space: Space, capacity: int, mine: list[Buffer]) -> CapacityError:
         """The error that shows what is alive where most is."""

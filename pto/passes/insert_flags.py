@@ -167,12 +167,12 @@ def all_flags(accesses: Accesses) -> list[Flag]:
 def needed(accesses: Accesses, flags: list[Flag]) -> list[Flag]:
     """Flags without those that the others, and the order within pipes, make unnecessary."""
     schedule = Schedule(accesses, flags)
-    kept = list(flags)
-    for flag in sorted(flags, key=lambda f: not f.back):
-        rest = [f for f in kept if f is not flag]
-        if schedule.ordered(rest, without=flag):
-            kept = rest
-    return kept
+    first = sorted(range(len(flags)), key=lambda n: not flags[n].back)  # to be dropped
+    kept = set(first) - schedule.idle(first[::-1])
+    for number in [n for n in first if n in kept]:
+        if schedule.ordered(kept - {number}, gone=number):
+            kept.remove(number)
+    return [flags[n] for n in sorted(kept)]
 
 
 class Segments:

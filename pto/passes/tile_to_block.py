@@ -55,6 +55,7 @@ BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
     for name in ("trowexpand", "tcolexpand")
 )
+WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
 EXP, SUB = TILE_OPS["exp"], TILE_OPS["sub"]
 
 
@@ -112,6 +113,7 @@ class ToBlock(Rewriter):
         self.target = target
         self.valid: dict[Val, tuple[Size | None, Size | None]] = {}
         self.width: dict[Val, int] = {}  # columns of an accumulator that are not there to complete a panel
+        self.turned: set[Val] = set()  # operands of products whose transposes lie in L1
         self.moved: dict[tuple[Graph, Val, Space], Val] = {}
         self.sums: dict[Graph, dict[int, Sum]] = {}
         self.absorbed: dict[Graph, set[int]] = {}
@@ -249,9 +251,19 @@ class ToBlock(Rewriter):
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)
-        cube = any(user.op is MATMUL for _, _, user in deep_users(old, key))
-        type = replace(node.type, space=Space.L1) if cube else in_ub(node.type)
+        users = {user.op for _, _, user in deep_users(old, key)}
+        type = replace(node.type, space=Space.L1) if MATMUL in users else in_ub(node.type)
+        if users == {MATMUL} and inputs[-2:-1] == [1] and inputs[-1] != 1 and len(inputs) > WINDOW:
+            return self.load_turned(node, new, inputs, type)
         return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:5]), locs=node.locs)
+
+    def load_turned(self, node: Node, new: Graph, inputs: list[Any], type: TileType) -> Val:
+        """A window of a transpose that only products read, as it lies in memory: the way to L0 transposes it."""
+        tensor, i, j, rows, cols, offset, height, width, down, across = inputs
+        made = self.make(new, BLOCK_OPS["tload"], tensor, j, i, cols, rows, offset, width, height, across, down,
+                         type=replace(type, rows=type.cols, cols=type.rows), valid=(rows, cols), locs=node.locs)
+        self.turned.add(made)
+        return made
 
     def store(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         tensor, tile, *where = inputs
@@ -369,8 +381,7 @@ class ToBlock(Rewriter):
                before: Size = 0) -> Val:
         """c (+)= a times b, in slices of k that fit L0A and L0B; `before`: how much of k c already has."""
         x, y = self.into(graph, a, Space.L1, locs), self.into(graph, b, Space.L1, locs)
-        tx, ty = x.type, y.type
-        assert isinstance(tx, TileType) and isinstance(ty, TileType)
+        tx, ty = self.upright(x), self.upright(y)
         (m, _), (_, n) = self.size(x), self.size(y)
         inner = self.agreed(graph, [self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]])
         k = tx.cols if inner is None else inner
@@ -381,10 +392,9 @@ class ToBlock(Rewriter):
 
         def step(body: Graph, k0: Size, carried: Val) -> Val:
             kk = k if piece == tx.cols else body.index("min", piece, body.index("sub", k, k0))
-            left = body.op(BLOCK_OPS["textract"], x, 0, k0, m, kk, locs=locs,
-                           type=TileType(tx.dtype, tx.rows, piece, Space.L0A))
-            right = body.op(BLOCK_OPS["textract"], y, k0, 0, kk, n, locs=locs,
-                            type=TileType(ty.dtype, piece, cols, Space.L0B, Layout.PANEL))
+            left = self.extract(body, x, (0, k0), (m, kk), TileType(tx.dtype, tx.rows, piece, Space.L0A), locs)
+            right = self.extract(body, y, (k0, 0), (kk, n),
+                                 TileType(ty.dtype, piece, cols, Space.L0B, Layout.PANEL), locs)
             more = body.index("lt", 0, body.index("add", before, k0))
             return body.op(BLOCK_OPS[cube.TMATMUL.mnemonic], carried, left, right, m, n, kk, more,
                            type=type, locs=locs)
@@ -395,6 +405,18 @@ class ToBlock(Rewriter):
             c = graph.loop((0, k, piece), [c], lambda g, k0, vs: [step(g, k0, vs[0])], locs)[0]
         self.valid[c], self.width[c] = (m, n), ty.cols
         return c
+
+    def upright(self, operand: Val) -> TileType:
+        """The type of an operand in L1, as the product sees it."""
+        type = operand.type
+        assert isinstance(type, TileType)
+        return replace(type, rows=type.cols, cols=type.rows) if operand in self.turned else type
+
+    def extract(self, graph: Graph, operand: Val, at: tuple[Size, Size], region: tuple[Size, Size], type: TileType,
+                locs: tuple[Loc, ...]) -> Val:
+        """A region of an operand, in L0."""
+        row, at = (move.TEXTRACT_T, at[::-1]) if operand in self.turned else (move.TEXTRACT, at)
+        return graph.op(BLOCK_OPS[row.mnemonic], operand, *at, *region, type=type, locs=locs)
 
     def slice(self, left: TileType, right: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
         """How much of k goes to L0A and L0B at once.

@@ -32,7 +32,7 @@ def test_every_step_of_a_right_compilation_agrees():
     verdict = scores.verify(*arrays(), ref=reference)
     assert verdict
     assert [name for name, _ in verdict.steps] == [
-        "trace", "materialise", "tensor-to-tile", "tile-to-block", "bufferize", "allocate", "insert-barriers",
+        "trace", "materialise", "tensor-to-tile", "tile-to-block", "hoist", "bufferize", "allocate", "insert-barriers",
         "insert-flags", "emit", "the machine", "races in a core", "races between cores"]
 
 
@@ -43,7 +43,8 @@ def test_a_wrong_reference_is_told_from_a_wrong_pass():
     assert verdict.difference.before == "the reference"
 
 
-PASSES = ("materialise", "tensor_to_tile", "tile_to_block", "bufferize", "allocate", "insert_barriers", "insert_flags")
+PASSES = ("materialise", "tensor_to_tile", "tile_to_block", "hoist", "bufferize", "allocate", "insert_barriers",
+          "insert_flags")
 
 
 def expressions():
@@ -63,7 +64,7 @@ def with_one_wrong_node(run):
         for inner, key, node in list(made.walk()):
             if node.op.name in ("tensor.add", "tile.add", "tadd"):
                 other = LEVELS[made.level].ops[node.op.name.replace("add", "sub")]
-                inner.nx.nodes[key]["node"] = replace(node, op=other)
+                inner.nodes[key] = replace(node, op=other)
         return made
 
     return wrong
