@@ -29,6 +29,7 @@ from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileR
 from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, move, scalar, vector
 from pto.passes.emit import view_declarations
+from pto.quant.forms import BY_NAME, product
 from pto.sim.slow import SlowMachine
 
 Array = NDArray[Any]
@@ -155,6 +156,7 @@ class Interpreter:
         tensor: dict[str, Callable[..., Any]] = {
             "assign": self.assigned, "view": self.viewed, "gather": self.gathered, "take": self.taken,
             "iota": self.sequence, "matmul": self.product, "full": self.filled,
+            "quantised_matmul": self.quantised,
         }
         tile: dict[str, Callable[..., Any]] = {
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
@@ -245,6 +247,9 @@ class Interpreter:
         o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
                      dtype=dtype, exact=True)
         return MEANING[cube.TMATMUL.mnemonic](o).astype(dtype, copy=False)
+
+    def quantised(self, node: Node, x: Array, *parts: Array) -> Array:
+        return product(x, BY_NAME[node["form"]], node["activation"], *parts)
 
     def elementwise(self, op: Op, node: Node, inputs: list[Any], types: list[Any]) -> Array:
         """Operands cropped to their common region; a tile of one column, or row, is used for all."""
