@@ -27,6 +27,7 @@ MATMUL, ASSIGN, VIEW, IOTA, GATHER, TAKE, FULL, CAST = (
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
 Dims = tuple[Any, ...]
+LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
 TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
 Size = Val | int
 Step = tuple[int, "Place"]
@@ -42,7 +43,8 @@ class Tiles:
         rest: how many times as narrow the tiles after the first one of a row are.
         area: elements of a tile that holds whole rows of a constant extent; 0 where the author directs the extents.
         line: columns, of nests of one row.
-        stream: columns and inner extent, of products of one row with a matrix that is streamed.
+        stream: columns at most and inner extent, of products of one row with a matrix that is streamed.
+        shares: the number of tiles of such a product is a multiple of it, so that cores get equal shares.
     """
 
     matrix: tuple[int, int, int]
@@ -51,6 +53,16 @@ class Tiles:
     stream: tuple[int, int]
     rest: int = 1
     area: int = 0
+    shares: int = 1
+
+    def dealt(self, extent: object) -> int:
+        """Columns of the tiles of a streamed product: few tiles, for each starts anew, but as many for each core."""
+        most = self.stream[0]
+        if self.shares == 1 or not isinstance(extent, int):
+            return most
+        count = -(-extent // most)
+        each = -(-extent // (-(-count // self.shares) * self.shares))
+        return min(most, max(-(-each // LANES) * LANES, NARROWEST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +368,7 @@ class Expression:
         products = [self.old[k] for k in inside if self.old[k].op is MATMUL and not self.is_leaf(k)]
         self.keeps = self.depth(key) > 0 and not products
         if products and all(map(self.streams, products)):
-            return 1, self.tiles.stream[0]
+            return 1, self.tiles.dealt(self.extents(key)[-1])
         if products:
             return self.tiles.matrix[:2]
         tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector

@@ -98,6 +98,11 @@ def parallel_nest(node: Node) -> list[Node]:
         outside = {inner for outer, inner in captures(work[0]) if outer in fixed}
 
 
+def streams(node: Node) -> bool:
+    """Is there a product in a loop whose weights are streamed?"""
+    return node.body is not None and any(n.op is GEMV for _, _, n in node.body.walk())
+
+
 def shape(tile: Val) -> tuple[int, int]:
     """Capacity of a tile."""
     assert isinstance(tile.type, TileType)
@@ -444,7 +449,7 @@ class ToBlock(Rewriter):
     # loops
 
     def grid(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
-        """A parallel nest becomes a loop over block numbers: t, t + cores, ... on core t."""
+        """A parallel nest becomes a loop over numbers t, t + cores, ... on core t, each of which is a block."""
         loops = parallel_nest(node)
         bounds, env = [inputs[:LOOP_BOUNDS]], self.enter(node, [], inputs)
         for outer, inner in pairwise(loops):
@@ -456,9 +461,11 @@ class ToBlock(Rewriter):
         counts = [self.trips(new, *bound) for bound in bounds]
         total = reduce(lambda a, b: new.index("mul", a, b), counts)
 
+        streamed = streams(node)
+
         def body(graph: Graph, t: Val, carried: list[Val]) -> list[Val]:
             at: list[Size] = []
-            rest: Size = t
+            rest: Size = self.neighbour(graph, t, total) if streamed else t
             for count in reversed(counts[1:]):
                 at.insert(0, graph.index("mod", rest, count))
                 rest = graph.index("div", rest, count)
@@ -470,6 +477,13 @@ class ToBlock(Rewriter):
             return found
 
         return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, spans, grid=len(loops))
+
+    def neighbour(self, graph: Graph, t: Val, total: Size) -> Size:
+        """The t-th block, where those of a core (t, t + cores, ...) are neighbours: memory likes long runs."""
+        core, share, more = (graph.index("mod", t, self.cores), graph.index("div", total, self.cores),
+                             graph.index("mod", total, self.cores))
+        before = graph.index("madd", core, share, graph.index("min", core, more))
+        return graph.index("add", before, graph.index("div", t, self.cores))
 
     def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
         """How often a loop runs."""
