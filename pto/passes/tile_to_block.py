@@ -22,7 +22,7 @@ from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures, joined
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, joined
 from pto.ir.ops import (
     ALLOC,
     ARG,
@@ -42,7 +42,7 @@ from pto.ir.ops import (
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, gather, move, vector
-from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
+from pto.passes.analysis import carries_sum, deep_users, is_parallel, parallel_nest
 from pto.passes.order import at_least_once
 
 Size = Val | int
@@ -80,22 +80,6 @@ class Sum:
 def in_ub(tile: TileType) -> TileType:
     """The type a tile has in the vector unit's memory: columns lie contiguous."""
     return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
-
-
-def parallel_nest(node: Node) -> list[Node]:
-    """A parallel loop and the parallel loops that are all its work, while their bounds depend on no counter."""
-    loops, outside = [node], set(node.body.params[1 + node.carried:]) if node.body else set()
-    while True:
-        body = loops[-1].body
-        assert body is not None
-        work = inner_work(body)
-        if len(work) != 1 or work[0].op is not FOR or not is_parallel(work[0]):
-            return loops
-        fixed = {k for k, n in body.items() if n.op is CONST} | outside
-        if not fixed.issuperset(work[0].inputs[:LOOP_BOUNDS]):
-            return loops
-        loops.append(work[0])
-        outside = {inner for outer, inner in captures(work[0]) if outer in fixed}
 
 
 def streams(node: Node) -> bool:
