@@ -157,17 +157,6 @@ def all_flags(accesses: Accesses) -> list[Flag]:
     return found
 
 
-def needed(accesses: Accesses, flags: list[Flag]) -> list[Flag]:
-    """Flags without those that the others, and the order within pipes, make unnecessary."""
-    schedule = Schedule(accesses, flags)
-    kept = list(flags)
-    for flag in sorted(flags, key=lambda f: not f.back):
-        rest = [f for f in kept if f is not flag]
-        if schedule.ordered(rest, without=flag):
-            kept = rest
-    return kept
-
-
 class Segments:
     """Stretches of a program between barriers: flags of different stretches may share ids.
 
@@ -199,6 +188,17 @@ class Segments:
     def of(self, flag: Flag) -> tuple[int, ...]:
         """The stretch in which a flag is used."""
         return self.path.get(id(flag.body), ())
+
+
+def needed(accesses: Accesses, flags: list[Flag], segments: Segments) -> list[Flag]:
+    """Flags without those that the others, and the order within pipes, make unnecessary."""
+    schedule = Schedule(accesses, flags, segments.home)
+    kept = list(flags)
+    for flag in sorted(flags, key=lambda f: not f.back):
+        rest = [f for f in kept if f is not flag]
+        if schedule.ordered(rest, without=flag):
+            kept = rest
+    return kept
 
 
 class _Insert(Rewriter):
@@ -279,5 +279,5 @@ def number(flags: list[Flag], limit: int, segments: Segments) -> dict[Flag, int]
 def insert_flags(graph: Graph, limit: int) -> Graph:
     """Order every conflict of an allocated Execution graph; `limit` ids for each pair of pipes."""
     accesses, segments = Accesses(graph), Segments(graph)
-    flags = needed(accesses, all_flags(accesses))
+    flags = needed(accesses, all_flags(accesses), segments)
     return _Insert(flags, number(flags, limit, segments), segments).run(graph)

@@ -1,16 +1,16 @@
 """Happens-before of an Execution graph on a small schedule of its own: is every conflict ordered?
 
 The schedule takes the outermost loops through three iterations, and each inner loop through three, two and
-one in turn (none where the loop may be empty), which shows every way in which flags of consecutive
-iterations, restarted parities and loop boundaries can meet. Then it goes through all again without the loops that
-may be empty: what they order is not ordered where they do not run. Order is that of each pipe plus, for each flag,
-each set before the wait that consumes it. Clocks are one counter a pipe.
+one in turn, which shows every way in which flags of consecutive iterations, restarted parities and loop boundaries can
+meet. Then it goes through all again with only some of the loops that may be empty (`trips`): what a loop orders is
+not ordered where it does not run. Order is that of each pipe plus, for each flag, each set before the wait that
+consumes it. A flag is one bit, so each wait in its turn is before the next set. Clocks are one counter a pipe.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -18,14 +18,16 @@ from typing import Any, Protocol
 
 from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
-from pto.ir.ops import CONST, DIM, EXECUTION_OPS, FOR
+from pto.ir.ops import EXECUTION_OPS, FOR
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses, span
+from pto.passes.trips import Bounds, Course, Trips, at_least_once, at_most, courses, exactly
 
 SYNC = EXECUTION_OPS[sync.SYNC_ALL.mnemonic]
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
+Place = tuple[int, int]  # a body, by its identity, and the key of a step in it
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
 WIDTH = 20  # bits of a pipe's field in a clock, the top one kept free for comparisons
 ONE = [1 << WIDTH * p for p in range(PIPES)]
@@ -65,7 +67,8 @@ class Step:
     writes: tuple[Any, ...] = ()
 
 
-Touching = tuple[Step, list[int], list[int]]  # the cells it reads, and writes
+# Pipe; flag and slot; whether it is set; the cells read, and written.
+Touching = tuple[int, tuple[int, int], bool, list[int], list[int]]
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,18 @@ class Stretch:
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
 
-    def __init__(self, accesses: Accesses, flags: Sequence[Relation]) -> None:
+    def __init__(self, accesses: Accesses, flags: Sequence[Relation],
+                 homes: Mapping[int, Place] | None = None) -> None:
+        """`homes`: for bodies whose back flags are primed before a step and drained after it, that step."""
         self.accesses, self.flags = accesses, list(flags)
         self.number = {id(f): n for n, f in enumerate(self.flags)}
         self.by_key = {(id(a.chain[-1]), a.key): a for a in accesses.all}
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
+        self.primed: dict[Place | None, list[int]] = {}
+        for n, flag in enumerate(self.flags):
+            if flag.back:
+                self.primed.setdefault((homes or {}).get(id(flag.body)), []).append(n)
+        self.known = Trips(accesses.root)
         self.trips: tuple[int, ...] = TRIPS
         self.steps = self._all()
         while max(map(len, between_barriers(self.steps)), default=0) > LIMIT and len(self.trips) > 1:
@@ -100,16 +110,24 @@ class Schedule:
         self.out: list[Step] = []
         self.entries: dict[int, int] = {}
         self.iteration: dict[int, int] = {}
-        for n, flag in enumerate(self.flags):
-            if flag.back:
-                self.out += [Step(int(flag.src), n, s, True) for s in range(flag.slots)]
-        self.without_empty = self.some_empty = False
+        self._ends(None, is_set=True)
+        self.course: Course | None = None  # of the loops that may be empty; None: all of them
+        self.inside: list[Bounds] = []
+        self.barriers = 0
+        self.seen: dict[int, dict[frozenset[Bounds], None]] = {}
         self._body(self.accesses.root)
-        if self.some_empty:  # flags stand as at the start; the barrier keeps the first course from ordering the second
+        for course in courses(self.seen.values()):  # flags stand as at the start; a barrier keeps the courses apart
             self.out.append(Step(-1))
-            self.without_empty = True
+            self.course = course
             self._body(self.accesses.root)
         return self.out
+
+    def _ends(self, place: Place | None, *, is_set: bool) -> None:
+        """Prime, or drain, the back flags of a step (None: of the program)."""
+        for n in self.primed.get(place, ()):
+            flag = self.flags[n]
+            pipe = flag.src if is_set else flag.dst
+            self.out += [Step(int(pipe), n, slot, is_set) for slot in range(flag.slots)]
 
     @cached_property
     def around(self) -> dict[tuple[int, int], list[tuple[int, Relation, bool]]]:
@@ -123,6 +141,7 @@ class Schedule:
     def _body(self, body: Graph) -> None:
         for key, node in body.items():
             mine = self.around.get((id(body), key), ())
+            self._ends((id(body), key), is_set=True)
             for n, flag, is_set in mine:
                 if not is_set:
                     self.out.append(Step(int(flag.dst), n, self._slot(flag), False))
@@ -130,29 +149,46 @@ class Schedule:
             for n, flag, is_set in mine:
                 if is_set:
                     self.out.append(Step(int(flag.src), n, self._slot(flag), True))
+            self._ends((id(body), key), is_set=False)
 
     def _node(self, body: Graph, key: int, node: Node) -> None:
         if node.op is FOR:
             self._loop(body, node)
         elif node.op is SYNC:
+            self.barriers += 1
             self.out.append(Step(-1))
         elif (id(body), key) in self.by_key:
             self.out.append(self._access(self.by_key[id(body), key]))
 
     def _loop(self, outer: Graph, node: Node) -> None:
+        if at_least_once(outer, node) and "grid" not in dict(node.attrs):  # a core may have no block of a grid
+            self._turns(outer, node)
+            return
+        bounds = self.known.bounds(outer, node)
+        if self.course is not None and self.iteration.get(bounds.home, 0) not in self.course.get(bounds, ()):
+            return
+        self.inside.append(bounds)
+        if self.course is None:
+            self.seen.setdefault(self.barriers, {})[frozenset(self.inside)] = None
+        self._turns(outer, node)
+        self.inside.pop()
+
+    def _turns(self, outer: Graph, node: Node) -> None:
+        """Go through a loop as often as it is the turn of."""
         body = node.body
         assert body is not None
-        entry = self.entries[id(body)] = self.entries.get(id(body), -1) + 1
-        surely = at_least_once(outer, node)
-        trips = self.trips if surely else (*self.trips, 0)
-        if not surely and "grid" not in dict(node.attrs):
-            self.some_empty = True
-            if self.without_empty:
-                return
-        count = max(self.trips) if outer.outer is None else trips[entry % len(trips)]
-        for iteration in range(count):
+        for iteration in range(self._count(outer, node)):
             self.iteration[id(body)] = iteration
             self._body(body)
+
+    def _count(self, outer: Graph, node: Node) -> int:
+        """How many iterations of a loop to take; of a constant number as many, or as odd or even a number."""
+        entry = self.entries[id(node.body)] = self.entries.get(id(node.body), -1) + 1
+        known, most = exactly(outer, node), max(self.trips)
+        if known is not None and most == max(TRIPS):
+            return known if known <= most else most + (known - most) % 2
+        count = most if outer.outer is None else self.trips[entry % len(self.trips)]
+        return min(count, at_most(outer, node))
 
     def _slot(self, flag: Relation) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
@@ -201,7 +237,7 @@ class Schedule:
 
     def _touching(self, step: Step) -> Touching:
         read, wrote = ([n for p in places for n in self.cells[p]] for places in (step.reads, step.writes))
-        return step, read, wrote
+        return step.pipe, (step.flag, step.slot), step.is_set, read, wrote
 
     def ordered(self, flags: Sequence[Relation], without: Relation | None = None) -> bool:
         """Is every conflict ordered with these flags alone?
@@ -213,7 +249,7 @@ class Schedule:
         return all(self._ordered(s, live) for s in self.stretches if gone is None or gone in s.flags)
 
     def _ordered(self, stretch: Stretch, live: set[int]) -> bool:
-        """Is every conflict of a stretch ordered?
+        """Is every conflict of a stretch ordered, and every wait before the next set of its flag?
 
         A clock is one integer with a field for each pipe; `(a | TOPS) - b & TOPS == TOPS` says that no field of b is
         above that of a, for all pipes at once.
@@ -222,26 +258,37 @@ class Schedule:
         carried = {flag: deque([0] * n) for flag, n in stretch.waiting}
         size = max((cells.stop for cells in self.cells.values()), default=0)
         reads, writes = [0] * size, [0] * size
-        for step, read, wrote in stretch.program:
-            pipe = step.pipe
-            if step.flag < 0:
+        waits: dict[tuple[int, int], int] = {}
+        for pipe, bit, is_set, read, wrote in stretch.program:
+            if bit[0] < 0:
                 clock = clocks[pipe] = clocks[pipe] + ONE[pipe]
-                known = clock | TOPS
-                if any((known - writes[n]) & TOPS != TOPS for n in read):
+                if not _touched(clock, FIELD[pipe], (reads, read), (writes, wrote)):
                     return False
-                if any((known - writes[n]) & (known - reads[n]) & TOPS != TOPS for n in wrote):
-                    return False
-                for n in read:
-                    reads[n] = reads[n] & ~FIELD[pipe] | clock & FIELD[pipe]
-                for n in wrote:
-                    writes[n] = writes[n] & ~FIELD[pipe] | clock & FIELD[pipe]
-            elif step.flag in live:
-                queue = carried.setdefault((step.flag, step.slot), deque())
-                if step.is_set:
+            elif bit[0] in live:
+                queue = carried.setdefault(bit, deque())
+                if is_set:
+                    if ((clocks[pipe] | TOPS) - waits.get(bit, 0)) & TOPS != TOPS:
+                        return False
                     queue.append(clocks[pipe])
                 else:
-                    clocks[pipe] = joined(clocks[pipe], queue.popleft())
+                    clock = clocks[pipe] = joined(clocks[pipe], queue.popleft()) + ONE[pipe]
+                    waits[bit] = clock & FIELD[pipe]
         return True
+
+
+def _touched(clock: int, mine: int, reading: tuple[list[int], list[int]], writing: tuple[list[int], list[int]]) -> bool:
+    """Note that a pipe reads and writes cells, each with the clocks of those that did; False: it was too early."""
+    (reads, read), (writes, wrote) = reading, writing
+    known = clock | TOPS
+    for n in read:
+        if (known - writes[n]) & TOPS != TOPS:
+            return False
+        reads[n] = reads[n] & ~mine | clock & mine
+    for n in wrote:
+        if (known - writes[n]) & (known - reads[n]) & TOPS != TOPS:
+            return False
+        writes[n] = writes[n] & ~mine | clock & mine
+    return True
 
 
 def between_barriers(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
@@ -253,38 +300,6 @@ def between_barriers(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
 
 def joined(a: int, b: int) -> int:
     """The larger of two clocks, pipe by pipe."""
-    return sum(max(a & field, b & field) for field in FIELD)
-
-
-def at_least_once(graph: Graph, node: Node) -> bool:
-    """Does a loop surely run: from 0 to a positive constant, or to an extent (which is at least 1)?"""
-    low, high = graph.constant(node.inputs[0]), _origin(graph, node.inputs[1])
-    if low is None or high is None:
-        return False
-    if high.op is CONST:
-        return int(high["value"]) > low
-    return low == 0 and (_positive(graph, high) or _edge(high))
-
-
-def _positive(graph: Graph, node: Node) -> bool:
-    """Is it an extent: a symbol of the program that is at least 1?"""
-    while graph.outer is not None:
-        graph = graph.outer
-    return node.op is DIM and all(s.low > 0 for s in graph.symbols if s.name == node["name"])
-
-
-def _origin(graph: Graph, key: int) -> Node | None:
-    """The node that a captured value is outside."""
-    node = graph[key]
-    while node.op.name == "param" and graph.outer is not None:
-        source = next((v for v, k in graph.captured.items() if k == key), None)
-        if source is None:
-            return None
-        graph, key = source.graph, source.key
-        node = graph[key]
-    return node
-
-
-def _edge(node: Node) -> bool:
-    """The smaller of a tile's extent and what is left of a tensor: at least 1 inside a loop over it."""
-    return node.op.name == "min"
+    above = (a | TOPS) - b & TOPS  # the top bit of each field of a that is not below that of b
+    mine = above - (above >> WIDTH - 1)
+    return a & mine | b & ~mine
