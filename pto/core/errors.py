@@ -6,12 +6,14 @@ import linecache
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent / "_")[:-1]  # with the separator: not its neighbours
+_KERNELS: ContextVar[frozenset[str]] = ContextVar("kernels", default=frozenset())  # files of kernels being traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Loc:
         found, step = None, err.__traceback__
         while step is not None:
             code = step.tb_frame.f_code
-            if not code.co_filename.startswith(_PACKAGE):
+            if _is_users(code.co_filename):
                 found = cls._at(code, step.tb_lasti, step.tb_lineno)
             step = step.tb_next
         return found
@@ -75,12 +77,26 @@ class Loc:
         return cls(code.co_filename, line, col or 0, end)
 
 
+def _is_users(file: str) -> bool:
+    return not file.startswith(_PACKAGE) or file in _KERNELS.get()
+
+
 def user_frame() -> FrameType:
-    """The innermost frame outside this package."""
+    """The innermost frame outside this package, or in a kernel of its own that is being traced."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and not _is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
+
+
+@contextmanager
+def kernel_in(file: str) -> Iterator[None]:
+    """A kernel in this file is being traced: its lines are an author's, also where they come with the package."""
+    token = _KERNELS.set(_KERNELS.get() | {file})
+    try:
+        yield
+    finally:
+        _KERNELS.reset(token)
 
 
 class PtoError(Exception):

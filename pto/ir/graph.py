@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import networkx as nx
 
 from pto.core.errors import CompilerBug, Loc
 from pto.core.types import EFFECT, INDEX, Type
-from pto.ir.ops import CONST, FOR, GET, INDEX_OPS, PARAM, Op
+from pto.ir.ops import CONST, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, Op
 
 Operand = "Val | int"
+Spans = tuple[Loc, ...]
 LOOP_BOUNDS = 3  # a loop's first operands: low, high, step
 
 
@@ -29,7 +31,7 @@ class Node:
     inputs: tuple[int, ...]
     attrs: tuple[tuple[str, Any], ...]
     type: Type
-    locs: tuple[Loc, ...] = ()
+    locs: Spans = ()
     body: Graph | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -63,6 +65,36 @@ class Buffer:
     address: int = -1
 
 
+def has_spans(op: Op) -> bool:
+    """Is there an expression of the user's behind a node? Behind constants and declarations there is none."""
+    return op is FOR or op not in STRUCTURE
+
+
+def joined(*spans: Spans) -> Spans:
+    """The spans of all, each once."""
+    return tuple(dict.fromkeys(chain.from_iterable(spans)))
+
+
+class Causes:
+    """On whose behalf nodes are made: the user's spans that a node gets which has none of its own."""
+
+    __slots__ = ("here", "stack")
+
+    def __init__(self, here: Callable[[], Spans]) -> None:
+        self.here, self.stack = here, list[Spans]()
+
+    @property
+    def now(self) -> Spans:
+        """The spans of the innermost cause that has any."""
+        return next(filter(None, reversed(self.stack)), None) or self.here()
+
+    def __enter__(self) -> None:
+        """The cause on top of the stack is on."""
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.pop()
+
+
 class Val:
     """A value under construction: a node of a graph."""
 
@@ -89,12 +121,15 @@ class Val:
 class Graph:
     """A directed acyclic graph of nodes; an edge's key is the operand position it feeds.
 
-    A root has a name, a level, symbols and (Execution) buffers; a body has an outer graph instead.
+    A root has a name, a level, symbols and (Execution) buffers; a body has an outer graph instead. `here` tells the
+    span of what is made for no cause that was stated.
     """
 
     def __init__(self, outer: Graph | None = None, *, name: str = "", level: str = "",
-                 symbols: tuple[Symbol, ...] = (), buffers: tuple[Buffer, ...] = ()) -> None:
-        self.nx = nx.MultiDiGraph()
+                 symbols: tuple[Symbol, ...] = (), buffers: tuple[Buffer, ...] = (),
+                 here: Callable[[], Spans] = tuple) -> None:
+        self.nodes: list[Node] = []
+        self._users: list[list[int]] = []  # of each node, in order, once for each use
         self.outer = outer
         self.depth: int = outer.depth + 1 if outer else 0
         self.name, self.level, self.symbols, self.buffers = name, level, symbols, buffers
@@ -102,6 +137,7 @@ class Graph:
         self.outputs: tuple[int, ...] = ()
         self.captured: dict[Val, int] = {}
         self.carries: dict[int, Val] = {}  # initial values of a body's carried parameters
+        self.causes: Causes = outer.causes if outer else Causes(here)
         self._known: dict[Any, Any] = {}
         self._named: tuple[tuple[Buffer, ...], frozenset[str]] = (), frozenset()
 
@@ -115,19 +151,27 @@ class Graph:
         return self._named[1]
 
     def __getitem__(self, key: int) -> Node:
-        node: Node = self.nx.nodes[key]["node"]
-        return node
+        return self.nodes[key]
 
     def __len__(self) -> int:
-        return int(self.nx.number_of_nodes())
+        return len(self.nodes)
+
+    @property
+    def nx(self) -> nx.MultiDiGraph:
+        """The graph as networkx has it, for its algorithms: each node's `node`, and edges from operands."""
+        made = nx.MultiDiGraph()
+        made.add_nodes_from((key, {"node": node}) for key, node in self.items())
+        made.add_edges_from((source, key, position) for key, node in self.items()
+                            for position, source in enumerate(node.inputs))
+        return made
 
     def items(self) -> Iterator[tuple[int, Node]]:
         """Keys and nodes, in key order, which is a topological order."""
-        return ((key, data["node"]) for key, data in self.nx.nodes(data=True))
+        return enumerate(self.nodes)
 
     def users(self, key: int) -> list[tuple[int, Node]]:
         """The nodes that use a value, once for each use."""
-        return [(user, self[user]) for _, user in self.nx.out_edges(key)]
+        return [(user, self.nodes[user]) for user in self._users[key]]
 
     def size(self) -> int:
         """Nodes, bodies included."""
@@ -149,9 +193,11 @@ class Graph:
 
     def add(self, node: Node) -> Val:
         """Append a node whose inputs are keys of this graph."""
-        key = int(self.nx.number_of_nodes())
-        self.nx.add_node(key, node=node)
-        self.nx.add_edges_from((source, key, position) for position, source in enumerate(node.inputs))
+        key = len(self.nodes)
+        self.nodes.append(node)
+        self._users.append([])
+        for source in node.inputs:
+            self._users[source].append(key)
         return Val(self, key)
 
     def param(self, type: Type) -> Val:
@@ -178,9 +224,18 @@ class Graph:
 
     def op(self, op: Op, *inputs: Val | int, type: Type = EFFECT, locs: Sequence[Loc] = (),
            body: Graph | None = None, **attrs: Any) -> Val:
-        """Append a node of these operands; the type is taken as given (the verifier checks it)."""
+        """Append a node of these operands; the type is taken as given (the verifier checks it).
+
+        Without spans of its own it gets those of what it is made for, see `because`.
+        """
         keys = tuple(self.use(v) for v in inputs)
-        return self.add(Node(op, keys, tuple(attrs.items()), type, tuple(locs), body))
+        spans = tuple(locs) or (self.causes.now if has_spans(op) else ())
+        return self.add(Node(op, keys, tuple(attrs.items()), type, spans, body))
+
+    def because(self, locs: Spans) -> Causes:
+        """``with graph.because(locs):`` nodes made in any graph of this root that state no spans have these."""
+        self.causes.stack.append(locs)
+        return self.causes
 
     def apply(self, op: Op, *inputs: Val | int, locs: Sequence[Loc] = (), **attrs: Any) -> Val:
         """Append a node whose type the op's rule derives."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pto.core.dtypes import DTYPES, S32, DType
+from pto.core.dtypes import DTYPES, F32, S32, DType
 from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
@@ -206,6 +206,15 @@ def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     return of_type(like(a, (*broadcast(tuple(left), tuple(right)), m, n)), legal[dtype_of(a), dtype_of(b)])
 
 
+def quantised_product(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """(m x k) in float32 times the transpose of weights in parts gives the stated m x n in float32."""
+    if dtype_of(types[0]) != F32 or not isinstance(stated, TensorType) or stated.dtype != F32:
+        raise TypeMismatch(f"takes and gives float32, not {types[0]} and {stated}")
+    if extents(stated)[:-1] != extents(types[0])[:-1]:
+        raise ShapeError(f"{types[0]} has other rows than {stated}")
+    return stated
+
+
 def gathered(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     """The rows of a table that integers name: the extents of the integers, then one row's."""
     table, ids = types
@@ -282,6 +291,8 @@ def _lifted(level: str) -> dict[str, Op]:
 TENSOR_OPS = {
     **_lifted("tensor"),
     "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
+    "quantised_matmul": Op("tensor.quantised_matmul", ("x", "parts*"), ("form", "activation"), quantised_product,
+                           "x times the transpose of the weights that parts stand for, see pto.quant.forms"),
     "full": Op("tensor.full", (), ("scalar",), declared, "every element is scalar"),
     "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
                "the elements of a tensor from an offset on, in other extents and strides"),

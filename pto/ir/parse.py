@@ -85,6 +85,8 @@ class Reader:
         if bounds[0] is not None:
             low, high = (int(b.children[0]) for b in bounds)  # type: ignore[union-attr,arg-type]
             graph.symbols += (Symbol(str(name)[1:], low, high),)
+        elif str(name) not in ("%core", "%cores"):  # those are every program's own
+            graph.symbols += (Symbol(str(name)[1:]),)
 
     def argument(self, graph: Graph, tree: Tree[Token], env: dict[str, Val]) -> None:
         name, type_, *attrs = tree.children
@@ -188,7 +190,8 @@ class Reader:
 
     def locs(self, token: Token | None) -> tuple[Loc, ...]:
         found = _SPAN.findall(str(token)) if token is not None else []
-        return tuple(Loc(f.strip(), int(line), int(col) - 1, int(end)) for f, line, col, end in found)
+        # With a text, an empty one: what is read from disk must not make a message quote another file.
+        return tuple(Loc(f.strip(), int(line), int(col) - 1, int(end), "") for f, line, col, end in found)
 
 
 def _token(value: Any) -> Token:

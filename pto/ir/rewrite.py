@@ -59,7 +59,12 @@ class Rewriter:
         needed = alive(old)
         for key, node in old.items():
             if key in needed and key not in env and node.op is not PARAM:
-                env[key] = self.visit(old, key, node, new, env)
+                self.step(old, key, node, new, env)
+
+    def step(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> None:
+        """Note what one node is in the new graph; whatever is made for it has its spans."""
+        with new.because(node.locs):
+            env[key] = self.visit(old, key, node, new, env)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         """One node, in the new graph."""

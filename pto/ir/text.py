@@ -19,6 +19,7 @@ class Printer:
     def __init__(self, graph: Graph, spans: bool) -> None:
         self.root, self.spans = graph, spans
         self.names: dict[tuple[int, int], str] = {}
+        self.where: dict[int, int] = {}  # the line of each node, by its identity
         self.lines: list[str] = []
         self.count = 0
 
@@ -52,6 +53,7 @@ class Printer:
 
     def block(self, graph: Graph, pad: str) -> None:
         for key, node in graph.items():
+            self.where[id(node)] = len(self.lines)
             if node.op is FOR:
                 self.loop(graph, key, node, pad)
             elif node.op not in (CONST, DIM, ARG, PARAM, GET):
@@ -124,6 +126,14 @@ def _literal(value: Any) -> str:
 def text(graph: Graph, *, spans: bool = True) -> str:
     """The graph as text, with or without the user's spans."""
     return Printer(graph, spans).run()
+
+
+def line(graph: Graph, node: Node) -> tuple[int, str]:
+    """Where a node of a graph is in its text, from 1 on, and what is written there."""
+    printer = Printer(graph, spans=False)
+    printer.run()
+    at = printer.where[id(node)]
+    return at + 1, printer.lines[at].strip()
 
 
 def same(a: Graph, b: Graph) -> bool:

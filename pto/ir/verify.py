@@ -90,7 +90,7 @@ def faults(graph: Graph) -> list[str]:
     level = LEVELS.get(graph.level)
     if level is None:
         return [f"there is no level {graph.level!r}"]
-    found = [f"the graph of {name} has a cycle" for name in _cyclic(graph)]
+    found = list(_unordered(graph))
     for inner, key, node in graph.walk():
         here = f"%{key} {node.op.name}" + (f" at {node.locs[0]}" if node.locs else "")
         if level.ops.get(node.op.name) is not node.op:
@@ -104,9 +104,10 @@ def faults(graph: Graph) -> list[str]:
     return found + [f"%{k} is a parameter of a root" for k, n in graph.items() if n.op is PARAM]
 
 
-def _cyclic(graph: Graph) -> Iterator[str]:
-    if not nx.is_directed_acyclic_graph(graph.nx):
-        yield graph.name or "a loop"
+def _unordered(graph: Graph) -> Iterator[str]:
+    if any(source >= key for key, node in graph.items() for source in node.inputs):
+        wrong = "a node that is used before it is made" if nx.is_directed_acyclic_graph(graph.nx) else "a cycle"
+        yield f"the graph of {graph.name or 'a loop'} has {wrong}"
     for _, node in graph.items():
         if node.body is not None:
-            yield from _cyclic(node.body)
+            yield from _unordered(node.body)

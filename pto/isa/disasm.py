@@ -77,7 +77,7 @@ def _string(text: str) -> str:
 def _code(program: Program, source: bool) -> Iterator[str]:
     """Labels and instructions, comments in one column."""
     targets = _targets(program)
-    texts = [_instruction(program, inst) for inst in program.code]
+    texts = [instruction(program, inst) for inst in program.code]
     spans = [f"!{','.join(map(str, row))}" if row else "" for row in program.lines] or [""] * len(texts)
     width = min(COMMENT_COLUMN, max(map(len, texts), default=0))
     margin = max(map(len, spans), default=0)
@@ -108,7 +108,8 @@ def _place(loc: Loc) -> str:
     return f"{PurePath(loc.file).name}:{loc.line}{f' | {text}' if text else ''}"
 
 
-def _instruction(program: Program, inst: Inst) -> str:
+def instruction(program: Program, inst: Inst) -> str:
+    """An instruction as a listing shows it."""
     operands = ", ".join(
         operand_text(program, operand, arg) for operand, arg in zip(inst.spec.operands, inst.args, strict=True)
     )

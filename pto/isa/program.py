@@ -152,7 +152,10 @@ class Program:
             return Pipe(value)
         return Pipe.S if inst.spec.is_scalar else inst.spec.route(self.memory_types(inst)).pipe
 
+    def spans_of(self, pc: int) -> tuple[Loc, ...]:
+        """The source spans of an instruction."""
+        return tuple(self.spans[i] for i in self.lines[pc]) if pc < len(self.lines) else ()
+
     def span(self, pc: int) -> Loc | None:
         """The first source span of an instruction, if it has one."""
-        found = self.lines[pc] if pc < len(self.lines) else ()
-        return self.spans[found[0]] if found else None
+        return next(iter(self.spans_of(pc)), None)

@@ -18,7 +18,7 @@ NEVER = 1e30  # what a score of a later position is lowered by, for each positio
 
 
 def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, scale: float | None = None,
-              tile_m: int = 64, tile_n: int = 128) -> Any:
+              tile_m: int = 128, tile_n: int = 128) -> Any:
     """softmax(q kᵀ scale) v for each head, with memory that is linear in the number of positions.
 
     Args:
@@ -39,11 +39,9 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
         _fit(q, k, v)
     heads, rows, d = q.shape
     group = heads // k.shape[0]
-    scale, dtype = d**-0.5 if scale is None else scale, q.dtype
-    if dtype == F32:  # a half is not rounded once more: its scores are scaled
-        q, scale = q * scale, None
+    scale = d**-0.5 if scale is None else scale
     block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n), scale)
-    out = pt.empty((heads, rows, v.shape[2]), dtype)
+    out = pt.empty((heads, rows, v.shape[2]), q.dtype)
     return repeat(pt.range(heads), lambda h, out: repeat(
         pt.range(0, rows, tile_m), lambda i, out: (block.store(h, i, out),), out), out)[0]
 
@@ -70,19 +68,20 @@ class _Block:
     """Some queries of a head against all keys that they see."""
 
     def __init__(self, q: Any, keys: Any, values: Any, group: int, causal: bool, start: Any,
-                 tile: tuple[int, int], scale: float | None) -> None:
-        self.q, self.keys, self.values, self.group = q, keys, values, group
-        self.scale = scale
+                 tile: tuple[int, int], scale: float) -> None:
+        self.q, self.keys, self.values, self.group, self.scale = q, keys, values, group, scale
+        self.half = q.dtype != F32  # it is not rounded once more: its scores are scaled
         self.causal, self.start, (self.tall, self.wide) = causal, start, tile
 
     def store(self, h: Any, i: Any, out: Any) -> Any:
         """The next version of the result."""
         d, e, n = self.q.shape[2], self.values.shape[2], self.keys.shape[2]
         query, keys, values = self.q[h][i:i + self.tall, 0:d], self.keys[h // self.group], self.values[h // self.group]
+        query = query if self.half else query * self.scale
 
         def step(j: Any, top: Any, total: Any, mixed: Any, *, masked: bool) -> tuple[Any, ...]:
             scores = pt.matmul(query, keys[0:d, j:j + self.wide])
-            if self.scale is not None:
+            if self.half:
                 scores = scores * self.scale
             if masked:
                 scores = scores - pt.relu(self.later(j - i - self.start)) * NEVER

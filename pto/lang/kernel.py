@@ -10,13 +10,14 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from pto.core.dtypes import DType
-from pto.core.errors import CaptureError, Loc, ShapeError, located
+from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
 from pto.lang import capture, language
 from pto.lang.integers import unwrap
 from pto.lang.outside import Captured, find, is_array
+from pto.lang.quantised import assembled
 from pto.lang.regions import outside
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Tracer, finish, tracer, tracing
@@ -261,18 +262,18 @@ class Source:
             values = {a.name: found.argument(a) for a in arguments} | {name: found.count(name) for name in self.counts}
             before = {name: value.val for name, value in values.items()}
             sizes = [found.count(name) for name in grid]
-            value, written = (self.run_grid({**values, **constants}, options, sizes) if grid else
-                              self.run({**values, **constants}, options))
+            given = assembled(values, constants)
+            value, written = self.run_grid(given, options, sizes) if grid else self.run(given, options)
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
-            given = {v.val for v in returned if isinstance(v, Tensor)} | set(before.values())
+            known = {v.val for v in returned if isinstance(v, Tensor)} | set(before.values())
             last = [written.get(name, value) for name, value in values.items()]
-            outputs = [*returned, *(w for w in last if _stored(w) and w.val not in given)]
+            outputs = [*returned, *(w for w in last if _stored(w) and w.val not in known)]
             self._check(outputs)
             graph = finish(found, [o.val for o in outputs])
         count = len(returned) if isinstance(value, tuple | list) else -len(returned)
-        known = found.symbols
-        within = tuple((known.resolve(a), n, known.resolve(b), loc) for (a, n, b), loc in known.within.items())
-        same = {k: known.resolve(k) for k in known.same}
+        symbols = found.symbols
+        within = tuple((symbols.resolve(a), n, symbols.resolve(b), loc) for (a, n, b), loc in symbols.within.items())
+        same = {k: symbols.resolve(k) for k in symbols.same}
         return Traced(graph, count, same, within, dict(options), tuple(captured))
 
     def _lift(self, found: Tracer, captured: list[Captured], kind: Kind, value: Any) -> Any:
@@ -309,7 +310,8 @@ class Source:
         named = {p.name: values[p.name] for p in rows if p.kind is p.KEYWORD_ONLY}
         calls = tracer().inlined
         calls.append(self)
-        result = _run(function, [*self.bound, *positional], named)
+        with kernel_in(self.function.__code__.co_filename):
+            result = _run(function, [*self.bound, *positional], named)
         calls.pop()
         return result if self.code is not None else (result, {})
 
@@ -360,7 +362,7 @@ class Source:
         if any(outer is self for outer in found.inlined):
             raise CaptureError(f"{self.name} calls itself, and a kernel that is called in a kernel is inlined", loc=loc,
                                hint="write the repetition as a loop: for ... in pt.range(...)")
-        with located(loc):
+        with located(loc), found.called_from(loc):
             _unify_annotations(self.annotations, values)
             result, written = self.run_grid(values, options, grid) if grid else self.run(values, options)
             for name, new in written.items():

@@ -30,7 +30,7 @@ class Tracer:
     """What is being built: the graph in which operations land, its extents, and what is known of them."""
 
     def __init__(self, name: str, hints: dict[str, int], wrap: Factory) -> None:
-        self.root = Graph(name=name, level="tensor")
+        self.root = Graph(name=name, level="tensor", here=lambda: self.spans(Loc.of_user()))
         self.graph, self.symbols, self.wrap = self.root, Symbols(hints), wrap
         self.dims: dict[str, Val] = {}
         self.valid: dict[Val, Any] = {}  # valid regions of tiles, as far as they were asked for
@@ -38,6 +38,7 @@ class Tracer:
         self.counts = set[str]()  # integers of the call: not below 0
         self.extents = set[str]()  # those that are extents: not below 1
         self.inlined: list[object] = []  # the kernels that are being inlined, outermost first
+        self.callers: tuple[Loc, ...] = ()  # where they were called, innermost first
         self.lift: Factory = lambda value: None  # an array from outside as a tensor, if it can be one
         self.programs: list[tuple[Any, ...]] = []  # where in its grid the kernel is, and the grid, of each that has one
         self.lifted: dict[int, Val] = {}  # by the identity of the array
@@ -83,7 +84,7 @@ class Tracer:
             self.require_seen(inputs)
             types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
             found = op.rule(types, attrs, type if type is not None else EFFECT)
-            return self.wrap(self.graph.op(op, *inputs, type=found, locs=(loc,), **attrs))
+            return self.wrap(self.graph.op(op, *inputs, type=found, locs=self.spans(loc), **attrs))
 
     def require_seen(self, values: Iterable[Any]) -> None:
         """Values are used where they exist: in the graph that made them, and in the bodies inside it.
@@ -107,6 +108,19 @@ class Tracer:
                                 hint="a kernel's values are its arguments and what it computes from them")
         return CaptureError("this value was made in a loop, and does not exist after it", loc=Loc.of_user(),
                             hint="give it a name that has a value of the same type before the loop")
+
+    def spans(self, loc: Loc) -> tuple[Loc, ...]:
+        """An expression's own span, then those of the calls that lead to it."""
+        return tuple(dict.fromkeys((loc, *self.callers)))
+
+    @contextmanager
+    def called_from(self, loc: Loc) -> Iterator[None]:
+        """Trace a kernel that is called in a kernel."""
+        before, self.callers = self.callers, (loc, *self.callers)
+        try:
+            yield
+        finally:
+            self.callers = before
 
     @contextmanager
     def inside(self, graph: Graph) -> Iterator[None]:

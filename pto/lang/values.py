@@ -34,6 +34,16 @@ def wrap(value: Any) -> Any:
     return Tensor(value) if isinstance(value.type, TensorType) else Tile(value)
 
 
+class Weights:
+    """What stands for a matrix that is no tensor of the program: it knows what a product with it is."""
+
+    __slots__ = ()
+
+    def multiplied(self, x: Any) -> Any:
+        """x times it."""
+        raise NotImplementedError
+
+
 class Array(Proxy):
     """What tensors and tiles share: arithmetic, element by element."""
 
@@ -505,6 +515,8 @@ def filled(like: Array, value: Any, dtype: DType) -> Any:
 def matmul(a: Any, b: Any) -> Any:
     """(m x k) times (k x n), in the accumulator's type."""
     a, b = lifted(a), lifted(b)
+    if isinstance(b, Weights):
+        return b.multiplied(a)
     if not isinstance(a, Array) or not isinstance(b, Array):
         raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user(),
                            hint="make an array from outside an argument of the kernel")

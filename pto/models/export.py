@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from pto.models.config import LlamaConfig
 from pto.models.gguf_writer import TensorBytes, dumps
-from pto.models.stored import BY_NAME, narrowed
+from pto.models.stored import narrowed
 from pto.models.tensors import Kind, stored
 from pto.models.tokenizer import CONTROL, NORMAL, byte_alphabet
 from pto.models.weights import turned
+from pto.quant.blocks import BY_NAME
 
 END = "<|end|>"  # the one token that is no byte
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from pto.core.errors import PtoFormatError
 from pto.isa.words import printable, shown
-from pto.models.stored import BY_NUMBER, STORAGES, Buffer, StoredTensor, mapped, refuse
+from pto.models.stored import Buffer, StoredTensor, mapped, refuse
+from pto.quant.blocks import BY_NUMBER, STORAGES
 
 Row = TypeVar("Row")
 MAGIC, VERSION = b"GGUF", 3

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pto.models.gguf import ALIGNMENT, ALIGNMENT_KEY, ARRAY, MAGIC, SCALARS, STRING, VERSION
-from pto.models.stored import Storage
+from pto.quant.blocks import Storage
 
 ARRAY_OF = "array of "
 NUMBERS = {name: number for number, (name, _) in SCALARS.items()}

@@ -16,7 +16,8 @@ from typing import Any
 
 from pto.core.errors import PtoFormatError
 from pto.isa.words import printable, shown
-from pto.models.stored import PLAIN, Buffer, StoredTensor, mapped, refuse
+from pto.models.stored import Buffer, StoredTensor, mapped, refuse
+from pto.quant.blocks import PLAIN
 
 MIB = 2**20
 METADATA = "__metadata__"

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pto.models.checkpoint import Checkpoint
-from pto.models.stored import AT_ONCE, Floats, StoredTensor
+from pto.models.stored import AT_ONCE, StoredTensor
 from pto.models.tensors import stored
+from pto.quant.blocks import Floats
 
 Weights = dict[str, NDArray[Any]]
 Progress = Callable[[int, int], None]  # weights read so far, and in all

@@ -20,6 +20,7 @@ from pto.ir.ops import FOR
 from pto.ir.rewrite import Made, Rewriter
 from pto.isa.spec import Kind, Pipe
 from pto.passes.accesses import Accesses
+from pto.passes.choose_tiles import smaller
 from pto.passes.trips import at_most
 
 WANTED = {Pipe.MTE2: 0, Pipe.MTE1: 1, Pipe.FIX: 2, Pipe.MTE3: 2}
@@ -31,7 +32,7 @@ def tile_type(buffer: Buffer) -> TileType:
     return buffer.type
 
 
-@dataclass
+@dataclass(frozen=True)
 class Allocator:
     """Slots and addresses for one graph on one target."""
 
@@ -96,27 +97,42 @@ class Allocator:
         return found
 
     def place(self, mine: list[Buffer], double: set[str], capacity: int) -> list[Buffer] | None:
-        """First fit, double-slotted and large ones first; None where something does not fit."""
-        done: list[Buffer] = []
+        """First fit, double-slotted and large ones first; None where something does not fit.
+
+        Those with two slots share bytes with none: they lie one after the other, below all others.
+        """
+        done: dict[str, Buffer] = {}
+        floor = 0
         for buffer in sorted(mine, key=lambda b: (b.name not in double, -self.size(b))):
-            slots = 2 if buffer.name in double else 1
-            need, at = self.size(buffer) * slots, 0
-            for other in sorted((o for o in done if self.clash(buffer, slots, o)), key=lambda o: o.address):
-                if at + need <= other.address:
-                    break
-                at = max(at, other.address + self.size(other) * other.slots)
+            slots, at = 2 if buffer.name in double else 1, floor
+            need = self.size(buffer) * slots
+            if slots > 1:
+                floor = at + need
+            else:
+                near = [done[name] for name in self.together[buffer.name] if name in done]
+                for other in sorted((o for o in near if o.slots == 1), key=lambda o: o.address):
+                    if at + need <= other.address:
+                        break
+                    at = max(at, other.address + self.size(other))
             if at + need > capacity:
                 return None
-            done.append(replace(buffer, slots=slots, address=at))
-        return done
+            done[buffer.name] = replace(buffer, slots=slots, address=at)
+        return list(done.values())
 
-    def clash(self, buffer: Buffer, slots: int, other: Buffer) -> bool:
-        """May two buffers not share bytes?"""
-        if slots > 1 or other.slots > 1:
-            return True
-        low, high = self.accesses.live(buffer.name)
-        other_low, other_high = self.accesses.live(other.name)
-        return low <= other_high and other_low <= high
+    @cached_property
+    def together(self) -> dict[str, list[str]]:
+        """The buffers of its memory that are alive together with each."""
+        found: dict[str, list[str]] = {b.name: [] for b in self.accesses.root.buffers}
+        alive: list[Buffer] = []
+        used = [b for b in self.accesses.root.buffers if self.accesses.of[b.name]]
+        for buffer in sorted(used, key=lambda b: self.accesses.live(b.name)):
+            alive = [b for b in alive if self.accesses.live(b.name)[1] >= self.accesses.live(buffer.name)[0]]
+            for other in alive:
+                if tile_type(other).space is tile_type(buffer).space:
+                    found[buffer.name].append(other.name)
+                    found[other.name].append(buffer.name)
+            alive.append(buffer)
+        return found
 
     def overflow(self, space: Space, capacity: int, mine: list[Buffer]) -> CapacityError:
         """The error that shows what is alive where most is."""
@@ -130,16 +146,23 @@ class Allocator:
         locs = self.accesses.of[largest.name][0].node.locs
         message = (f"the tiles do not fit {space.value} of {self.target.name}: {total:,} bytes are needed at once, "
                    f"there are {capacity:,}\n" + "\n".join(lines))
-        return CapacityError(message, loc=locs[0] if locs else None, hint=self.advice(largest, total, capacity))
+        return CapacityError(message, loc=locs[0] if locs else None, hint=self.advice(largest, peak, capacity))
 
-    def advice(self, largest: Buffer, total: int, capacity: int) -> str:
-        """Smaller tiles that fit, by halving the longer side of the largest buffer."""
-        rows, cols = tile_type(largest).rows, tile_type(largest).cols
-        start = rows, cols
-        while total > capacity and rows * cols > 1:
-            rows, cols = (rows // 2, cols) if rows >= cols else (rows, cols // 2)
-            total //= 2
-        return f"tiles of {rows} x {cols} instead of {start[0]} x {start[1]} would fit"
+    def advice(self, largest: Buffer, peak: list[Buffer], capacity: int) -> str:
+        """Smaller tiles that fit, where the other tiles shrink with the largest one along the extents they share."""
+        start = rows, cols = tile_type(largest).rows, tile_type(largest).cols
+
+        def scaled(buffer: Buffer, tall: int, wide: int) -> float:
+            type = tile_type(buffer)
+            down = tall / rows if type.rows == rows else wide / cols if type.rows == cols else 1.0
+            across = wide / cols if type.cols == cols else tall / rows if type.cols == rows else 1.0
+            return self.size(buffer) * down * across
+
+        def fits(extents: tuple[int, ...]) -> bool:
+            return sum(scaled(b, *extents) for b in peak) <= capacity
+
+        found = [" x ".join(map(str, extents)) for extents in smaller(start, fits)]
+        return f"tiles of {' or '.join(found)} instead of {start[0]} x {start[1]} would fit" if found else ""
 
 
 class _Slots(Rewriter):

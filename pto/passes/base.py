@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
 from pto.core.errors import CompilerBug
 from pto.ir.graph import Graph
 from pto.ir.verify import faults
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collection of cyclic garbage: graphs are alive until their compilation ends, and to go through them
+    again and again would take a quarter of its time, and more of a longer one.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,10 @@ class Pass:
     makes: frozenset[Fact] = frozenset()
     breaks: frozenset[Fact] = frozenset()
 
+    def is_like(self, other: Pass) -> bool:
+        """Does another pass of this name do the same to a graph?"""
+        return self.name == other.name and getattr(self.run, "keywords", {}) == getattr(other.run, "keywords", {})
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -40,25 +60,30 @@ class Stage:
     check_ms: float
 
 
-def run_pipeline(graph: Graph, passes: Sequence[Pass], given: frozenset[Fact] = frozenset()) -> tuple[Stage, ...]:
-    """Apply the passes in order; after each, the graph and every fact that should still hold are checked.
-
-    `given` are facts that hold at the start.
+def run_pass(graph: Graph, step: Pass, holding: frozenset[Fact]) -> tuple[Stage, frozenset[Fact]]:
+    """Apply a pass where some facts hold; then the graph and every fact that should still hold are checked.
 
     Raises:
-        CompilerBug: a pass broke the graph or a fact; the message names the pass.
+        CompilerBug: the pass broke the graph or a fact; the message names it.
     """
+    if missing := step.needs - holding:
+        raise CompilerBug(f"{step.name} needs {sorted(fact.name for fact in missing)}")
+    start = perf_counter()
+    graph = step.run(graph)
+    middle = perf_counter()
+    holding = (holding - step.breaks) | step.makes
+    found = faults(graph) or [f for fact in sorted(holding, key=lambda f: f.name) for f in fact.faults(graph)]
+    if found:
+        raise CompilerBug("\n".join([f"{step.name} broke the graph:", *found]))
+    return Stage(step.name, graph, (middle - start) * 1e3, (perf_counter() - middle) * 1e3), holding
+
+
+def run_pipeline(graph: Graph, passes: Sequence[Pass], given: frozenset[Fact] = frozenset()) -> tuple[Stage, ...]:
+    """Apply the passes in order, each as `run_pass` does; `given` are facts that hold at the start."""
     holding = given
     stages: list[Stage] = []
     for step in passes:
-        if missing := step.needs - holding:
-            raise CompilerBug(f"{step.name} needs {sorted(fact.name for fact in missing)}")
-        start = perf_counter()
-        graph = step.run(graph)
-        middle = perf_counter()
-        holding = (holding - step.breaks) | step.makes
-        found = faults(graph) or [f for fact in sorted(holding, key=lambda f: f.name) for f in fact.faults(graph)]
-        if found:
-            raise CompilerBug("\n".join([f"{step.name} broke the graph:", *found]))
-        stages.append(Stage(step.name, graph, (middle - start) * 1e3, (perf_counter() - middle) * 1e3))
+        stage, holding = run_pass(graph, step, holding)
+        graph = stage.graph
+        stages.append(stage)
     return tuple(stages)

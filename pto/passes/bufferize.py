@@ -129,18 +129,23 @@ class Bufferize:
         for key, node in old.items():
             if key in env or node.op in (PARAM, ALLOC) or (node.op is GET and node.type != INDEX):
                 continue
-            if node.op is CONST:
-                env[key] = int(node["value"])
-            elif node.op is ARG or node.op is DIM:
-                env[key] = new.op(node.op, type=node.type, **dict(node.attrs))
-            elif node.op is GET:
-                env[key] = env[node.inputs[0]][node["index"]]
-            elif node.op is FOR:
-                env[key] = self.loop(old, node, new, env)
-            elif node.op.name in INDEX_OPS:
-                env[key] = new.index(node.op.name, *(env[i] for i in node.inputs))
-            else:
-                self.instruction(old, key, node, new, env)
+            with new.because(node.locs):
+                self.step(old, key, node, new, env)
+
+    def step(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> None:
+        """One node, in the new graph."""
+        if node.op is CONST:
+            env[key] = int(node["value"])
+        elif node.op is ARG or node.op is DIM:
+            env[key] = new.op(node.op, type=node.type, **dict(node.attrs))
+        elif node.op is GET:
+            env[key] = env[node.inputs[0]][node["index"]]
+        elif node.op is FOR:
+            env[key] = self.loop(old, node, new, env)
+        elif node.op.name in INDEX_OPS:
+            env[key] = new.index(node.op.name, *(env[i] for i in node.inputs))
+        else:
+            self.instruction(old, key, node, new, env)
 
     def loop(self, old: Graph, node: Node, new: Graph, env: dict[int, Any]) -> dict[int, Val]:
         """Only integers are still carried; gives them by their old position."""

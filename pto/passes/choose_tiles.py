@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 
 from pto.core.target import Target
 from pto.core.types import Space
@@ -17,7 +18,7 @@ MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
 LINE = (4096, 2048, 1024, 512, 256)
-STREAM = ((64, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
+STREAM = ((96, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
 
 
 def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterator[Tiles]:
@@ -38,3 +39,27 @@ def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterat
 def has_product(graph: Graph) -> bool:
     """Is there a matrix product of tensors?"""
     return any(node.op is TENSOR_OPS["matmul"] for _, _, node in graph.walk())
+
+
+def smaller(extents: Sequence[int], fits: Callable[[tuple[int, ...]], bool], count: int = 3,
+            tries: int = 60) -> list[tuple[int, ...]]:
+    """Extents that fit instead of ones that do not: the largest by halving, and other shapes before smaller ones.
+
+    Args:
+        fits: do these extents fit? It is asked for `tries` of them at most.
+        count: as many are looked for.
+    """
+    steps = product(*(range(n.bit_length()) for n in extents))
+    found: list[tuple[int, ...]] = []
+    within: list[tuple[int, ...]] = []  # another that fits: they are for the case that too few shapes do
+    for halved in sorted(steps, key=lambda s: (sum(s), max(s) - min(s))):
+        trial = tuple(n >> step for n, step in zip(extents, halved, strict=True))
+        if any(all(a <= b for a, b in zip(trial, other, strict=True)) for other in found):
+            within.append(trial)
+            continue
+        tries -= 1
+        if fits(trial):
+            found.append(trial)
+        if len(found) == count or not tries:
+            break
+    return (found + list(filter(fits, within[:count - len(found)])))[:count]

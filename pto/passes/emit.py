@@ -73,27 +73,26 @@ class Emitter:
         counter, carried = self.fresh(), [self.fresh() for _ in range(node.carried)]
         inner: dict[int, Any] = dict(zip(body.params, [counter, *carried], strict=False))
         inner.update({k: env[outer] for outer, k in captures(node)})
-        self.put(scalar.MOV, counter, low, line=node.locs)
-        for register, value in zip(carried, rest[:node.carried], strict=True):
-            self.put(scalar.MOV, register, value)
-        skip = self.put(scalar.BGE, counter, high, 0)
+        for register, value in zip((counter, *carried), (low, *rest[:node.carried]), strict=True):
+            self.put(scalar.MOV, register, value, line=node.locs)
+        skip = self.put(scalar.BGE, counter, high, 0, line=node.locs)
         top = len(self.code)
         self.block(body, inner)
-        self.parallel_moves(carried, [inner[k] for k in body.outputs])
-        self.put(scalar.ADD, counter, counter, step)
-        self.put(scalar.BLT, counter, high, top)
+        self.parallel_moves(carried, [inner[k] for k in body.outputs], node.locs)
+        self.put(scalar.ADD, counter, counter, step, line=node.locs)
+        self.put(scalar.BLT, counter, high, top, line=node.locs)
         self.code[skip] = Inst(scalar.BGE, (counter, high, len(self.code)))
         self.loops.append((skip, len(self.code) - 1))
         return list(carried)
 
-    def parallel_moves(self, targets: Sequence[Reg], values: Sequence[Value]) -> None:
+    def parallel_moves(self, targets: Sequence[Reg], values: Sequence[Value], line: Line) -> None:
         """All targets get their values at once: a value that another move overwrites is saved first."""
         saved = {v: self.fresh() for i, v in enumerate(values) if v in targets[:i] and isinstance(v, Reg)}
         for old, register in saved.items():
-            self.put(scalar.MOV, register, old)
+            self.put(scalar.MOV, register, old, line=line)
         for target, value in zip(targets, values, strict=True):
             if target != value:
-                self.put(scalar.MOV, target, saved.get(value, value) if isinstance(value, Reg) else value)
+                self.put(scalar.MOV, target, saved.get(value, value) if isinstance(value, Reg) else value, line=line)
 
     def instruction(self, node: Node, env: dict[int, Any]) -> None:
         row = node.op.instr
@@ -189,7 +188,7 @@ def emit(root: Graph, target: Target) -> Program:
     """The program of a synchronised Execution graph."""
     emitter = Emitter(root)
     emitter.block(root, {})
-    emitter.put(scalar.HALT)
+    emitter.put(scalar.HALT, line=emitter.lines[-1] if emitter.lines else ())
     emitter.registers()
     spans = list(dict.fromkeys(loc for line in emitter.lines for loc in line))
     where = {loc: i for i, loc in enumerate(spans)}

@@ -18,7 +18,7 @@ from typing import Any
 from pto.core.dtypes import DType
 from pto.core.errors import Loc, UnsupportedError
 from pto.core.types import TensorType, TileType
-from pto.ir.graph import Graph, Node, Val
+from pto.ir.graph import Graph, Node, Val, joined
 from pto.ir.ops import PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS
 
 MATMUL, ASSIGN, VIEW, IOTA, GATHER, FULL, CAST = (
@@ -215,7 +215,12 @@ class Expression:
         return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
 
     def locs(self, key: int) -> tuple[Loc, ...]:
-        return tuple(dict.fromkeys(loc for _, user in self.old.users(key) for loc in user.locs))[:1]
+        """On whose behalf a value is loaded: of the first expression that uses it, and of the view that it is."""
+        return joined(next((n.locs for _, n in self.old.users(key) if n.locs), ()), self.seen_as(key))
+
+    def seen_as(self, *keys: int) -> tuple[Loc, ...]:
+        """The spans of those of some values that are views."""
+        return joined(*(self.old[k].locs for k in keys if self.old[k].op is VIEW))
 
     # values
 
@@ -240,7 +245,8 @@ class Expression:
             if self.known(step, row, memo) is None:
                 home, kept = (row.graph, row.first) if self.for_row(step[1], row) else (graph, memo)
                 inputs = [v for o in self.operands(*step) if (v := self.known(o, row, memo)) is not None]
-                kept[step] = self.make(home, *step, inputs)
+                with home.because(self.locs(step[0]) if self.is_leaf(step[0]) else self.old[step[0]].locs):
+                    kept[step] = self.make(home, *step, inputs)
         found = self.known(wanted, row, memo)
         assert found is not None
         return found
@@ -296,6 +302,7 @@ class Expression:
     def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
         """Rows of a table in memory, by integers in memory."""
         table, ids = node.inputs
+        locs = joined(node.locs, self.seen_as(table, ids))
         rows, type = self.extents(ids)[-1], self.old[table].type
         source = self.placed(ids)
         offset = source.offset
@@ -306,10 +313,10 @@ class Expression:
             offset = graph.index("madd", coordinate, stride, offset)
         count, cols = self.valid(graph, (rows, type.dims[1]), at)
         index = graph.op(TILE_OPS["load"], source.base, at.i, 0, count, 1, offset, self.size(rows), 1,
-                         source.strides[-1], 1, type=TileType(ids_type.dtype, at.rows, 1), locs=node.locs)
+                         source.strides[-1], 1, type=TileType(ids_type.dtype, at.rows, 1), locs=locs)
         found = self.placed(table)
         view = (found.offset, *map(self.size, type.dims), *found.strides)
-        return graph.op(TILE_OPS["gather"], found.base, index, at.j, count, cols, *view, locs=node.locs,
+        return graph.op(TILE_OPS["gather"], found.base, index, at.j, count, cols, *view, locs=locs,
                         type=TileType(type.dtype, at.rows, at.cols))
 
     def placed(self, key: int) -> Strided:
@@ -362,7 +369,7 @@ class Expression:
             x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k))
             here = replace(at, i=at.j, rows=at.cols, j=kk, cols=k)
             return body.op(TILE_OPS["gemv"], x, source.base, *self.seen(body, across, across_dims, here),
-                           type=TileType(type.dtype, 1, at.cols), locs=node.locs)
+                           type=TileType(type.dtype, 1, at.cols), locs=joined(node.locs, self.seen_as(b)))
 
         if k == inner:
             return part(graph, 0)
@@ -458,7 +465,9 @@ class Expression:
         """The row reductions of one depth, in one loop over column tiles for each width."""
         width = {k: self.two(self.extents(self.old[k].inputs[0]))[1] for k in keys}
         for extent in sorted(set(width.values()), key=str):
-            self.fold(row, [k for k in keys if width[k] == extent], extent)
+            together = [k for k in keys if width[k] == extent]
+            with row.graph.because(joined(*(self.old[k].locs for k in together))):
+                self.fold(row, together, extent)
 
     def fold(self, row: Row, keys: list[int], width: Any) -> None:
         """Reductions over rows of one width, tile by tile."""
@@ -482,7 +491,7 @@ class Expression:
             found = [self.neutral(row, key) for key in keys]
         if then:
             start = wide if self.keeps else 0
-            found = row.graph.loop((start, self.size(width), then), found, column, self.old[keys[0]].locs)
+            found = row.graph.loop((start, self.size(width), then), found, column)
         row.done.update(zip(keys, found, strict=True))
 
     def neutral(self, row: Row, key: int) -> Val:

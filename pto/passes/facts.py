@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pto.ir.graph import Buffer, Graph
+from pto.ir.graph import Buffer, Graph, has_spans
 from pto.ir.ops import EXECUTION_OPS
 from pto.isa.spec import Kind
 from pto.isa.table import sync
@@ -15,6 +15,15 @@ def _level(name: str) -> Fact:
 
 
 TILE_LEVEL, BLOCK_LEVEL, EXECUTION_LEVEL = _level("tile"), _level("block"), _level("execution")
+
+
+def _unspanned(graph: Graph) -> list[str]:
+    """Every node that does something says which lines of the user's it is there for."""
+    return [f"%{key} {node.op.name} has no span" for _, key, node in graph.walk()
+            if not node.locs and has_spans(node.op)]
+
+
+SPANNED = Fact("traceable to source lines", _unspanned)
 
 
 def _unallocated(graph: Graph) -> list[str]:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from pto.core.errors import PtoError
+from pto.core.errors import Loc, PtoError
 from pto.core.types import EFFECT
-from pto.ir.graph import Buffer, Graph, Node, Val
+from pto.ir.graph import Buffer, Graph, Node, Val, joined
 from pto.ir.ops import DIM, EXECUTION_OPS, FOR
 from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Pipe
@@ -46,7 +46,10 @@ class OutOfFlags(PtoError):
 
 @dataclass(frozen=True, eq=False)
 class Flag:
-    """A flag relation: set by `src` after item `after` of a body, waited for by `dst` before item `before`."""
+    """A flag relation: set by `src` after item `after` of a body, waited for by `dst` before item `before`.
+
+    `locs` are the spans of two accesses that it orders.
+    """
 
     body: Graph
     src: Pipe
@@ -55,6 +58,7 @@ class Flag:
     before: int
     slots: int
     back: bool
+    locs: tuple[Loc, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
     """The flags of one body, without those that another of the same pipes covers."""
     steps = items(conflicts.accesses, body)
     found: dict[tuple[bool, Pipe, Pipe], dict[tuple[int, int], int]] = {}
+    first: dict[tuple[Pipe, Pipe, int, int], tuple[Access, Access]] = {}  # to be in conflict, of each pair of steps
     fences = [key for key, node in body.items() if node.op is SYNC]
     pipes = [frozenset(a.pipe for a in step.accesses) for step in steps]
     others = {kind: [j for j, p in enumerate(pipes) if len(p | kind) > 1] for kind in set(pipes)}
@@ -120,9 +125,11 @@ def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
                     if a.pipe != b.pipe and (slots := conflicts.between(a, b, body)):
                         pairs = found.setdefault((j < i, a.pipe, b.pipe), {})
                         pairs[i, j] = min(slots, pairs.get((i, j), 2))
+                        first.setdefault((a.pipe, b.pipe, i, j), (a, b))
     for (back, p, q), pairs in sorted(found.items()):
         for i, j in uncovered(pairs):
-            yield Flag(body, p, steps[i].key, q, steps[j].key, pairs[i, j], back)
+            locs = joined(*(access.node.locs for access in first[p, q, i, j]))
+            yield Flag(body, p, steps[i].key, q, steps[j].key, pairs[i, j], back, locs)
 
 
 def uncovered(pairs: dict[tuple[int, int], int]) -> list[tuple[int, int]]:
@@ -155,6 +162,17 @@ def all_flags(accesses: Accesses) -> list[Flag]:
         if node.body is not None:
             found += wanted(conflicts, node.body, repeats=True)
     return found
+
+
+def needed(accesses: Accesses, flags: list[Flag], segments: Segments) -> list[Flag]:
+    """Flags without those that the others, and the order within pipes, make unnecessary."""
+    schedule = Schedule(accesses, flags, segments.home)
+    first = sorted(range(len(flags)), key=lambda n: not flags[n].back)  # to be dropped
+    kept = set(first) - schedule.idle(first[::-1])
+    for number in [n for n in first if n in kept]:
+        if schedule.ordered(kept - {number}, gone=number):
+            kept.remove(number)
+    return [flags[n] for n in sorted(kept)]
 
 
 class Segments:
@@ -190,17 +208,6 @@ class Segments:
         return self.path.get(id(flag.body), ())
 
 
-def needed(accesses: Accesses, flags: list[Flag], segments: Segments) -> list[Flag]:
-    """Flags without those that the others, and the order within pipes, make unnecessary."""
-    schedule = Schedule(accesses, flags, segments.home)
-    kept = list(flags)
-    for flag in sorted(flags, key=lambda f: not f.back):
-        rest = [f for f in kept if f is not flag]
-        if schedule.ordered(rest, without=flag):
-            kept = rest
-    return kept
-
-
 class _Insert(Rewriter):
     """Puts sets and waits around the items they belong to."""
 
@@ -220,7 +227,7 @@ class _Insert(Rewriter):
         env: dict[int, Any] = {}
         for key, node in old.items():
             if node.op is DIM:
-                env[key] = super().visit(old, key, node, new, env)
+                self.step(old, key, node, new, env)
         self.ends(new, SET, None)
         self.block(old, new, env)
         self.ends(new, WAIT, None)
@@ -230,25 +237,25 @@ class _Insert(Rewriter):
         """Prime, or drain, each back flag of a step (None: of the program), once for each slot."""
         for flag in self.primed.get(where, ()):
             for slot in range(flag.slots):
-                graph.op(op, self.ids[flag] + slot, src=int(flag.src), dst=int(flag.dst))
+                graph.op(op, self.ids[flag] + slot, locs=flag.locs, src=int(flag.src), dst=int(flag.dst))
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Any:
         around = self.at.get((id(old), key), [])
         self.ends(new, SET, (id(old), key))
         for flag, is_set in around:
             if not is_set:
-                self.put(new, WAIT, flag, node)
+                self.put(new, WAIT, flag)
         made = super().visit(old, key, node, new, env)
         for flag, is_set in around:
             if is_set:
-                self.put(new, SET, flag, node)
+                self.put(new, SET, flag)
         self.ends(new, WAIT, (id(old), key))
         return made
 
-    def put(self, graph: Graph, op: Any, flag: Flag, node: Node) -> None:
+    def put(self, graph: Graph, op: Any, flag: Flag) -> None:
         number = self.ids[flag]
         which = graph.index("add", self.parity[id(flag.body)], number) if flag.slots > 1 else number
-        graph.op(op, which, type=EFFECT, locs=node.locs, src=int(flag.src), dst=int(flag.dst))
+        graph.op(op, which, type=EFFECT, locs=flag.locs, src=int(flag.src), dst=int(flag.dst))
 
     def enter(self, node: Node, parameters: Sequence[Val | int], inputs: list[Any]) -> dict[int, Any]:
         if dict(node.attrs).get("parity"):

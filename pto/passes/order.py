@@ -10,11 +10,11 @@ consumes it. A flag is one bit, so each wait in its turn is before the next set.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
@@ -27,12 +27,13 @@ from pto.passes.trips import Bounds, Course, Trips, at_least_once, at_most, cour
 SYNC = EXECUTION_OPS[sync.SYNC_ALL.mnemonic]
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
-Place = tuple[int, int]  # a body, by its identity, and the key of a step in it
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
 WIDTH = 20  # bits of a pipe's field in a clock, the top one kept free for comparisons
 ONE = [1 << WIDTH * p for p in range(PIPES)]
 FIELD = [one * ((1 << WIDTH - 1) - 1) for one in ONE]
-TOPS = sum(one << WIDTH - 1 for one in ONE)
+TOPS, FIELDS = sum(one << WIDTH - 1 for one in ONE), sum(FIELD)
+Place = tuple[str, int]  # a buffer, and its slot, or -1
+Key = tuple[int, int]  # a body, by its identity, and the key of a node in it
 
 
 class Relation(Protocol):
@@ -56,24 +57,51 @@ class Relation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event: an access (pipe, reads and writes as (byte class, slot)), a set or wait of a flag, or (pipe -1) a
-    barrier of all pipes."""
+    """One event: accesses of a pipe, a set or wait of a flag, or (pipe -1) a barrier of all pipes."""
 
     pipe: int
     flag: int = -1
     slot: int = 0
     is_set: bool = False
-    reads: tuple[Any, ...] = ()
-    writes: tuple[Any, ...] = ()
+    reads: tuple[Place, ...] = ()
+    writes: tuple[Place, ...] = ()
 
 
-# Pipe; flag and slot; whether it is set; the cells read, and written.
-Touching = tuple[int, tuple[int, int], bool, list[int], list[int]]
+Touching = tuple[Step, tuple[tuple[int, bool], ...]]  # the cells that it touches: does it write them?
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Accesses of one pipe with nothing between them, as one: what orders one of them orders all."""
+
+    pipe: Pipe
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, accesses: Sequence[Access]) -> Run:
+        """All of them."""
+        reads = dict.fromkeys(name for access in accesses for name in sorted(access.reads))
+        writes = dict.fromkeys(name for access in accesses for name in sorted(access.writes))
+        return cls(accesses[0].pipe, tuple(reads), tuple(writes))
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A set of a flag, or a wait for it; of all its slots where it is primed or drained."""
+
+    number: int
+    flag: Relation
+    is_set: bool
+    whole: bool = False
+
+
+Line = Run | Signal | Node  # of a body; a node is a loop or a barrier
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Steps between two barriers, and how many sets of each (flag, slot) wait at its start."""
+    """Steps between two barriers, and how many sets of each (flag, slot) of theirs wait at their start."""
 
     steps: tuple[Step, ...]
     waiting: tuple[tuple[tuple[int, int], int], ...]
@@ -82,24 +110,31 @@ class Stretch:
     @cached_property
     def flags(self) -> frozenset[int]:
         """Which are set or waited for here."""
-        return frozenset(s.flag for s in self.steps)
+        return frozenset(s.flag for s in self.steps if s.flag >= 0)
+
+    @cached_property
+    def size(self) -> int:
+        """How many cells it touches."""
+        return max((n for _, cells in self.program for n, _ in cells), default=-1) + 1
+
+    def queues(self) -> dict[tuple[int, int], deque[int]]:
+        """The clocks that wait at the start, for each flag and slot."""
+        found = {(step.flag, step.slot): deque[int]() for step in self.steps if step.flag >= 0}
+        found.update({flag: deque([0] * n) for flag, n in self.waiting})
+        return found
 
 
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
 
-    def __init__(self, accesses: Accesses, flags: Sequence[Relation],
-                 homes: Mapping[int, Place] | None = None) -> None:
-        """`homes`: for bodies whose back flags are primed before a step and drained after it, that step."""
-        self.accesses, self.flags = accesses, list(flags)
-        self.number = {id(f): n for n, f in enumerate(self.flags)}
+    def __init__(self, accesses: Accesses, flags: Sequence[Relation], homes: Mapping[int, Key] | None = None) -> None:
+        """`homes`: the nodes before and after which the back flags of a body are primed and drained; else the program.
+        """
+        self.accesses, self.flags, self.homes = accesses, list(flags), homes or {}
         self.by_key = {(id(a.chain[-1]), a.key): a for a in accesses.all}
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
-        self.primed: dict[Place | None, list[int]] = {}
-        for n, flag in enumerate(self.flags):
-            if flag.back:
-                self.primed.setdefault((homes or {}).get(id(flag.body)), []).append(n)
         self.known = Trips(accesses.root)
+        self.lines: dict[int, list[Line]] = {}
         self.trips: tuple[int, ...] = TRIPS
         self.steps = self._all()
         while max(map(len, between_barriers(self.steps)), default=0) > LIMIT and len(self.trips) > 1:
@@ -110,7 +145,8 @@ class Schedule:
         self.out: list[Step] = []
         self.entries: dict[int, int] = {}
         self.iteration: dict[int, int] = {}
-        self._ends(None, is_set=True)
+        for signal in self.primed.get(None, ()):
+            self._signal(signal)
         self.course: Course | None = None  # of the loops that may be empty; None: all of them
         self.inside: list[Bounds] = []
         self.barriers = 0
@@ -122,43 +158,62 @@ class Schedule:
             self._body(self.accesses.root)
         return self.out
 
-    def _ends(self, place: Place | None, *, is_set: bool) -> None:
-        """Prime, or drain, the back flags of a step (None: of the program)."""
-        for n in self.primed.get(place, ()):
-            flag = self.flags[n]
-            pipe = flag.src if is_set else flag.dst
-            self.out += [Step(int(pipe), n, slot, is_set) for slot in range(flag.slots)]
-
     @cached_property
-    def around(self) -> dict[tuple[int, int], list[tuple[int, Relation, bool]]]:
-        """The flags before and after each node, with their numbers: is it set there?"""
-        found: dict[tuple[int, int], list[tuple[int, Relation, bool]]] = {}
+    def primed(self) -> dict[Key | None, list[Signal]]:
+        """The back flags that are primed before a node, and drained after it; None: of the program."""
+        found: dict[Key | None, list[Signal]] = {}
         for n, flag in enumerate(self.flags):
-            found.setdefault((id(flag.body), flag.before), []).append((n, flag, False))
-            found.setdefault((id(flag.body), flag.after), []).append((n, flag, True))
+            if flag.back:
+                found.setdefault(self.homes.get(id(flag.body)), []).append(Signal(n, flag, True, whole=True))
         return found
 
-    def _body(self, body: Graph) -> None:
-        for key, node in body.items():
-            mine = self.around.get((id(body), key), ())
-            self._ends((id(body), key), is_set=True)
-            for n, flag, is_set in mine:
-                if not is_set:
-                    self.out.append(Step(int(flag.dst), n, self._slot(flag), False))
-            self._node(body, key, node)
-            for n, flag, is_set in mine:
-                if is_set:
-                    self.out.append(Step(int(flag.src), n, self._slot(flag), True))
-            self._ends((id(body), key), is_set=False)
+    @cached_property
+    def around(self) -> dict[tuple[int, int], list[Signal]]:
+        """The waits before and the sets after each node."""
+        found: dict[tuple[int, int], list[Signal]] = {}
+        for n, flag in enumerate(self.flags):
+            found.setdefault((id(flag.body), flag.before), []).append(Signal(n, flag, False))
+            found.setdefault((id(flag.body), flag.after), []).append(Signal(n, flag, True))
+        return found
 
-    def _node(self, body: Graph, key: int, node: Node) -> None:
-        if node.op is FOR:
-            self._loop(body, node)
-        elif node.op is SYNC:
-            self.barriers += 1
-            self.out.append(Step(-1))
-        elif (id(body), key) in self.by_key:
-            self.out.append(self._access(self.by_key[id(body), key]))
+    def _lines_of(self, body: Graph) -> list[Line]:
+        """A body without what orders nothing."""
+        if id(body) not in self.lines:
+            all_lines = [line for key, node in body.items() for line in self._lines_at(body, key, node)]
+            found = self.lines[id(body)] = []
+            for pipe, group in groupby(all_lines, lambda line: line.pipe if isinstance(line, Access) else None):
+                if pipe is None:
+                    found += [line for line in group if not isinstance(line, Access)]
+                else:
+                    found.append(Run.of([line for line in group if isinstance(line, Access)]))
+        return self.lines[id(body)]
+
+    def _lines_at(self, body: Graph, key: int, node: Node) -> list[Access | Signal | Node]:
+        """The waits before a node, what it does itself, and the sets after it."""
+        mine, ends = self.around.get((id(body), key), []), self.primed.get((id(body), key), [])
+        access = self.by_key.get((id(body), key))
+        itself: list[Access | Node] = [access] if access else [node] * (node.op in (FOR, SYNC))
+        return [*ends, *(s for s in mine if not s.is_set), *itself, *(s for s in mine if s.is_set),
+                *(replace(s, is_set=False) for s in ends)]
+
+    def _body(self, body: Graph) -> None:
+        for line in self._lines_of(body):
+            if isinstance(line, Signal):
+                self._signal(line)
+            elif isinstance(line, Run):
+                self.out.append(Step(int(line.pipe), reads=tuple(map(self._place, line.reads)),
+                                     writes=tuple(map(self._place, line.writes))))
+            elif line.op is FOR:
+                self._loop(body, line)
+            else:
+                self.barriers += 1
+                self.out.append(Step(-1))
+
+    def _signal(self, signal: Signal) -> None:
+        flag = signal.flag
+        pipe = int(flag.src if signal.is_set else flag.dst)
+        slots = range(flag.slots) if signal.whole else (self._slot(flag),)
+        self.out += [Step(pipe, signal.number, slot, signal.is_set) for slot in slots]
 
     def _loop(self, outer: Graph, node: Node) -> None:
         if at_least_once(outer, node) and "grid" not in dict(node.attrs):  # a core may have no block of a grid
@@ -193,19 +248,14 @@ class Schedule:
     def _slot(self, flag: Relation) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
 
-    def _place(self, name: str) -> Any:
+    def _place(self, name: str) -> Place:
         """A buffer, and which of its slots in this iteration."""
         owner = self.owner.get(name)
         return name, self.iteration.get(id(owner), 0) % 2 if owner is not None else -1
 
-    def _access(self, access: Access) -> Step:
-        return Step(int(access.pipe), reads=tuple(map(self._place, sorted(access.reads))),
-                    writes=tuple(map(self._place, sorted(access.writes))))
-
-    @cached_property
-    def cells(self) -> dict[Any, range]:
-        """The numbers of the cells of each place that a step touches; places share cells where they share bytes."""
-        places = dict.fromkeys(p for step in self.steps for p in (*step.reads, *step.writes))
+    def _cells(self, steps: Sequence[Step]) -> dict[Place, range]:
+        """The numbers of the cells of each place that steps touch; places share cells where they share bytes."""
+        places = dict.fromkeys(p for step in steps for p in (*step.reads, *step.writes))
         spans = {place: self._bytes(*place) for place in places}
         ends = sorted({(span[0], at) for span in spans.values() for at in span[1:]})
         number = {end: n for n, end in enumerate(ends)}
@@ -226,68 +276,97 @@ class Schedule:
         waiting: Counter[tuple[int, int]] = Counter()
         found: dict[Stretch, None] = {}
         for steps in between_barriers(self.steps):
-            before = tuple(sorted((flag, n) for flag, n in waiting.items() if n))
+            mine = {(step.flag, step.slot) for step in steps if step.flag >= 0}
+            before = tuple((flag, waiting[flag]) for flag in sorted(mine) if waiting[flag])
             for step in steps:
                 if step.flag >= 0:
                     waiting[step.flag, step.slot] += 1 if step.is_set else -1
             found[Stretch(steps, before)] = None
         for stretch in found:
-            stretch.program[:] = [self._touching(step) for step in stretch.steps]
+            cells = self._cells(stretch.steps)
+            for step in stretch.steps:
+                read, wrote = ({n for p in places for n in cells[p]} for places in (step.reads, step.writes))
+                stretch.program.append((step, tuple((n, n in wrote) for n in sorted(read | wrote))))
         return list(found)
 
-    def _touching(self, step: Step) -> Touching:
-        read, wrote = ([n for p in places for n in self.cells[p]] for places in (step.reads, step.writes))
-        return step.pipe, (step.flag, step.slot), step.is_set, read, wrote
+    @cached_property
+    def meeting(self) -> list[list[Stretch]]:
+        """The stretches of each flag."""
+        found: list[list[Stretch]] = [[] for _ in self.flags]
+        for stretch in self.stretches:
+            for flag in stretch.flags:
+                found[flag].append(stretch)
+        return found
 
-    def ordered(self, flags: Sequence[Relation], without: Relation | None = None) -> bool:
-        """Is every conflict ordered with these flags alone?
+    def ordered(self, live: Set[int], gone: int | None = None) -> bool:
+        """Is every conflict ordered with the flags of these numbers alone?
 
-        With `without`, a flag that these lack and with which all was ordered, only its own stretches are looked at.
+        With `gone`, the number of a flag with which all was ordered, only its own stretches are looked at.
         """
-        live = {self.number[id(f)] for f in flags}
-        gone = None if without is None else self.number[id(without)]
-        return all(self._ordered(s, live) for s in self.stretches if gone is None or gone in s.flags)
+        return all(_ordered(stretch, live) for stretch in (self.stretches if gone is None else self.meeting[gone]))
 
-    def _ordered(self, stretch: Stretch, live: set[int]) -> bool:
-        """Is every conflict of a stretch ordered, and every wait before the next set of its flag?
+    def idle(self, numbers: Sequence[int]) -> set[int]:
+        """Flags whose waits tell no pipe anything that it does not know, or that the other waits of the same moment do
+        not tell it: without all of these, every clock is the same.
 
-        A clock is one integer with a field for each pipe; `(a | TOPS) - b & TOPS == TOPS` says that no field of b is
-        above that of a, for all pipes at once.
+        Of waits that tell the same the last in `numbers` are idle.
         """
-        clocks = [0] * PIPES
-        carried = {flag: deque([0] * n) for flag, n in stretch.waiting}
-        size = max((cells.stop for cells in self.cells.values()), default=0)
-        reads, writes = [0] * size, [0] * size
-        waits: dict[tuple[int, int], int] = {}
-        for pipe, bit, is_set, read, wrote in stretch.program:
-            if bit[0] < 0:
-                clock = clocks[pipe] = clocks[pipe] + ONE[pipe]
-                if not _touched(clock, FIELD[pipe], (reads, read), (writes, wrote)):
+        rank = {number: n for n, number in enumerate(numbers)}
+        told: set[int] = set()
+        for stretch in self.stretches:
+            clocks, carried = [0] * PIPES, stretch.queues()
+            for (pipe, waits), steps in groupby(stretch.steps, lambda s: (s.pipe, s.flag >= 0 and not s.is_set)):
+                if waits:
+                    told.update(_told(clocks, pipe, carried, sorted(steps, key=lambda s: rank[s.flag])))
+                    clocks[pipe] += ONE[pipe]
+                    continue
+                for step in steps:
+                    if step.is_set:
+                        carried[step.flag, step.slot].append(clocks[pipe])
+                    else:
+                        clocks[pipe] += ONE[pipe]
+        return set(numbers) - told
+
+
+def _told(clocks: list[int], pipe: int, carried: dict[tuple[int, int], deque[int]],
+          waits: Sequence[Step]) -> Iterator[int]:
+    """Bring a pipe's clock up to date; gives the flags that did so."""
+    for step in waits:
+        clock = joined(clocks[pipe], carried[step.flag, step.slot].popleft())
+        if clock != clocks[pipe]:
+            clocks[pipe] = clock
+            yield step.flag
+
+
+def _ordered(stretch: Stretch, live: Set[int]) -> bool:
+    """Is every conflict of a stretch ordered, and every wait before the next set of its flag?
+
+    A clock is one integer with a field for each pipe; `(a | TOPS) - b & TOPS == TOPS` says that no field of b is
+    above that of a, for all pipes at once.
+    """
+    clocks, carried = [0] * PIPES, stretch.queues()
+    reads, writes = [0] * stretch.size, [0] * stretch.size
+    waited = dict.fromkeys(carried, 0)
+    for step, cells in stretch.program:
+        pipe = step.pipe
+        if step.flag < 0:
+            clock = clocks[pipe] = clocks[pipe] + ONE[pipe]
+            known, mine, others = clock | TOPS, clock & FIELD[pipe], ~FIELD[pipe]
+            for n, wrote in cells:
+                above = (known - writes[n]) & (known - reads[n]) if wrote else known - writes[n]
+                if above & TOPS != TOPS:
                     return False
-            elif bit[0] in live:
-                queue = carried.setdefault(bit, deque())
-                if is_set:
-                    if ((clocks[pipe] | TOPS) - waits.get(bit, 0)) & TOPS != TOPS:
-                        return False
-                    queue.append(clocks[pipe])
-                else:
-                    clock = clocks[pipe] = joined(clocks[pipe], queue.popleft()) + ONE[pipe]
-                    waits[bit] = clock & FIELD[pipe]
-        return True
-
-
-def _touched(clock: int, mine: int, reading: tuple[list[int], list[int]], writing: tuple[list[int], list[int]]) -> bool:
-    """Note that a pipe reads and writes cells, each with the clocks of those that did; False: it was too early."""
-    (reads, read), (writes, wrote) = reading, writing
-    known = clock | TOPS
-    for n in read:
-        if (known - writes[n]) & TOPS != TOPS:
-            return False
-        reads[n] = reads[n] & ~mine | clock & mine
-    for n in wrote:
-        if (known - writes[n]) & (known - reads[n]) & TOPS != TOPS:
-            return False
-        writes[n] = writes[n] & ~mine | clock & mine
+                last = writes if wrote else reads
+                last[n] = last[n] & others | mine
+        elif step.flag in live:
+            bit = step.flag, step.slot
+            if step.is_set:
+                if ((clocks[pipe] | TOPS) - waited[bit]) & TOPS != TOPS:
+                    return False
+                carried[bit].append(clocks[pipe])
+            else:
+                clock = clocks[pipe] = joined(clocks[pipe], carried[bit].popleft()) + ONE[pipe]
+                waited[bit] = clock & FIELD[pipe]
     return True
 
 
@@ -299,7 +378,7 @@ def between_barriers(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
 
 
 def joined(a: int, b: int) -> int:
-    """The larger of two clocks, pipe by pipe."""
-    above = (a | TOPS) - b & TOPS  # the top bit of each field of a that is not below that of b
-    mine = above - (above >> WIDTH - 1)
-    return a & mine | b & ~mine
+    """The larger of two clocks, pipe by pipe: a's fields where they are not below b's, else b's."""
+    above = ((a | TOPS) - b & TOPS) >> WIDTH - 1
+    mask = (above << WIDTH - 1) - above
+    return a & mask | b & ~mask & FIELDS

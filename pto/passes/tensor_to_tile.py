@@ -46,7 +46,8 @@ class TensorToTile(Rewriter):
         while name in taken:
             name += "_"
         room = new.op(ARG, type=node.type, name=name, slot=slot, result=1)
-        return self.expression(old, new, env).store(new, key, room, node.locs)
+        with new.because(node.locs):
+            return self.expression(old, new, env).store(new, key, room, node.locs)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         if node.op is ASSIGN:

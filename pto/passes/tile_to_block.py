@@ -22,7 +22,7 @@ from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures, joined
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODUCTS, TILE_OPS, Op, extents
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
@@ -40,6 +40,7 @@ BY_COLUMN, BY_ROW = (
     for name in ("trowexpand", "tcolexpand")
 )
 REDUCES = {"rowsum", "rowmax"}
+WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
 EXP, SUB = TILE_OPS["exp"], TILE_OPS["sub"]
 
 
@@ -97,6 +98,7 @@ class ToBlock(Rewriter):
         self.target = target
         self.valid: dict[Val, tuple[Size | None, Size | None]] = {}
         self.width: dict[Val, int] = {}  # columns of an accumulator that are not there to complete a panel
+        self.turned: set[Val] = set()  # operands of products whose transposes lie in L1
         self.moved: dict[tuple[Graph, Val, Space], Val] = {}
         self.sums: dict[Graph, dict[int, Sum]] = {}
         self.absorbed: dict[Graph, set[int]] = {}
@@ -226,9 +228,19 @@ class ToBlock(Rewriter):
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)
-        cube = any(user.op is MATMUL for _, _, user in deep_users(old, key))
-        type = replace(node.type, space=Space.L1) if cube else in_ub(node.type)
+        users = {user.op for _, _, user in deep_users(old, key)}
+        type = replace(node.type, space=Space.L1) if MATMUL in users else in_ub(node.type)
+        if users == {MATMUL} and inputs[-2:-1] == [1] and inputs[-1] != 1 and len(inputs) > WINDOW:
+            return self.load_turned(node, new, inputs, type)
         return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:5]), locs=node.locs)
+
+    def load_turned(self, node: Node, new: Graph, inputs: list[Any], type: TileType) -> Val:
+        """A window of a transpose that only products read, as it lies in memory: the way to L0 transposes it."""
+        tensor, i, j, rows, cols, offset, height, width, down, across = inputs
+        made = self.make(new, BLOCK_OPS["tload"], tensor, j, i, cols, rows, offset, width, height, across, down,
+                         type=replace(type, rows=type.cols, cols=type.rows), valid=(rows, cols), locs=node.locs)
+        self.turned.add(made)
+        return made
 
     def store(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         tensor, tile, *where = inputs
@@ -299,7 +311,7 @@ class ToBlock(Rewriter):
 
     def power(self, difference: Node, node: Node, new: Graph, env: dict[int, Any]) -> Val:
         """e to the power of a tile less a column; the same bits as one after the other."""
-        locs = (*node.locs, *(x for x in difference.locs if x not in node.locs))
+        locs = joined(node.locs, difference.locs)
         tiles = [self.into(new, env[i], Space.UB, locs) for i in difference.inputs]
         assert difference.op.instr is not None
         return self.elementwise(replace(node, locs=locs), new, difference.op.instr, tiles,
@@ -336,8 +348,7 @@ class ToBlock(Rewriter):
                before: Size = 0) -> Val:
         """c (+)= a times b, in slices of k that fit L0A and L0B; `before`: how much of k c already has."""
         x, y = self.into(graph, a, Space.L1, locs), self.into(graph, b, Space.L1, locs)
-        tx, ty = x.type, y.type
-        assert isinstance(tx, TileType) and isinstance(ty, TileType)
+        tx, ty = self.upright(x), self.upright(y)
         (m, _), (_, n) = self.size(x), self.size(y)
         inner = self.agreed(graph, [self.valid.get(x, (None, None))[1], self.valid.get(y, (None, None))[0]])
         k = tx.cols if inner is None else inner
@@ -348,10 +359,9 @@ class ToBlock(Rewriter):
 
         def step(body: Graph, k0: Size, carried: Val) -> Val:
             kk = k if piece == tx.cols else body.index("min", piece, body.index("sub", k, k0))
-            left = body.op(BLOCK_OPS["textract"], x, 0, k0, m, kk, locs=locs,
-                           type=TileType(tx.dtype, tx.rows, piece, Space.L0A))
-            right = body.op(BLOCK_OPS["textract"], y, k0, 0, kk, n, locs=locs,
-                            type=TileType(ty.dtype, piece, cols, Space.L0B, Layout.PANEL))
+            left = self.extract(body, x, (0, k0), (m, kk), TileType(tx.dtype, tx.rows, piece, Space.L0A), locs)
+            right = self.extract(body, y, (k0, 0), (kk, n),
+                                 TileType(ty.dtype, piece, cols, Space.L0B, Layout.PANEL), locs)
             more = body.index("lt", 0, body.index("add", before, k0))
             return body.op(BLOCK_OPS[cube.TMATMUL.mnemonic], carried, left, right, m, n, kk, more,
                            type=type, locs=locs)
@@ -362,6 +372,18 @@ class ToBlock(Rewriter):
             c = graph.loop((0, k, piece), [c], lambda g, k0, vs: [step(g, k0, vs[0])], locs)[0]
         self.valid[c], self.width[c] = (m, n), ty.cols
         return c
+
+    def upright(self, operand: Val) -> TileType:
+        """The type of an operand in L1, as the product sees it."""
+        type = operand.type
+        assert isinstance(type, TileType)
+        return replace(type, rows=type.cols, cols=type.rows) if operand in self.turned else type
+
+    def extract(self, graph: Graph, operand: Val, at: tuple[Size, Size], region: tuple[Size, Size], type: TileType,
+                locs: tuple[Loc, ...]) -> Val:
+        """A region of an operand, in L0."""
+        row, at = (move.TEXTRACT_T, at[::-1]) if operand in self.turned else (move.TEXTRACT, at)
+        return graph.op(BLOCK_OPS[row.mnemonic], operand, *at, *region, type=type, locs=locs)
 
     def slice(self, left: TileType, right: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
         """How much of k goes to L0A and L0B at once.
@@ -384,8 +406,7 @@ class ToBlock(Rewriter):
     def accumulate(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Val:
         found = self.sums[old][key]
         a, b = (env[i] for i in found.product.inputs)
-        return self.matmul(new, a, b, (*node.locs, *(x for x in found.product.locs if x not in node.locs)),
-                           env[found.carried], found.before)
+        return self.matmul(new, a, b, found.product.locs, env[found.carried], found.before)
 
     # loops
 
@@ -398,6 +419,7 @@ class ToBlock(Rewriter):
             values = [env[i] if i in env else outer.body.constant(i) for i in inner.inputs]
             bounds.append(values[:LOOP_BOUNDS])
             env = {k: v for k, v in self.enter(inner, [], values).items() if v is not None}
+        spans = joined(*(loop.locs for loop in loops))
         counts = [self.trips(new, *bound) for bound in bounds]
         total = reduce(lambda a, b: new.index("mul", a, b), counts)
 
@@ -414,7 +436,7 @@ class ToBlock(Rewriter):
             self.in_grid = False
             return found
 
-        return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, node.locs, grid=len(loops))
+        return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, spans, grid=len(loops))
 
     def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
         """How often a loop runs."""
@@ -433,7 +455,7 @@ class ToBlock(Rewriter):
         needed, inner = alive(body), loops[1]
         for key, node in body.items():
             if key in needed and key not in env and node.op not in (PARAM, FOR, GET):
-                env[key] = self.visit(body, key, node, graph, env)
+                self.step(body, key, node, graph, env)
         values = [env[i] for i in inner.inputs]
         carried = values[LOOP_BOUNDS:LOOP_BOUNDS + inner.carried]
         found = self.iteration(loops[1:], counters[1:], graph, self.enter(inner, [counters[1], *carried], values))
@@ -449,7 +471,9 @@ class ToBlock(Rewriter):
         for position, init in enumerate(self.carried(node, inputs)):
             found = carries_sum(node, position)
             if found and isinstance(init, Fill) and init.value == 0.0 and at_least_once(old, node):
-                sums[found[0]] = body.params[1 + position], body[found[1]]
+                product = body[found[1]]
+                locs = joined(body[found[0]].locs, product.locs, init.locs)
+                sums[found[0]] = body.params[1 + position], replace(product, locs=locs)
                 self.absorbed.setdefault(body, set()).add(found[1])
                 inits.append(self.accumulator(new, init, node.locs))
             elif body[body.params[1 + position]].type == INDEX:

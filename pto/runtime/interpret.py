@@ -8,9 +8,10 @@ operands they have, one after the other, and run on the slow machine, in that or
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,22 @@ from pto.core.arrays import numpy_dtype
 from pto.core.errors import CompilerBug
 from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, PANEL_COLS, Layout, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, captures
-from pto.ir.ops import ALLOC, ARG, CONST, DIM, FOR, GET, INDEX_OPS, TENSOR_OPS, TILE_OPS, Op
+from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, captures
+from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, INDEX_OPS, TENSOR_OPS, TILE_OPS, Op
 from pto.isa.meaning import MEANING
 from pto.isa.meaning.operands import Operands
 from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
 from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
-from pto.isa.table import BY_MNEMONIC, cube, scalar, vector
+from pto.isa.table import BY_MNEMONIC, cube, move, scalar, vector
 from pto.passes.emit import view_declarations
+from pto.quant.forms import BY_NAME, product
 from pto.sim.slow import SlowMachine
 
 Array = NDArray[Any]
+
+Observer = Callable[[Node, Array], None]  # of a node and its value
+MEMORY = (ALLOC, ARG, GET, TENSOR_OPS["assign"], TILE_OPS["store"], BLOCK_OPS[move.TSTORE.mnemonic])  # no values
 
 
 def as_matrix(array: Array) -> Array:
@@ -53,18 +58,55 @@ def seen(tensor: Array, view: Sequence[int]) -> Array:
     return strided(tensor, offset, (rows, cols), (down, across))
 
 
-class Interpreter:
-    """Runs Tensor, Tile and Block graphs; `tensors` are the arguments by slot, changed in place."""
+def inside(matrix: Array, i: int, j: int, rows: int, cols: int) -> Array:
+    """A window of a tensor, which ends no later than the tensor."""
+    found = matrix[max(i, 0):max(i + rows, 0), max(j, 0):max(j + cols, 0)]
+    if found.shape != (rows, cols):
+        height, width = matrix.shape
+        raise CompilerBug(f"{rows} x {cols} elements from row {i} and column {j} on are not inside {height} x {width}")
+    return found
 
-    def __init__(self, tensors: Sequence[Array], extents: Mapping[str, int]) -> None:
-        self.tensors, self.extents = tensors, extents
+
+class Stuck(CompilerBug):
+    """A node that cannot be evaluated."""
+
+    def __init__(self, node: Node, message: str) -> None:
+        super().__init__(message)
+        self.node, self.loc = node, node.locs[0] if node.locs else None
+
+    def __str__(self) -> str:
+        place = f"{self.loc}: " if self.loc else ""
+        return f"{place}{self.node.op.name}: {super().__str__()}"
+
+
+class Interpreter:
+    """Runs Tensor, Tile and Block graphs; `tensors` are the arguments by slot, changed in place.
+
+    `observe` is told the value of each node that computes one.
+    """
+
+    def __init__(self, tensors: Sequence[Array], extents: Mapping[str, int], observe: Observer | None = None) -> None:
+        self.tensors, self.extents, self.observe = tensors, extents, observe
 
     def run(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
         """The outputs of a graph or body."""
         for key, node in graph.items():
             if key not in env:
-                env[key] = self.node(graph, node, [env[i] for i in node.inputs])
+                env[key] = self.evaluated(graph, node, [env[i] for i in node.inputs])
+                if self.observe is not None and isinstance(env[key], np.ndarray) and node.op not in MEMORY:
+                    self.observe(node, env[key])
         return [env[k] for k in graph.outputs]
+
+    def evaluated(self, graph: Graph, node: Node, inputs: list[Any]) -> Any:
+        """The value of a node.
+
+        Raises:
+            Stuck: it has none.
+        """
+        try:
+            return self.node(graph, node, inputs)
+        except (CompilerBug, ArithmeticError, LookupError, TypeError, ValueError) as err:
+            raise err if isinstance(err, Stuck) else Stuck(node, str(err)) from err
 
     def node(self, graph: Graph, node: Node, inputs: list[Any]) -> Any:
         op = node.op
@@ -113,7 +155,7 @@ class Interpreter:
         """What is no instruction of the vector unit, element by element or row by row."""
         tensor: dict[str, Callable[..., Any]] = {
             "assign": self.assigned, "view": self.viewed, "gather": self.gathered, "iota": self.sequence,
-            "matmul": self.product, "full": self.filled,
+            "matmul": self.product, "full": self.filled, "quantised_matmul": self.quantised,
         }
         tile: dict[str, Callable[..., Any]] = {
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
@@ -130,12 +172,12 @@ class Interpreter:
         return strided(tensor, offset, self.shape(node.type), strides)
 
     def loaded(self, node: Node, tensor: Array, i: int, j: int, rows: int, cols: int, *view: int) -> Array:
-        return seen(tensor, view)[i:i + rows, j:j + cols].copy()
+        return inside(seen(tensor, view), i, j, rows, cols).copy()
 
     def stored(self, node: Node, tensor: Array, tile: Array, i: int, j: int, rows: int, cols: int,
                *view: int) -> Array:
         part = tile[:rows, :cols]
-        seen(tensor, view)[i:i + len(part), j:j + part.shape[1]] = part
+        inside(seen(tensor, view), i, j, *part.shape)[...] = part
         return tensor
 
     def filled(self, node: Node) -> Array:
@@ -191,6 +233,9 @@ class Interpreter:
         o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
                      dtype=dtype, exact=True)
         return MEANING[cube.TMATMUL.mnemonic](o).astype(dtype, copy=False)
+
+    def quantised(self, node: Node, x: Array, *parts: Array) -> Array:
+        return product(x, BY_NAME[node["form"]], node["activation"], *parts)
 
     def elementwise(self, op: Op, node: Node, inputs: list[Any], types: list[Any]) -> Array:
         """Operands cropped to their common region; a tile of one column, or row, is used for all."""
@@ -279,12 +324,17 @@ def apply(row: Instr, given: dict[str, Any], type: Any) -> Any:
 
 
 class Flatten:
-    """An Execution graph as a program without loops: every instruction with the operands it has."""
+    """An Execution graph as a program without loops: every instruction with the operands it has.
+
+    Attributes:
+        nodes: the node of each instruction after the first ones, which are jumps to each core's own.
+    """
 
     def __init__(self, root: Graph, target: Target, extents: Mapping[str, int]) -> None:
         self.root, self.target, self.extents = root, target, extents
         self.tiles = {b.name: i for i, b in enumerate(root.buffers)}
         self.code: list[Inst] = []
+        self.nodes: list[Node | None] = []
 
     def run(self, cores: int) -> Program:
         """The instructions of each core after a jump to them."""
@@ -294,14 +344,18 @@ class Flatten:
             self.extents = {**self.extents, "core": core}
             self.block(self.root, {})
             self.code.append(Inst(scalar.HALT))
+            self.nodes.append(None)
         jumps = [Inst(scalar.BLT, (Reg(0), core + 1, pc)) for core, pc in enumerate(start)]
-        tiles = tuple(TileDecl(b.name, b.type, b.address, b.slots) for b in self.root.buffers
+        tiles = tuple(TileDecl(b.name, b.type, b.address, b.slots) for b in placed(self.root.buffers)
                       if isinstance(b.type, TileType))
         args = sorted((n["slot"], n["name"], n.type) for _, n in self.root.items() if n.op is ARG)
         tensors = tuple(TensorDecl(name, t.dtype, tuple(self.extents[d] if isinstance(d, str) else d for d in t.dims),
                                    True, True) for _, name, t in args if isinstance(t, TensorType))
-        return Program(self.root.name, self.target.name, (), tensors, tiles, (*jumps, *self.code),
-                       views=view_declarations(self.root))
+        spans = list(dict.fromkeys(loc for node in self.nodes if node for loc in node.locs))
+        where = {loc: i for i, loc in enumerate(spans)}
+        lines = [() for _ in jumps] + [tuple(where[loc] for loc in node.locs) if node else () for node in self.nodes]
+        return Program(self.root.name, self.target.name, (), tensors, tiles, (*jumps, *self.code), tuple(spans),
+                       tuple(lines), view_declarations(self.root))
 
     def block(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
         for key, node in graph.items():
@@ -345,20 +399,47 @@ class Flatten:
             else:
                 args.append(next(values) if operand.kind is Kind.INDEX else attrs[operand.name])
         self.code.append(Inst(row, tuple(args), tuple(attrs[attr.name] for attr in row.attrs)))
+        self.nodes.append(node)
+
+
+def placed(buffers: Sequence[Buffer]) -> list[Buffer]:
+    """Buffers with addresses: those that have none yet one after the other, however large the memory must be."""
+    found, end = [], max([b.address + b.type.nbytes * b.slots for b in buffers if isinstance(b.type, TileType)],
+                         default=0)
+    for b in buffers:
+        assert isinstance(b.type, TileType)
+        end = -(-end // DEFAULT.align) * DEFAULT.align
+        found.append(b if b.address >= 0 else replace(b, address=end))
+        end += b.type.nbytes * b.slots if b.address < 0 else 0
+    return found
+
+
+def roomy(target: Target, program: Program) -> Target:
+    """A target whose memories hold the tiles of a program that was not fitted to them."""
+    needs = {space: max([t.address + t.nbytes for t in program.tiles if t.type.space is space], default=0)
+             for space, _ in target.capacity}
+    return replace(target, capacity=tuple((space, max(n, needs[space])) for space, n in target.capacity))
 
 
 def interpret(graph: Graph, tensors: Sequence[Array], extents: Mapping[str, int], *, cores: int = 1,
-              order: str = "program", target: Target = DEFAULT) -> list[Array]:
+              order: str = "program", target: Target = DEFAULT, observe: Observer | None = None) -> list[Array]:
     """Run a graph of any level on arrays, one for each slot (results included), changed in place.
 
-    Gives the outputs of a Tensor graph; for the other levels results are in `tensors`.
+    Gives the outputs of a Tensor graph; for the other levels results are in `tensors`. `observe` is told what each
+    node computes, in order.
     """
     if graph.level == "tensor":
-        found: list[Array] = Interpreter(tensors, extents).run(graph, {})
+        found: list[Array] = Interpreter(tensors, extents, observe).run(graph, {})
         return found
     if graph.level == "execution":
-        program = Flatten(graph, target, {**extents, "cores": cores}).run(cores)
-        SlowMachine(program, cores=cores, exact=True, order=order).run(tensors, ())
+        flat = Flatten(graph, target, {**extents, "cores": cores})
+        program = flat.run(cores)
+        unplaced = any(b.address < 0 for b in graph.buffers)
+        machine = SlowMachine(program, cores=cores, exact=True, order=order,
+                              target=roomy(target, program) if unplaced else target)
+        if observe is not None:
+            machine.observe = lambda pc, value: observe(cast("Node", flat.nodes[pc - cores]), value)
+        machine.run(tensors, ())
     else:
-        Interpreter(tensors, {**extents, "core": 0, "cores": cores}).run(graph, {})
+        Interpreter(tensors, {**extents, "core": 0, "cores": cores}, observe).run(graph, {})
     return list(tensors)

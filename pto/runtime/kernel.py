@@ -16,17 +16,31 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import DType, TensorType
-from pto.core.errors import CaptureError, DTypeError, Loc, PtoError, ShapeError, UsageError, located, user_frame
+from pto.core.errors import (
+    CapacityError,
+    CaptureError,
+    DTypeError,
+    Loc,
+    PtoError,
+    ShapeError,
+    UsageError,
+    located,
+    user_frame,
+)
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
 from pto.isa.disasm import disassemble
 from pto.isa.program import Program
 from pto.lang.integers import Index
-from pto.lang.kernel import Source
+from pto.lang.kernel import Source, Traced
+from pto.lang.quantised import Parts
 from pto.lang.trace import Argument, is_tracing
-from pto.passes.pipeline import Options
+from pto.passes.pipeline import Options, compile_graph
+from pto.quant.forms import Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
+from pto.runtime.explain import explain
+from pto.runtime.fitting import advise
 from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
 
@@ -147,6 +161,23 @@ class Kernel:
 
     def _given(self, values: Sequence[Any],
                named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
+        """The same as `_split`, with the parts of quantised weights instead of these, and a constant that says so."""
+        names, given, constants, numbers = self._split(values, named)
+        if Packed not in map(type, given):
+            return names, given, constants, numbers
+        made: dict[str, Any] = {}
+        known: dict[str, Any] = dict(constants)
+        for name, value in zip(names, given, strict=True):
+            if type(value) is Packed:
+                parts = tuple(self._named(f"{name}_{part}") for part in value.form.parts)
+                known[name] = Parts(value.form.name, value.activation, value.shape, parts)
+                made |= dict(zip(parts, value.parts, strict=True))
+            else:
+                made[name] = value
+        return tuple(made), tuple(made.values()), known, numbers
+
+    def _split(self, values: Sequence[Any],
+               named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
         """Names and values of the arguments that are tensors, the values of those that are constants, and integers."""
         names, counts = self.source.parameters, self.source.counts
         if not (named or self.source.flexible) and len(values) == len(names):
@@ -217,16 +248,27 @@ class Kernel:
                 return found
         with located(Loc.of_user()):
             named = zip(names or self.source.tensors, arrays, strict=True)
-            arguments = tuple(self._argument(n, a) for n, a in named)
+            fixed = {part for c in constants.values() if isinstance(c, Parts) for part in c.names}
+            arguments = tuple(Argument(n, TensorType(dtype_of(a), a.shape)) if n in fixed else self._argument(n, a)
+                              for n, a in named)
             hints = self._hints(arguments, arrays)
             return self._compile(key, arguments, hints, constants, grid)
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
                  constants: Constants = NONE, grid: int = 0) -> Variant:
         sizes = tuple(self._named(f"grid{axis}") for axis in range(grid))
-        traced = self.source.trace(arguments, hints, self.options, constants, self._kind, sizes)
-        tiles = {k: v for k, v in self.options.items() if isinstance(v, int)}
-        made = Variant.make(arguments, (*self.source.counts, *sizes), traced, Options(self.target, tiles))
+
+        def traced(options: Mapping[str, Any]) -> Traced:
+            return self.source.trace(arguments, hints, options, constants, self._kind, sizes)
+
+        def directed(options: Mapping[str, Any]) -> Options:
+            return Options(self.target, {k: v for k, v in options.items() if isinstance(v, int)})
+
+        try:
+            made = Variant.make(arguments, (*self.source.counts, *sizes), traced(self.options), directed(self.options))
+        except CapacityError as err:
+            advise(err, self.options, lambda options: compile_graph(traced(options).graph, directed(options)))
+            raise
         with self._lock:
             self.variants.setdefault(key, []).append(made)
         return made
@@ -308,7 +350,8 @@ class Kernel:
         expected = ref(*[np.array(a) for a in arrays]) if callable(ref) else ref
         if expected is not None:
             expected = [np.asarray(e) for e in (expected if isinstance(expected, tuple | list) else [expected])]
-        return Verification(self._variant(arrays, extents, names, constants), arrays, extents, tolerance).run(expected)
+        self._latest = found = self._variant(arrays, extents, names, constants)
+        return Verification(found, arrays, extents, tolerance).run(expected)
 
     # looking inside
 
@@ -325,6 +368,10 @@ class Kernel:
     def disasm(self) -> str:
         """The program as assembly, with the source line beside each instruction."""
         return disassemble(self.program())
+
+    def explain(self) -> str:
+        """What each on-chip memory holds, what overlaps by a second slot, and why the rest does not."""
+        return explain(self.compiled().compiled, self.target)
 
 
 def tile_kernel(function: FunctionType | None = None, *, target: str | Target = DEFAULT, **options: Any) -> Any:

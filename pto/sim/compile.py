@@ -18,7 +18,8 @@ from numba.core.cpu import CPUContext
 from pto.core.errors import CompilerBug
 from pto.sim import engine
 from pto.sim.kernels import convert, cube, elementwise, exponential, gather, loans, move, stream, vector, view
-from pto.sim.kernels.registry import Compiled, function
+from pto.sim.kernels.operands import Compiled
+from pto.sim.kernels.registry import function
 from pto.sim.vec import OPTIONS
 from pto.sim.watch import engine as watched
 

@@ -66,6 +66,7 @@ class Dot:
         factor: element type of the vector as it is kept for the product; its elements are widened to it.
         widen: copy `DOT_LANES` elements of the vector, widened.
         step: add the products of `DOT_LANES` elements; integers in half as many sums of neighbours.
+        merge: the sums of two chains of steps as one.
         settle: write the sum of all lanes, by the tree that halves them, added to what is there if need be.
     """
 
@@ -77,6 +78,7 @@ class Dot:
         kind = Registers(made_of)
         self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
         self.widen = emits(VOID, INT, INT)(self._widen)
+        self.merge = emits(kind, kind, kind)(lambda b, x, y: b.add(x, y) if integer else b.fadd(x, y))
         self.step = emits(kind, kind, INT, INT)(self._integers if integer else self._floats)
         self.settle = emits(VOID, INT, kind, INT)(self._settle)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from pto.isa.spec import OPERAND_WORDS, REGISTERS, TILE_FIELDS, Pipe
+from pto.isa.spec import OPERAND_WORDS, REGISTERS, TILE_FIELDS, Instr, Pipe
 
 WORD = 8
 
@@ -108,3 +108,8 @@ class Code(IntEnum):
     TILE = 256
     BORROWER = 258  # a tile instruction that may touch tiles on loan
     END = 257  # after the last instruction: running into it is a trap
+
+
+def number_or_operand(row: Instr, side: str | int) -> int:
+    """Which operand holds a number of a region, or the number itself: n as -1 - n."""
+    return row.position(side) if isinstance(side, str) else -1 - side

@@ -22,7 +22,7 @@ from pto.core.types import Layout, Space
 from pto.isa.program import Arg, Inst, Program, TileDecl, TileRef
 from pto.isa.spec import Kind, Operand, Role
 from pto.isa.table import move, sync
-from pto.sim.layout import LOAN_WORDS, TENSOR_WORDS, TENSORS_AT, WORD, Use
+from pto.sim.layout import LOAN_WORDS, TENSOR_WORDS, TENSORS_AT, WORD, Use, number_or_operand
 
 SPACES = (Space.UB, Space.L1)
 JOINING = (sync.SYNC_ALL, sync.EVENT_SET, sync.EVENT_WAIT)
@@ -119,7 +119,7 @@ class Loans:
             return
         tile = self.program.tiles[arg.tile]
         use = {Role.IN: Use.READ, Role.OUT: Use.WRITE, Role.INOUT: Use.CHANGE}[operand.role]
-        extents = (_number(inst, side) for side in (operand.rows, operand.cols, *(operand.at or (0, 0))))
+        extents = (number_or_operand(inst.spec, side) for side in (operand.rows, operand.cols, *(operand.at or (0, 0))))
         yield [
             use, slot, position, self._at(self.first[arg.tile]), tile.type.nbytes, tile.slots,
             tile.type.dtype.size, *extents,
@@ -134,11 +134,6 @@ def _extents(inst: Inst, operand: Operand) -> list[Arg]:
     """Rows and columns of an operand's region, as they are written; those that are no operands are left out."""
     names = [side for side in (operand.rows, operand.cols) if isinstance(side, str)]
     return [arg for name in names for arg in inst.args[inst.spec.position(name):][:1]]
-
-
-def _number(inst: Inst, side: str | int) -> int:
-    """Which operand holds a number, or the number itself, below zero."""
-    return inst.spec.position(side) if isinstance(side, str) else -1 - side
 
 
 def apart(spans: Sequence[tuple[int, int]], written: Sequence[bool]) -> bool:

@@ -83,19 +83,21 @@ class SlowMachine:
 
     Attributes:
         events: with `trace`, what the last run performed, in a legal order.
+        observe: is told what each instruction wrote: its pc and the elements, in place.
     """
 
     def __init__(self, program: Program, *, cores: int = 1, exact: bool = True, order: str = "program",
-                 trace: bool = False) -> None:
+                 trace: bool = False, target: Target | None = None) -> None:
         word, _, seed = order.partition(":")
         if word not in ("program", "random") or cores < 1:
             raise UsageError(f"there is no order {order!r} on {cores} cores",
                              hint="orders are program and random:SEED")
         self.program, self.cores, self.exact, self.trace = program, cores, exact, trace
         self.seed = seed if word == "random" else None
-        self.target = target_of(program)
+        self.target = target_of(program, target)
         self.pipes = [program.pipe(inst) for inst in program.code]
         self.events: list[Event] = []
+        self.observe: Callable[[int, Array], None] | None = None
         self.between = Between()
 
     def run(self, tensors: Sequence[NDArray[Any]], parameters: Sequence[int] = (),
@@ -367,6 +369,8 @@ class Core:
         elif not target.is_empty:
             window = self._window(target)
             window[...] = result.reshape(window.shape)
+            if self.machine.observe is not None:
+                self.machine.observe(step.pc, window)
 
     def _check_indices(self, step: Step, regions: tuple[Region, ...]) -> None:
         for position, region in zip(step.inst.spec.memory, regions, strict=True):
@@ -458,15 +462,15 @@ def flag_name(flag: Flag) -> str:
     return f"flag {source.name} -> {destination.name}, id {number}"
 
 
-def target_of(program: Program) -> Target:
-    """The program's target, if its tiles fit that target's memories.
+def target_of(program: Program, target: Target | None = None) -> Target:
+    """The program's target, or another one instead, if the tiles fit its memories.
 
     Raises:
         ProgramError: there is no such target, or a tile lies outside its memory.
     """
     if program.target not in BY_NAME:
         raise ProgramError(f"no target is called {program.target!r}")
-    target = BY_NAME[program.target]
+    target = target or BY_NAME[program.target]
     for tile in program.tiles:
         space, end = tile.type.space, tile.address + tile.nbytes
         if space is None or tile.address < 0 or end > target.bytes_of(space):

@@ -44,14 +44,28 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def inline(function: Function) -> Function:
     """A function that compiled code calls, and that becomes part of its caller."""
-    made: Function = njit(forceinline=True, **OPTIONS)(function)
-    return made
+    return _compiled_once(function, forceinline=True)
 
 
 def called(function: Function) -> Function:
     """A function that compiled code calls, and that LLVM may keep apart."""
-    made: Function = njit(**OPTIONS)(function)
-    return made
+    return _compiled_once(function)
+
+
+def _compiled_once(function: Function, **options: Any) -> Function:
+    """A function that constants are numbers to like any other.
+
+    Numba would compile it again for every constant argument, which is LLVM's to make use of. It asks the function
+    itself how to be called; a Numba that does not would be slow to start, and no more.
+    """
+    made: Any = njit(**OPTIONS, **options)(function)
+    described = made.get_call_template
+
+    def any_number(args: Any, kws: Any) -> Any:
+        return described(tuple(map(types.unliteral, args)), kws)
+    made.get_call_template = any_number
+    compiled: Function = made
+    return compiled
 
 
 def emits(result: Any, *arguments: Any) -> Callable[[Emit], Any]:
@@ -98,7 +112,12 @@ def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
-    """An address as a pointer."""
+    """An address as a pointer.
+
+    LLVM may take any term of the sum that an address is for the pointer, and the rest for an offset. Where that term
+    is 0 it would hold the access for impossible, and drop what leads to it: so null is declared to be valid.
+    """
+    set.add(builder.function.attributes, "null_pointer_is_valid")  # llvmlite's own `add` does not know it
     return builder.inttoptr(address, kind.as_pointer())
 
 

@@ -62,20 +62,21 @@ def relations(count: int, seed: int) -> Report:
     """Is every flag relation of `count` kernels with small tiles needed?"""
     report = Report()
     for number in range(seed * COUNT, seed * COUNT + count):
+        case = generate(number, SMALL)[0]
         try:
-            judged = Judge(generate(number, SMALL)[0])
+            judged = Judge(case)
             judged.called()
             judged.bound()
         except (Senseless, PtoError):
             report.saw("left out: no program")
             continue
         except Exception as err:
-            report.fail(f"kernel {number} of small tiles, {type(err).__name__}: {err}\n{generate(number, SMALL)[0].text}")
+            report.fail(f"kernel {number} of small tiles, {type(err).__name__}: {err}\n{case.text}")
             continue
-        found, useless = redundant(judged.variant.program, extents(judged.case), number)
+        found, useless = redundant(judged.variant.program, extents(case), number)
         report.saw("flag relations that are needed", found)
         if useless:
-            report.fail(f"kernel {number} of small tiles: redundant are {'; '.join(useless)}\n{judged.case.text}")
+            report.fail(f"kernel {number} of small tiles: redundant are {'; '.join(useless)}\n{case.text}")
     return report
 
 

@@ -88,13 +88,22 @@ def test_a_cycle_is_seen():
     graph = tile_graph()
     first = load(graph)
     second = graph.op(TILE_OPS["exp"], first, type=TILE)
-    graph.nx.add_edge(second.key, first.key)
+    graph.nodes[first.key] = Node(first.node.op, (second.key, *first.node.inputs[1:]), (), TILE)
     assert any("cycle" in f for f in faults(graph))
+
+
+def test_a_node_that_is_used_before_it_is_made_is_seen():
+    graph = tile_graph()
+    first = load(graph)
+    second = graph.op(TILE_OPS["exp"], first, type=TILE)
+    third = load(graph)
+    graph.nodes[second.key] = Node(second.node.op, (third.key,), (), TILE)
+    assert any("before it is made" in f for f in faults(graph))
 
 
 def test_a_fault_names_the_users_line(graphs):
     graph = parse(text(graphs["tile"]))
     key = next(k for k, n in graph.items() if n.op is FOR)
     node = graph[key]
-    graph.nx.nodes[key]["node"] = Node(node.op, node.inputs[1:], node.attrs, node.type, node.locs, node.body)
+    graph.nodes[key] = Node(node.op, node.inputs[1:], node.attrs, node.type, node.locs, node.body)
     assert any("kernels.py:" in f for f in faults(graph))

@@ -12,8 +12,9 @@ import numpy as np
 from pto.models.config import LlamaConfig
 from pto.models.gguf import ALIGNMENT, ALIGNMENT_KEY, GgufFile, Strings
 from pto.models.gguf_writer import TensorBytes, Typed, dumps
-from pto.models.stored import STORAGES, StoredTensor
+from pto.models.stored import StoredTensor
 from pto.models.tensors import stored
+from pto.quant.blocks import STORAGES
 
 SMALL = LlamaConfig(
     layers=3, embed=32, ffn=64, heads=4, kv_heads=2, head_dim=8, vocab=48, context=64, rope_base=10000.0,

@@ -5,7 +5,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from pto.models.stored import STORAGES
+from pto.quant.blocks import STORAGES
 
 BLOCKS = 96
 

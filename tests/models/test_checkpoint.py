@@ -20,8 +20,8 @@ from pto.models.export import save_gguf
 from pto.models.gguf import load
 from pto.models.gguf_writer import TensorBytes, Typed, dumps
 from pto.models.reference import Reference
-from pto.models.stored import BY_NAME
 from pto.models.weights import load_weights, turned, unturned
+from pto.quant.blocks import BY_NAME
 from tests.models.files import OWN_HEAD, SMALL, random_weights, save_folder
 
 BYTES = replace(SMALL, vocab=257, bos=256, stop=(256,))

@@ -13,7 +13,7 @@ from pto.core.errors import PtoFormatError
 from pto.models import gguf
 from pto.models.gguf import LIMITS, parse
 from pto.models.gguf_writer import TensorBytes, Typed, dumps
-from pto.models.stored import BY_NAME
+from pto.quant.blocks import BY_NAME
 from tests.models.files import seed_file
 
 F32 = BY_NAME["F32"]

@@ -61,7 +61,7 @@ def test_programs_fit_each_target(target):
 
 
 def test_the_facts_that_a_pass_needs_are_checked():
-    everything = passes(V2, TILES, None)
+    everything = passes(V2, TILES)
     graph = bind(gemm, [np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)]) and gemm.graph("tensor")
     for leave_out in [i for i, p in enumerate(everything[:-1]) if p.makes]:
         rest = [p for i, p in enumerate(everything) if i != leave_out]
@@ -79,7 +79,7 @@ def test_a_pass_that_breaks_a_fact_or_the_graph_is_named():
 
 def test_no_pass_changes_its_input():
     graph = bind(gemm, [np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)]) and gemm.graph("tensor")
-    for step in passes(V2, TILES, None):
+    for step in passes(V2, TILES):
         before = text(graph)
         after = step.run(graph)
         assert text(graph) == before, step.name

@@ -124,7 +124,7 @@ def without_sets(graph: Graph) -> Graph:
     for inner, key, node in list(graph.walk()):
         if node.op.name == "set_flag":
             attrs = tuple((k, 5 if k == "dst" else v) for k, v in node.attrs)
-            inner.nx.nodes[key]["node"] = Node(node.op, node.inputs, attrs, node.type, node.locs)
+            inner.nodes[key] = Node(node.op, node.inputs, attrs, node.type, node.locs)
             break
     return graph
 

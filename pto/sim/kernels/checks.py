@@ -168,24 +168,17 @@ def step(ctx: int, st: int, slot: int) -> int:
 
 
 @inline
-def detour(
-    ctx: int, d: int, d_pitch: int, d_bytes: int, a: int, a_pitch: int, a_bytes: int, rows: int
-) -> int:
-    """Where to write: spare memory if the destination covers part of a source in another shape, else d."""
-    if d == a and d_pitch == a_pitch:
-        return d
-    if a + (rows - 1) * a_pitch + a_bytes <= d or d + (rows - 1) * d_pitch + d_bytes <= a:
-        return d
-    return word(ctx, SPARE)
-
-
-@inline
 def beside(
-    ctx: int, made: int, d: int, d_pitch: int, d_bytes: int, a: int, a_pitch: int, a_bytes: int, rows: int, alike: bool
+    ctx: int, made: int, d: int, d_shape: tuple[int, int, int], a: int, a_shape: tuple[int, int, int], alike: bool
 ) -> int:
-    """Where to write, which was `made` so far, beside one more source; `alike`, of elements of one size."""
+    """Where to write, which was `made` so far, beside one more source.
+
+    That is spare memory if the destination covers part of a source in another shape. A shape is the pitch of lines,
+    their number, and the bytes of each; `alike`, destination and source differ in place and pitch at most.
+    """
+    (d_pitch, d_lines, d_bytes), (a_pitch, a_lines, a_bytes) = d_shape, a_shape
     if made != d or (alike and d == a and d_pitch == a_pitch):
         return made
-    if a + (rows - 1) * a_pitch + a_bytes <= d or d + (rows - 1) * d_pitch + d_bytes <= a:
+    if a + (a_lines - 1) * a_pitch + a_bytes <= d or d + (d_lines - 1) * d_pitch + d_bytes <= a:
         return d
     return word(ctx, SPARE)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 from llvmlite import ir
 
-from pto.core.dtypes import DTYPES, F32, S32, DType
+from pto.core.dtypes import F32, S32, DType
 from pto.core.types import Layout
 from pto.isa.table import vector
 from pto.sim import vec
 from pto.sim.formats import constant, like
 from pto.sim.formulas import EmittingKit, Lanes
-from pto.sim.kernels.elementwise import over_one
-from pto.sim.kernels.registry import FACTORIES, Compiled
-from pto.sim.lanes import Pass, Source, limits
-from pto.sim.names import handler_name
+from pto.sim.kernels.elementwise import pass_over
+from pto.sim.kernels.operands import Body, Form, aside
+from pto.sim.kernels.registry import kernel
+from pto.sim.lanes import limits
 from pto.sim.vec import F64, I32, I64, called, word
 
 Emit = Callable[..., ir.Value]
@@ -33,6 +33,7 @@ SATURATES = 8  # of the word `how`, whose lower bits number the rounding mode
 FORMATS = {"f32": (24, -126, 127), "f16": (11, -14, 15), "bf16": (8, -126, 127)}
 SIGN_BIT, BIAS, MANTISSA_BITS, INTEGERS = -(2**63), 1023, 52, 2.0**52
 FAR = 2.0**40  # beyond every integer type
+ROUND, SATURATE = (len(vector.TCVT.operands) + number for number, _ in enumerate(vector.TCVT.attrs))
 
 
 class Rounding:
@@ -182,25 +183,20 @@ def nearest(to: DType, source: DType) -> Emit:
     return emit
 
 
-def conversion(to: DType, source: DType) -> Compiled:
+@kernel(vector.TCVT, Layout.ROW, Layout.ROW)
+def conversion(form: Form) -> Body:
     """dst[i, j] = a[i, j] as another type"""
+    to, source = form.types
     if to.kind != "f" and source.kind != "f":
-        return over_one(Pass(to, (Source(source),), between_integers(to, source)), second=SATURATES)
-    general = to_float if to.kind == "f" else to_integer
-    careful = over_one(Pass(to, (Source(source),), general(to, source)), second=SATURATES)
+        return aside(form, pass_over(form, between_integers(to, source)))
+    careful = pass_over(form, (to_float if to.kind == "f" else to_integer)(to, source))
     if source is S32 and to is not F32:  # s32 is not exact in f32
-        return careful
-    every = called(careful)
-    short = called(over_one(Pass(to, (Source(source),), nearest(to, source))))
+        return aside(form, careful)
+    short, every = called(pass_over(form, nearest(to, source))), called(careful)
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        if word(ops, 4) == 0 and word(ops, 5) == 0:
-            short(ctx, ops, st)
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        if word(ops, ROUND) == 0 and word(ops, SATURATE) == 0:
+            short(ctx, ops, st, to, at)
         else:
-            every(ctx, ops, st)
-    return run
-
-
-for _names in vector.TCVT.dtypes:
-    _to, _source = (DTYPES[name] for name in _names)
-    FACTORIES[handler_name(vector.TCVT, (Layout.ROW,) * 2, f"{_to}_{_source}")] = partial(conversion, _to, _source)
+            every(ctx, ops, st, to, at)
+    return aside(form, run)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.dtypes import DTYPES, DType
+from pto.core.dtypes import F32, DType
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.sim.blocks import INTEGERS, LINE, Block, PairBlock, pair_rows, widener
-from pto.sim.kernels.checks import panels, pitch, tile
+from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.copying import clear, copy_row
-from pto.sim.kernels.registry import Compiled, handler
+from pto.sim.kernels.operands import Body, Form
+from pto.sim.kernels.registry import kernel
 from pto.sim.layout import SPARE
 from pto.sim.vec import inline, word
 
 BLOCK_ROWS = 6  # 6 x 16 sums, a row of b and an element of a: what 16 registers of 8 lanes hold
+M, N, K, ACC = map(cube.TMATMUL.position, ("m", "n", "k", "acc"))
 DEPTH = 256  # of what is widened at a time: a panel of b then stays in the first cache
 
 
@@ -108,19 +110,17 @@ def panel_widener(dtype: DType) -> Any:
     return rows
 
 
-@handler(cube.TMATMUL, Layout.PANEL, Layout.ROW, Layout.PANEL)
-def tmatmul(ctx: int, ops: int, st: int) -> None:
+@kernel(cube.TMATMUL, Layout.PANEL, Layout.ROW, Layout.PANEL)
+def product(form: Form) -> Body:
+    """c = a times b where acc is 0, else c + a times b"""
+    _, left, right = form.types
+    return plain if left is F32 else widened(left, right)
+
+
+def plain(ctx: int, ops: int, st: int, at: Any) -> None:
     """One panel of b after the other, and for each all rows of a."""
-    m, n, k, acc = word(ops, 3), word(ops, 4), word(ops, 5), word(ops, 6)
-    c = panels(ctx, ops, st, 0, 0, m, n)
-    if c == 0:
-        return
-    a = tile(ctx, ops, st, 1, 1, m, k)
-    if a == 0:
-        return
-    b = panels(ctx, ops, st, 2, 2, k, n)
-    if b == 0:
-        return
+    m, n, k, acc = word(ops, M), word(ops, N), word(ops, K), word(ops, ACC)
+    c, a, b, _ = at
     a_pitch, b_panel, c_panel = pitch(st, 1), pitch(st, 2), pitch(st, 0)
     for _ in range(0, n, 16):
         float_panel(a, a_pitch, b, c, m, k, acc)
@@ -128,39 +128,24 @@ def tmatmul(ctx: int, ops: int, st: int) -> None:
         c += c_panel
 
 
-def widened(left: DType, right: DType) -> Compiled:
+def widened(left: DType, right: DType) -> Body:
     """The same on copies that are widened, some depth at a time."""
     integer = right in INTEGERS
     multiply, per_step = (pair_panel, 2) if integer else (float_panel, 1)
     widen_row, widen_panel = row_widener(left), panel_widener(right)
     a_size, b_row = left.size, 16 * right.size
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        m, n, k, acc = word(ops, 3), word(ops, 4), word(ops, 5), word(ops, 6)
-        c = panels(ctx, ops, st, 0, 0, m, n)
-        if c == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, m, k)
-        if a == 0:
-            return
-        b = panels(ctx, ops, st, 2, 2, k, n)
-        if b == 0:
-            return
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        m, n, k, acc = word(ops, M), word(ops, N), word(ops, K), word(ops, ACC)
+        c, a, b, _ = at
         wide_b, scratch = word(ctx, SPARE), word(ctx, SPARE) + LINE * DEPTH
         wide_a = scratch + 128
-        for at in range(0, max(k, 1), DEPTH):
-            depth = min(k - at, DEPTH)
+        for start in range(0, max(k, 1), DEPTH):
+            depth = min(k - start, DEPTH)
             steps = (depth + per_step - 1) // per_step
             for row in range(m):
-                widen_row(wide_a + 4 * steps * row, a + a_size * at + row * pitch(st, 1), depth, scratch)
+                widen_row(wide_a + 4 * steps * row, a + a_size * start + row * pitch(st, 1), depth, scratch)
             for j in range((n + 15) // 16):
-                widen_panel(wide_b, b + b_row * at + j * pitch(st, 2), depth, scratch)
-                multiply(wide_a, 4 * steps, wide_b, c + j * pitch(st, 0), m, steps, 1 if at else acc)
+                widen_panel(wide_b, b + b_row * start + j * pitch(st, 2), depth, scratch)
+                multiply(wide_a, 4 * steps, wide_b, c + j * pitch(st, 0), m, steps, 1 if start else acc)
     return run
-
-
-for _types in cube.TMATMUL.dtypes:
-    if len(_types) > 1:
-        _left, _right = (DTYPES[name] for name in _types[1:])
-        _function = widened(_left, _right)
-        handler(cube.TMATMUL, Layout.PANEL, Layout.ROW, Layout.PANEL, types="_".join(_types))(_function)

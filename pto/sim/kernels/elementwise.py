@@ -1,24 +1,20 @@
-"""Elementwise instructions: one function for each number of operands, one pass for each instruction and type."""
+"""Elementwise instructions: one pass over the rows of the destination, for any sources and element types."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any
 
-from pto.core.dtypes import DTYPES, PRED, DType
 from pto.core.types import Layout
-from pto.isa.spec import Instr
+from pto.isa.spec import Instr, Operand
 from pto.isa.spec import Kind as OperandKind
 from pto.isa.table import vector
-from pto.sim.exponential import exp8_exact, exp8_fast
-from pto.sim.kernels.checks import beside, pitch, tile
-from pto.sim.kernels.copying import copy_rows, settle
-from pto.sim.kernels.registry import Compiled, by_size, family
-from pto.sim.lanes import Emit, Kind, Pass, Source
-from pto.sim.layout import EXACT
+from pto.sim.kernels.checks import pitch
+from pto.sim.kernels.operands import Body, Form, aside, extent
+from pto.sim.kernels.registry import SIZES, kernel
+from pto.sim.lanes import SOURCES, Emit, Kind, Pass, Source
 from pto.sim.operations import ONE, SCALAR, TWO, choice, comparison, fused, same
-from pto.sim.vec import called, inline, load_bits, word
+from pto.sim.vec import inline, load_bits, word
 
 ROW, COL = Layout.ROW, Layout.COL
 NOTHING = 0
@@ -43,294 +39,141 @@ def row_of(work: Pass) -> Any:
     return run
 
 
-def over_number(work: Pass) -> Compiled:
-    """dst = operation(scalar)"""
-    row = row_of(work)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        for i in range(rows):
-            row(d + i * pitch(st, 0), word(ops, 1), NOTHING, NOTHING, NOTHING, cols)
-    return run
+@inline
+def feed(ops: int, st: int, at: int, where: Any) -> tuple[int, int]:
+    """A source: its address or what it is, and how far what the next row needs of it is."""
+    slot, position, apart = where
+    if slot == 0:
+        return word(ops, position), 0
+    return at, pitch(st, slot) if apart < 0 else apart
 
 
-def over_one(work: Pass, number: int = 0, second: int = 0) -> Compiled:
-    """dst[i, j] = operation(a[i, j]), or operation(a[i, j], scalar) with the scalar in operand `number`.
+@inline
+def itself(at: int) -> int:
+    """What a row needs of a source that is lanes or a number."""
+    return at
 
-    The word `how` is the first attribute, plus `second` times the second.
+
+element_of = {size: load_bits(size) for size in SIZES}  # what it needs of one with an element for each row
+NO_FEED = (0, 0, 0)
+
+
+class Feed:
+    """A source of a pass, as the operand describes it: lanes of every row or of one, an element a row, or a number.
+
+    Attributes:
+        source: what the pass is told.
+        where: slot (0: the source is an operand word), position, and bytes from row to row (-1: a pitch).
+        take: what a row gets of it.
     """
-    row, d_size, a_size = row_of(work), work.result.size, work.sources[0].dtype.size
-    extents, alike = max(number, 1) + 1, d_size == a_size
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, extents), word(ops, extents + 1)
-        how = word(ops, extents + 2) + second * word(ops, extents + 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
+    def __init__(self, form: Form, operand: Operand, *, raw: bool) -> None:
+        self.take = itself
+        if operand.kind is OperandKind.SCALAR:
+            self.source = Source(form.types[-1], Kind.NUMBER, raw=raw)
+            self.where = 0, form.row.position(operand.name), 0
             return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = beside(ctx, d, d, d_pitch, d_size * cols, a, a_pitch, a_size * cols, rows, alike)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, word(ops, number), NOTHING, how, cols)
-        settle(d, d_pitch, made, rows, d_size * cols)
+        dst, *places = form.places
+        place = next(place for place in places if place.operand is operand)
+        size, lanes, rows = place.dtype.size, place.length == dst.length, place.lines == dst.lines
+        self.source = Source(place.dtype, Kind.LANES if lanes else Kind.BITS, raw=raw)
+        self.where = place.slot, place.position, -1 if rows else 0 if lanes else size
+        if not lanes:
+            self.take = element_of[size]
+
+
+@inline
+def no_choice(ops: int) -> int:
+    """The word of an instruction without choices."""
+    return 0
+
+
+@cache
+def with_choice(read: Any, position: int, shift: int) -> Any:
+    """One more choice above those that are read already."""
+    @inline
+    def more(ops: int) -> int:
+        return read(ops) | (word(ops, position) << shift)
+    return more
+
+
+def choices(row: Instr) -> Any:
+    """The choices of an instruction in one word, as its record has them."""
+    read, shift = no_choice, 0
+    for position, attr in enumerate(row.attrs, len(row.operands)):
+        read, shift = with_choice(read, position, shift), shift + attr.bits
+    return read
+
+
+def pass_over(form: Form, emit: Emit, *, raw: bool = False) -> Body:
+    """dst[i, j] = operation(each source at i, j): what is to be put aside, if sources may lie under the destination.
+
+    For `raw` see `pto.sim.lanes`.
+    """
+    dst, *_ = form.places
+    lines, length, how = dst.lines, dst.length, choices(form.row)
+    given = (OperandKind.TILE, OperandKind.SCALAR)
+    feeds = [Feed(form, operand, raw=raw) for operand in form.row.operands[1:] if operand.kind in given]
+    row = row_of(Pass(dst.dtype, tuple(feed.source for feed in feeds), emit, raw=raw))
+    where_a, where_b, where_c = (*(feed.where for feed in feeds), NO_FEED, NO_FEED)[:SOURCES]
+    take_a, take_b, take_c = (*(feed.take for feed in feeds), itself, itself)[:SOURCES]
+    at_a, at_b, at_c = (where[0] for where in (where_a, where_b, where_c))
+
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        mode, d_pitch, cols = how(ops), pitch(st, 0), extent(ops, length)
+        a, a_apart = feed(ops, st, at[at_a], where_a)
+        b, b_apart = feed(ops, st, at[at_b], where_b)
+        c, c_apart = feed(ops, st, at[at_c], where_c)
+        for _ in range(extent(ops, lines)):
+            row(to, take_a(a), take_b(b), take_c(c), mode, cols)
+            to += d_pitch
+            a += a_apart
+            b += b_apart
+            c += c_apart
     return run
 
 
-def over_two(work: Pass, number: int = 0) -> Compiled:
-    """dst[i, j] = operation(a[i, j], b[i, j]), or operation(a[i, j], b[i, j], scalar)."""
-    row, d_size = row_of(work), work.result.size
-    a_size, b_size = (source.dtype.size for source in work.sources[:2])
-    extents, a_alike, b_alike = max(number, 2) + 1, d_size == a_size, d_size == b_size
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols, how = word(ops, extents), word(ops, extents + 1), word(ops, extents + 2)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, rows, cols)
-        if b == 0:
-            return
-        d_pitch, a_pitch, b_pitch = pitch(st, 0), pitch(st, 1), pitch(st, 2)
-        made = beside(ctx, d, d, d_pitch, d_size * cols, a, a_pitch, a_size * cols, rows, a_alike)
-        made = beside(ctx, made, d, d_pitch, d_size * cols, b, b_pitch, b_size * cols, rows, b_alike)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, b + i * b_pitch, word(ops, number), how, cols)
-        settle(d, d_pitch, made, rows, d_size * cols)
-    return run
+def named(form: Form) -> Body:
+    """The operation that the row names."""
+    name = form.row.tensor_op
+    [emit] = (table[name] for table in (ONE, SCALAR, TWO) if name in table)
+    return aside(form, pass_over(form, emit(form.types[0])))
 
 
-def over_three(work: Pass) -> Compiled:
-    """dst[i, j] = operation(a[i, j], b[i, j], c[i, j])"""
-    row, d_size = row_of(work), work.result.size
-    a_size, b_size, c_size = (source.dtype.size for source in work.sources)
-    a_alike, b_alike, c_alike = d_size == a_size, d_size == b_size, d_size == c_size
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, rows, cols)
-        if b == 0:
-            return
-        c = tile(ctx, ops, st, 3, 3, rows, cols)
-        if c == 0:
-            return
-        d_pitch, a_pitch, b_pitch, c_pitch = pitch(st, 0), pitch(st, 1), pitch(st, 2), pitch(st, 3)
-        made = beside(ctx, d, d, d_pitch, d_size * cols, a, a_pitch, a_size * cols, rows, a_alike)
-        made = beside(ctx, made, d, d_pitch, d_size * cols, b, b_pitch, b_size * cols, rows, b_alike)
-        made = beside(ctx, made, d, d_pitch, d_size * cols, c, c_pitch, c_size * cols, rows, c_alike)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, b + i * b_pitch, c + i * c_pitch, NOTHING, cols)
-        settle(d, d_pitch, made, rows, d_size * cols)
-    return run
+def is_named(row: object) -> bool:
+    """Whether an operation that serves all its element types is the meaning of an instruction."""
+    return isinstance(row, Instr) and row.tensor_op in {*ONE, *SCALAR, *TWO}
 
 
-def row_expand(work: Pass) -> Compiled:
-    """dst[i, j] = operation(a[i, j], b[i])"""
-    row, size, bits = row_of(work), work.result.size, load_bits(work.result.size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, 1, rows)
-        if b == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = beside(ctx, d, d, d_pitch, size * cols, a, a_pitch, size * cols, rows, True)
-        made = beside(ctx, made, d, d_pitch, size * cols, b, size, size, rows, False)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, bits(b + size * i), NOTHING, NOTHING, cols)
-        settle(d, d_pitch, made, rows, size * cols)
-    return run
+for _row in filter(is_named, vars(vector).values()):
+    _count = sum(operand.kind is OperandKind.TILE for operand in _row.operands)
+    kernel(_row, *((ROW, ROW, COL) if _row.mnemonic.startswith("trowexpand") else (ROW,) * _count))(named)
 
 
-def col_expand(work: Pass) -> Compiled:
-    """dst[i, j] = operation(a[i, j], b[j])"""
-    row, size = row_of(work), work.result.size
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, 1, cols)
-        if b == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = beside(ctx, d, d, d_pitch, size * cols, a, a_pitch, size * cols, rows, True)
-        made = beside(ctx, made, d, d_pitch, size * cols, b, 0, size * cols, rows, False)
-        for i in range(rows):
-            row(made + i * d_pitch, a + i * a_pitch, b, NOTHING, NOTHING, cols)
-        settle(d, d_pitch, made, rows, size * cols)
-    return run
+@kernel(vector.TCMP, ROW, ROW, ROW)
+@kernel(vector.TCMPS, ROW, ROW)
+def compared(form: Form) -> Body:
+    """dst[i, j] = whether a[i, j] and b[i, j], or a[i, j] and scalar, compare so"""
+    return aside(form, pass_over(form, comparison(form.types[1])))
 
 
-def by_mode(make: Callable[[Emit], Compiled], exact: Emit, fast: Emit) -> Compiled:
-    """The function of an operation that has an algorithm for each mode."""
-    careful, quick = called(make(exact)), called(make(fast))
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        if word(ctx, EXACT):
-            careful(ctx, ops, st)
-        else:
-            quick(ctx, ops, st)
-    return run
+@kernel(vector.TSEL, ROW, ROW, ROW, ROW)
+@kernel(vector.TSELS, ROW, ROW, ROW)
+def chosen(form: Form) -> Body:
+    """dst[i, j] = a[i, j] where mask[i, j], else b[i, j], or else scalar"""
+    return aside(form, pass_over(form, choice, raw=True))
 
 
-def exponential(dtype: DType) -> Compiled:
-    """dst[i, j] = e to the power a[i, j]"""
-    return by_mode(lambda emit: over_one(Pass(dtype, (Source(dtype),), emit)),
-                   *(lambda b, how, x, one=one: one.emit(b, x) for one in (exp8_exact, exp8_fast)))
+@kernel(vector.TEXPANDS, ROW)
+@kernel(vector.TROWEXPAND, ROW, COL)
+@kernel(vector.TCOLEXPAND, ROW, ROW)
+@kernel(vector.TCOLEXPAND, COL, COL)
+def everywhere(form: Form) -> Body:
+    """dst[i, j] = scalar, a[i] or a[j]"""
+    return aside(form, pass_over(form, same, raw=True))
 
 
-def exponential_of_difference(dtype: DType) -> Compiled:
-    """dst[i, j] = e to the power a[i, j] - b[i]"""
-    sources = Source(dtype), Source(dtype, Kind.BITS)
-    return by_mode(lambda emit: row_expand(Pass(dtype, sources, emit)),
-                   *(lambda b, how, x, y, one=one: one.emit(b, b.fsub(x, y)) for one in (exp8_exact, exp8_fast)))
-
-
-def column_everywhere(size: int) -> Compiled:
-    """dst[i, j] = a[i]"""
-    dtype = BY_SIZE[size]
-    row, bits = row_of(Pass(dtype, (Source(dtype, Kind.BITS, raw=True),), same, raw=True)), load_bits(size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, 1, rows)
-        if a == 0:
-            return
-        d_pitch = pitch(st, 0)
-        made = beside(ctx, d, d, d_pitch, size * cols, a, size, size, rows, False)
-        for i in range(rows):
-            row(made + i * d_pitch, bits(a + size * i), NOTHING, NOTHING, NOTHING, cols)
-        settle(d, d_pitch, made, rows, size * cols)
-    return run
-
-
-def row_everywhere(size: int) -> Compiled:
-    """dst[i, j] = a[j]"""
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, 1, cols)
-        if a == 0:
-            return
-        made = beside(ctx, d, d, pitch(st, 0), size * cols, a, 0, size * cols, rows, False)
-        copy_rows(made, pitch(st, 0), a, 0, rows, size * cols)
-        settle(d, pitch(st, 0), made, rows, size * cols)
-    return run
-
-
-def row_everywhere_in_columns(size: int) -> Compiled:
-    """dst[i, j] = a[j]"""
-    dtype = BY_SIZE[size]
-    row, bits = row_of(Pass(dtype, (Source(dtype, Kind.BITS, raw=True),), same, raw=True)), load_bits(size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, cols, rows)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, cols, 1)
-        if a == 0:
-            return
-        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-        made = beside(ctx, d, d, d_pitch, size * rows, a, a_pitch, size, cols, False)
-        for j in range(cols):
-            row(made + j * d_pitch, bits(a + j * a_pitch), NOTHING, NOTHING, NOTHING, rows)
-        settle(d, d_pitch, made, cols, size * rows)
-    return run
-
-
-BY_SIZE = {1: DTYPES["u8"], 2: DTYPES["s16"], 4: DTYPES["s32"]}  # stand for all types of a size
-
-
-def named(row: Instr, dtype: DType) -> Compiled:
-    """The function of a row whose operation has a name, for an element type."""
-    name, a = row.tensor_op, Source(dtype)
-    if row.mnemonic.startswith("trowexpand"):
-        return row_expand(Pass(dtype, (a, Source(dtype, Kind.BITS)), TWO[name](dtype)))
-    if row.mnemonic.startswith("tcolexpand"):
-        return col_expand(Pass(dtype, (a, a), TWO[name](dtype)))
-    if name in ONE:
-        return over_one(Pass(dtype, (a,), ONE[name](dtype)))
-    if name in SCALAR:
-        return over_one(Pass(dtype, (a, Source(dtype, Kind.NUMBER)), SCALAR[name](dtype)), 2)
-    return over_two(Pass(dtype, (a, a), TWO[name](dtype)))
-
-
-def compared(dtype: DType) -> Compiled:
-    """dst[i, j] = whether a[i, j] and b[i, j] compare so"""
-    return over_two(Pass(PRED, (Source(dtype), Source(dtype)), comparison(dtype)))
-
-
-def compared_with_scalar(dtype: DType) -> Compiled:
-    """dst[i, j] = whether a[i, j] and scalar compare so"""
-    return over_one(Pass(PRED, (Source(dtype), Source(dtype, Kind.NUMBER)), comparison(dtype)), 2)
-
-
-def chosen_or_scalar(dtype: DType) -> Compiled:
-    """dst[i, j] = a[i, j] where mask[i, j], else scalar"""
-    sources = (Source(PRED, raw=True), Source(dtype, raw=True), Source(dtype, Kind.NUMBER, raw=True))
-    return over_two(Pass(dtype, sources, choice, raw=True), 3)
-
-
-def chosen(size: int) -> Compiled:
-    """dst[i, j] = a[i, j] where mask[i, j], else b[i, j]"""
-    dtype = BY_SIZE[size]
-    return over_three(Pass(dtype, (Source(PRED, raw=True), Source(dtype), Source(dtype)), choice, raw=True))
-
-
-def scalar_everywhere(dtype: DType) -> Compiled:
-    """dst[i, j] = scalar"""
-    return over_number(Pass(dtype, (Source(dtype, Kind.NUMBER, raw=True),), same, raw=True))
-
-
-def fused_product(dtype: DType) -> Compiled:
+@kernel(vector.TFMA, ROW, ROW, ROW, ROW)
+def fused_product(form: Form) -> Body:
     """dst[i, j] = a[i, j] * b[i, j] + c[i, j]"""
-    return over_three(Pass(dtype, (Source(dtype),) * 3, fused))
-
-
-for _row in vars(vector).values():
-    if isinstance(_row, Instr) and set(_row.tensor_op.split()) & {*ONE, *SCALAR, *TWO}:
-        _count = sum(operand.kind is OperandKind.TILE for operand in _row.operands)
-        _layouts = (ROW, ROW, COL) if _row.mnemonic.startswith("trowexpand") else (ROW,) * _count
-        family(_row, *_layouts)(partial(named, _row))
-family(vector.TEXP, ROW, ROW)(exponential)
-family(vector.TROWEXPANDEXPDIF, ROW, ROW, COL)(exponential_of_difference)
-family(vector.TFMA, ROW, ROW, ROW, ROW)(fused_product)
-family(vector.TCMP, ROW, ROW, ROW, types=1)(compared)
-family(vector.TCMPS, ROW, ROW, types=1)(compared_with_scalar)
-family(vector.TSELS, ROW, ROW, ROW)(chosen_or_scalar)
-family(vector.TEXPANDS, ROW)(scalar_everywhere)
-by_size(vector.TSEL, ROW, ROW, ROW, ROW)(chosen)
-by_size(vector.TROWEXPAND, ROW, COL)(column_everywhere)
-by_size(vector.TCOLEXPAND, ROW, ROW)(row_everywhere)
-by_size(vector.TCOLEXPAND, COL, COL)(row_everywhere_in_columns)
+    return aside(form, pass_over(form, fused))

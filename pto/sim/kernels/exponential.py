@@ -1,4 +1,4 @@
-"""Exponentials of tiles: row by row, in blocks by the short form where every element allows it."""
+"""Exponentials of tiles: of f32 in blocks by the short form where every element of one allows it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import vector
 from pto.sim.exponential import BLOCK, exp8_exact, exp8_fast, exp_block, is_ordinary
-from pto.sim.kernels.checks import detour, pitch, tile
-from pto.sim.kernels.copying import settle
-from pto.sim.kernels.registry import handler
+from pto.sim.kernels.checks import pitch
+from pto.sim.kernels.elementwise import pass_over
+from pto.sim.kernels.operands import Body, Form, aside, extent
+from pto.sim.kernels.registry import kernel
 from pto.sim.layout import EXACT
 from pto.sim.vec import called, inline, load1, load_part, splat8, store_part, sub8, word
 
@@ -51,42 +53,49 @@ def exp_row(ctx: int, to: int, at: int, less: Any, cols: int) -> None:
     fast_row(to, at, less, cols)
 
 
-@handler(vector.TEXP, ROW, ROW)
-def exponential(ctx: int, ops: int, st: int) -> None:
+def in_mode(form: Form, exact: Any, fast: Any) -> Body:
+    """A pass by the algorithm of the mode."""
+    careful, quick = (called(pass_over(form, emit)) for emit in (exact, fast))
+
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        if word(ctx, EXACT):
+            careful(ctx, ops, st, to, at)
+        else:
+            quick(ctx, ops, st, to, at)
+    return aside(form, run)
+
+
+@kernel(vector.TEXP, ROW, ROW)
+def exponential(form: Form) -> Body:
     """dst[i, j] = e to the power a[i, j]"""
-    rows, cols = word(ops, 2), word(ops, 3)
-    d = tile(ctx, ops, st, 0, 0, rows, cols)
-    if d == 0:
-        return
-    a = tile(ctx, ops, st, 1, 1, rows, cols)
-    if a == 0:
-        return
-    d_pitch, a_pitch, count, length = pitch(st, 0), pitch(st, 1), rows, cols
-    made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
-    if d_pitch == 4 * cols and a_pitch == 4 * cols:
-        count, length = min(rows, 1), rows * cols
-    for i in range(count):
-        exp_row(ctx, made + i * d_pitch, a + i * a_pitch, ZERO, length)
-    settle(d, d_pitch, made, rows, 4 * cols)
+    if form.types[0] is not F32:
+        return in_mode(form, *(lambda b, how, x, one=one: one.emit(b, x) for one in (exp8_exact, exp8_fast)))
+    dst, _ = form.places
+    lines, length = dst.lines, dst.length
+
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        a, rows, cols = at[1], extent(ops, lines), extent(ops, length)
+        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
+        if d_pitch == 4 * cols and a_pitch == 4 * cols:
+            cols *= rows
+            rows = min(rows, 1)
+        for i in range(rows):
+            exp_row(ctx, to + i * d_pitch, a + i * a_pitch, ZERO, cols)
+    return aside(form, run)
 
 
-@handler(vector.TROWEXPANDEXPDIF, ROW, ROW, COL)
-def exponential_of_difference(ctx: int, ops: int, st: int) -> None:
+@kernel(vector.TROWEXPANDEXPDIF, ROW, ROW, COL)
+def exponential_of_difference(form: Form) -> Body:
     """dst[i, j] = e to the power a[i, j] - b[i]"""
-    rows, cols = word(ops, 3), word(ops, 4)
-    d = tile(ctx, ops, st, 0, 0, rows, cols)
-    if d == 0:
-        return
-    a = tile(ctx, ops, st, 1, 1, rows, cols)
-    if a == 0:
-        return
-    b = tile(ctx, ops, st, 2, 2, 1, rows)
-    if b == 0:
-        return
-    d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
-    made = detour(ctx, d, d_pitch, 4 * cols, a, a_pitch, 4 * cols, rows)
-    if made == d:
-        made = detour(ctx, d, d_pitch, 4 * cols, b, 4, 4, rows)
-    for i in range(rows):
-        exp_row(ctx, made + i * d_pitch, a + i * a_pitch, load1(b + 4 * i), cols)
-    settle(d, d_pitch, made, rows, 4 * cols)
+    if form.types[0] is not F32:
+        return in_mode(
+            form, *(lambda b, how, x, y, one=one: one.emit(b, b.fsub(x, y)) for one in (exp8_exact, exp8_fast)))
+    dst, _, _ = form.places
+    lines, length = dst.lines, dst.length
+
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        _, a, b, _ = at
+        d_pitch, a_pitch = pitch(st, 0), pitch(st, 1)
+        for i in range(extent(ops, lines)):
+            exp_row(ctx, to + i * d_pitch, a + i * a_pitch, load1(b + 4 * i), extent(ops, length))
+    return aside(form, run)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.dtypes import DTYPES, F32, S32, DType
+from pto.core.dtypes import S32, DType
 from pto.core.types import Layout
 from pto.isa.table import gather
 from pto.sim.elements import add_element, put_integer, reader
-from pto.sim.kernels.checks import OUT_OF_BOUNDS, part, pitch, step, stride, surface, tile, trap, window, window_out
+from pto.sim.kernels.checks import OUT_OF_BOUNDS, pitch, step, stride, trap
 from pto.sim.kernels.copying import arranger, copy_rows
-from pto.sim.kernels.registry import Compiled, handler
-from pto.sim.layout import REGISTERS_AT, SPARE, TENSOR_ROWS, WORD
+from pto.sim.kernels.operands import Body, Form, extent, height
+from pto.sim.kernels.registry import kernel
+from pto.sim.layout import REGISTERS_AT, SPARE, WORD
 from pto.sim.vec import add_wrap, called, inline, mover, mul_wrap, set_word, word
 
 ROW, COL = Layout.ROW, Layout.COL
 INDEX_OPERAND = 2
 REGISTERS = WORD * REGISTERS_AT
+START, ROW_STEP, COL_STEP = map(gather.TCI.position, ("start", "row_step", "col_step"))
 read_index = reader(S32)
 
 
@@ -37,23 +39,15 @@ def behind(ctx: int, rows: int, cols: int) -> int:
     return word(ctx, SPARE) + (4 * rows * cols + 63) // 64 * 64
 
 
-def mgather(size: int) -> Compiled:
+@kernel(gather.MGATHER, ROW, COL)
+def row_gather(form: Form) -> Body:
     """Rows of global memory, one after the other."""
-    arrange = arranger(size)
+    dst, *_ = form.places
+    lines, length, size, arrange = dst.lines, dst.length, form.size, arranger(form.size)
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        j, rows, cols = word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        height = word(surface(ctx, st, 1), TENSOR_ROWS)
-        s = window(ctx, st, 1, 1, 0, j, max(height, 0), cols)
-        if s == 0:
-            return
-        index = tile(ctx, ops, st, 2, 2, 1, rows)
-        if index == 0:
-            return
-        index = indices(ctx, index, 4 * rows, 1, rows, height)
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
+        index = indices(ctx, index, 4 * rows, 1, rows, height(ctx, st, 1))
         if index == 0:
             return
         for i in range(rows):
@@ -76,21 +70,14 @@ def row_adder(dtype: DType) -> Any:
     return run
 
 
-def mscatter(size: int, put: Any) -> Compiled:
+def row_scatter(form: Form, put: Any) -> Body:
     """Rows to global memory, one after the other."""
-    def run(ctx: int, ops: int, st: int) -> None:
-        j, rows, cols = word(ops, 3), word(ops, 4), word(ops, 5)
-        height = word(surface(ctx, st, 0), TENSOR_ROWS)
-        d = window_out(ctx, st, 0, 0, 0, j, max(height, 0), cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, rows, cols)
-        if s == 0:
-            return
-        index = tile(ctx, ops, st, 2, 2, 1, rows)
-        if index == 0:
-            return
-        index = indices(ctx, index, 4 * rows, 1, rows, height)
+    _, src, _ = form.places
+    lines, length, size = src.lines, src.length, form.size
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
+        index = indices(ctx, index, 4 * rows, 1, rows, height(ctx, st, 0))
         if index == 0:
             return
         for i in range(rows):
@@ -100,22 +87,27 @@ def mscatter(size: int, put: Any) -> Compiled:
     return run
 
 
-def tgather(size: int) -> Compiled:
-    """Elements of each row."""
-    move = mover(size)
+@kernel(gather.MSCATTER, ROW, COL)
+def row_store(form: Form) -> Body:
+    """Rows replace what is there."""
+    return row_scatter(form, arranger(form.size))
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols, width = word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, rows, width)
-        if s == 0:
-            return
-        index = tile(ctx, ops, st, 2, 2, rows, cols)
-        if index == 0:
-            return
-        index = indices(ctx, index, pitch(st, 2), rows, cols, width)
+
+@kernel(gather.MSCATTER_ADD, ROW, COL)
+def row_add(form: Form) -> Body:
+    """Rows are added to what is there."""
+    return row_scatter(form, row_adder(form.types[0]))
+
+
+@kernel(gather.TGATHER, ROW, ROW, ROW)
+def element_gather(form: Form) -> Body:
+    """Elements of each row."""
+    move, size, (_, src, chosen) = mover(form.size), form.size, form.places
+    lines, length, width = chosen.lines, chosen.length, src.length
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
+        index = indices(ctx, index, pitch(st, 2), rows, cols, extent(ops, width))
         if index == 0:
             return
         made = to = behind(ctx, rows, cols)
@@ -129,84 +121,49 @@ def tgather(size: int) -> Compiled:
     return run
 
 
-def tscatter(size: int) -> Compiled:
+@kernel(gather.TSCATTER, ROW, ROW, ROW)
+def element_scatter(form: Form) -> Body:
     """Elements to each row."""
-    move = mover(size)
+    move, size, (dst, _, chosen) = mover(form.size), form.size, form.places
+    lines, length, width = chosen.lines, chosen.length, dst.length
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols, width = word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, width)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, rows, cols)
-        if s == 0:
-            return
-        index = tile(ctx, ops, st, 2, 2, rows, cols)
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
+        index = indices(ctx, index, pitch(st, 2), rows, cols, extent(ops, width))
         if index == 0:
             return
-        index = indices(ctx, index, pitch(st, 2), rows, cols, width)
-        if index == 0:
-            return
-        at = behind(ctx, rows, cols)
-        copy_rows(at, size * cols, s, pitch(st, 1), rows, size * cols)
+        here = behind(ctx, rows, cols)
+        copy_rows(here, size * cols, s, pitch(st, 1), rows, size * cols)
         for _ in range(rows):
             for _ in range(cols):
-                move(d + size * read_index(index), at)
-                at += size
+                move(d + size * read_index(index), here)
+                here += size
                 index += 4
             d += pitch(st, 0)
     return run
 
 
-def tci(dtype: DType) -> Compiled:
-    """A sequence."""
-    put = put_integer(dtype)
+@kernel(gather.TCI, ROW)
+def sequence(form: Form) -> Body:
+    """Numbers that rise evenly along rows and columns."""
+    put, [dst] = put_integer(form.types[0]), form.places
+    lines, length = dst.lines, dst.length
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        start, down, across = word(ops, 1), word(ops, 2), word(ops, 3)
-        rows, cols = word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        for i in range(rows):
-            for j in range(cols):
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        start, down, across = word(ops, START), word(ops, ROW_STEP), word(ops, COL_STEP)
+        for i in range(extent(ops, lines)):
+            for j in range(extent(ops, length)):
                 number = add_wrap(start, add_wrap(mul_wrap(i, down), mul_wrap(j, across)))
-                put(d + i * pitch(st, 0) + 4 * j, number)
+                put(at[0] + i * pitch(st, 0) + 4 * j, number)
     return run
 
 
-def tgetval(dtype: DType) -> Compiled:
-    """An element of a tile to a register."""
-    read = reader(dtype)
+@kernel(gather.TGETVAL, ROW)
+@kernel(gather.LDG)
+def element(form: Form) -> Body:
+    """An element of a tile or of global memory to a register."""
+    read = reader(form.types[0])
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        s = part(ctx, ops, st, 0, 1, word(ops, 2), word(ops, 3), 1, 1)
-        if s != 0:
-            set_word(ctx + REGISTERS, word(ops, 0), read(s))
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        set_word(ctx + REGISTERS, word(ops, 0), read(at[0]))
     return run
-
-
-def ldg(dtype: DType) -> Compiled:
-    """An element of global memory to a register."""
-    read = reader(dtype)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        s = window(ctx, st, 0, 1, word(ops, 2), word(ops, 3), 1, 1)
-        if s != 0:
-            set_word(ctx + REGISTERS, word(ops, 0), read(s))
-    return run
-
-
-for _size in (1, 2, 4):
-    _bits = f"b{8 * _size}"
-    handler(gather.MGATHER, ROW, COL, types=_bits)(mgather(_size))
-    handler(gather.MSCATTER, ROW, COL, types=_bits)(mscatter(_size, arranger(_size)))
-    handler(gather.TGATHER, ROW, ROW, ROW, types=_bits)(tgather(_size))
-    handler(gather.TSCATTER, ROW, ROW, ROW, types=_bits)(tscatter(_size))
-handler(gather.MSCATTER_ADD, ROW, COL, types="f32_f32_s32")(mscatter(4, row_adder(F32)))
-handler(gather.MSCATTER_ADD, ROW, COL, types="s32")(mscatter(4, row_adder(S32)))
-for _dtype in (F32, S32):
-    handler(gather.TCI, ROW, types=_dtype.name)(tci(_dtype))
-for _dtype in DTYPES.values():
-    handler(gather.TGETVAL, ROW, types=_dtype.name)(tgetval(_dtype))
-    handler(gather.LDG, types=_dtype.name)(ldg(_dtype))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pto.core.types import Layout
 from pto.isa.table import move
-from pto.sim.kernels.checks import SLOT, pitch, step, stride, surface, tile, window
+from pto.sim.kernels.checks import SLOT, pitch, step, stride, surface
 from pto.sim.kernels.copying import copy_row, windower
-from pto.sim.kernels.registry import FUNCTIONS, Compiled, handler
+from pto.sim.kernels.operands import Body, Form, extent
+from pto.sim.kernels.registry import FUNCTIONS, kernel
 from pto.sim.layout import (
     ARENA,
     LENDING,
@@ -66,13 +69,6 @@ LOAN, USE, PLAN, UNBOUNDED = WORD * LOAN_WORDS, WORD * USE_WORDS, WORD * PLAN_WO
 
 
 @inline
-def number(ops: int, use: int, field: int) -> int:
-    """An extent or position of the region of a use."""
-    source = word(use, field)
-    return word(ops, source) if source >= 0 else -1 - source
-
-
-@inline
 def loan_at(ctx: int, use: int, offset: int) -> int:
     """The loan of the slot at an offset; 0 where the offset is that of no slot."""
     size = word(use, USE_BYTES)
@@ -124,8 +120,8 @@ def place(ctx: int, s: int, offset: int, loan: int) -> None:
 @inline
 def is_within(ops: int, use: int, loan: int) -> bool:
     """Whether the region of a use lies in what was loaded."""
-    i, rows = number(ops, use, USE_ROW), number(ops, use, USE_ROWS)
-    j, cols = number(ops, use, USE_COL), number(ops, use, USE_COLS)
+    i, rows = extent(ops, word(use, USE_ROW)), extent(ops, word(use, USE_ROWS))
+    j, cols = extent(ops, word(use, USE_COL)), extent(ops, word(use, USE_COLS))
     return (i >= 0 and rows >= 0 and i <= word(loan, LOAN_ROWS) - rows
             and j >= 0 and cols >= 0 and j <= word(loan, LOAN_COLS) - cols)
 
@@ -133,9 +129,9 @@ def is_within(ops: int, use: int, loan: int) -> bool:
 @inline
 def covers(ops: int, use: int, loan: int) -> bool:
     """Whether the region of a use has all that was loaded."""
-    first = number(ops, use, USE_ROW) == 0 and number(ops, use, USE_COL) == 0
-    high = number(ops, use, USE_ROWS) >= word(loan, LOAN_ROWS)
-    return first and high and number(ops, use, USE_COLS) >= word(loan, LOAN_COLS)
+    first = extent(ops, word(use, USE_ROW)) == 0 and extent(ops, word(use, USE_COL)) == 0
+    high = extent(ops, word(use, USE_ROWS)) >= word(loan, LOAN_ROWS)
+    return first and high and extent(ops, word(use, USE_COLS)) >= word(loan, LOAN_COLS)
 
 
 @inline
@@ -235,7 +231,7 @@ def run_ahead(ctx: int, ops: int, s: int, use: int, at: int, pitch: int) -> None
     loan = loan_at(ctx, use, offset)
     if loan != 0:
         home = word(ctx, ARENA) + word(s, SLOT_BASE) + offset
-        lend(loan, home, s, number(ops, use, USE_ROWS), number(ops, use, USE_COLS), at, pitch, 1)
+        lend(loan, home, s, extent(ops, word(use, USE_ROWS)), extent(ops, word(use, USE_COLS)), at, pitch, 1)
         place(ctx, s, offset, loan)
 
 
@@ -255,17 +251,16 @@ def storing(ctx: int, ops: int, record: int) -> None:
 FUNCTIONS[STORING] = storing
 
 
-def tload_on_loan(size: int) -> Compiled:
+@kernel(move.TLOAD, Layout.ROW, lends=True)
+def loaded_on_loan(form: Form) -> Body:
     """Note where a window is, if its columns are next to each other; else copy it."""
-    copy_window = windower(size)
+    size, copy_window = form.size, windower(form.size)
+    dst, _ = form.places
+    lines, length = dst.lines, dst.length
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = window(ctx, st, 1, 1, i, j, rows, cols)
-        if s == 0 or rows == 0 or cols == 0:
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, _, _), rows, cols = at, extent(ops, lines), extent(ops, length)
+        if rows == 0 or cols == 0:
             return
         use = word(st - STATIC, PLAN_AT) + PLAN
         touch(ctx, ops, st, use)
@@ -275,7 +270,3 @@ def tload_on_loan(size: int) -> Compiled:
         else:
             lend(loan, d, st, rows, cols, s, stride(ctx, st, 1), 0)
     return run
-
-
-for _size in (1, 2, 4):
-    handler(move.TLOAD, Layout.ROW, types=f"b{8 * _size}", lends=True)(tload_on_loan(_size))

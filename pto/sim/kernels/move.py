@@ -1,19 +1,39 @@
-"""Moves of tiles: they keep bits, so one function serves all element types of a size."""
+"""Moves of tiles: they keep bits, so one function serves all element types of a size.
+
+Lines are the rows of a tile, or the columns of one that lies in columns: what is in one piece.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pto.core.types import Layout
 from pto.isa.table import move
-from pto.sim.kernels.checks import detour, panels, part, pitch, step, stride, tile, window, window_out
+from pto.sim.kernels.checks import pitch, step, stride
 from pto.sim.kernels.copying import arranger, clear, copy_row, copy_rows, turner, windower
-from pto.sim.kernels.registry import Compiled, handler
-from pto.sim.layout import SPARE
-from pto.sim.vec import called, inline, word
+from pto.sim.kernels.operands import Body, Form, Place, aside, extent
+from pto.sim.kernels.registry import kernel
+from pto.sim.vec import called, inline
 
 ROW, COL, PANEL = Layout.ROW, Layout.COL, Layout.PANEL
-SIZES = (1, 2, 4)
+
+
+@inline
+def strides_of_rows(ctx: int, st: int, slot: int) -> tuple[int, int]:
+    """Bytes of a window from one line to the next, and along it, for a tile in rows."""
+    return stride(ctx, st, slot), step(ctx, st, slot)
+
+
+@inline
+def strides_of_columns(ctx: int, st: int, slot: int) -> tuple[int, int]:
+    """The same for a tile in columns."""
+    return step(ctx, st, slot), stride(ctx, st, slot)
+
+
+def strides_for(tile: Place) -> Any:
+    """The strides of a window that is moved to or from a tile."""
+    return strides_of_columns if tile.layout is COL else strides_of_rows
 
 
 @inline
@@ -29,15 +49,7 @@ def unpack(d: int, d_pitch: int, s: int, panel: int, rows: int, nbytes: int, lin
         copy_row(to, at, left)
 
 
-@inline
-def move_rows(ctx: int, d: int, d_pitch: int, s: int, s_pitch: int, rows: int, nbytes: int) -> None:
-    """Copy rows within a memory, by way of spare memory where they overlap in another shape."""
-    to = detour(ctx, d, d_pitch, nbytes, s, s_pitch, nbytes, rows)
-    copy_rows(to, d_pitch, s, s_pitch, rows, nbytes)
-    if to != d:
-        copy_rows(d, d_pitch, to, d_pitch, rows, nbytes)
-
-
+@cache
 def panel_scatterer(size: int) -> Any:
     """A copy of panels to elements that lie apart."""
     arrange = arranger(size)
@@ -52,156 +64,135 @@ def panel_scatterer(size: int) -> Any:
     return run
 
 
-def tload(size: int) -> Compiled:
-    """A window to rows."""
-    copy_window = windower(size)
+@kernel(move.TLOAD, ROW)
+@kernel(move.TLOAD, COL)
+def loaded(form: Form) -> Body:
+    """A window to a tile."""
+    dst, _ = form.places
+    lines, length, strides, copy_window = dst.lines, dst.length, strides_for(dst), windower(form.size)
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = window(ctx, st, 1, 1, i, j, rows, cols)
-        if s != 0:
-            copy_window(d, pitch(st, 0), s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        down, along = strides(ctx, st, 1)
+        copy_window(at[0], pitch(st, 0), at[1], down, along, extent(ops, lines), extent(ops, length))
     return run
 
 
-def tload_column(size: int) -> Compiled:
-    """A window to columns."""
-    arrange = arranger(size)
+@kernel(move.TSTORE, ROW)
+@kernel(move.TSTORE, COL)
+def stored(form: Form) -> Body:
+    """A tile to a window."""
+    _, src = form.places
+    lines, length, strides = src.lines, src.length, strides_for(src)
+    size, arrange = form.size, arranger(form.size)
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, cols, rows)
-        if d == 0:
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        d, s, _, _ = at
+        down, along = strides(ctx, st, 0)
+        if s == d:  # where it is on loan
             return
-        s = window(ctx, st, 1, 1, i, j, rows, cols)
-        if s != 0:
-            arrange(d, size, pitch(st, 0), s, stride(ctx, st, 1), step(ctx, st, 1), rows, cols)
-    return run
-
-
-def tstore(size: int) -> Compiled:
-    """Rows to a window."""
-    arrange = arranger(size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = window_out(ctx, st, 0, 0, i, j, rows, cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, rows, cols)
-        if s in (0, d):  # d: where it is on loan
-            return
-        if step(ctx, st, 0) == size:
-            copy_rows(d, stride(ctx, st, 0), s, pitch(st, 1), rows, size * cols)
+        if along == size:
+            copy_rows(d, down, s, pitch(st, 1), extent(ops, lines), size * extent(ops, length))
         else:
-            arrange(d, stride(ctx, st, 0), step(ctx, st, 0), s, pitch(st, 1), size, rows, cols)
+            arrange(d, down, along, s, pitch(st, 1), size, extent(ops, lines), extent(ops, length))
     return run
 
 
-def tstore_column(size: int) -> Compiled:
-    """Columns to a window."""
-    arrange = arranger(size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = window_out(ctx, st, 0, 0, i, j, rows, cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, cols, rows)
-        if s != 0:
-            arrange(d, stride(ctx, st, 0), step(ctx, st, 0), s, size, pitch(st, 1), rows, cols)
-    return run
-
-
-def tstore_panels(size: int) -> Compiled:
+@kernel(move.TSTORE, PANEL)
+def stored_panels(form: Form) -> Body:
     """Panels to a window."""
-    scatter = panel_scatterer(size)
+    _, src = form.places
+    lines, length, size, scatter = src.lines, src.length, form.size, panel_scatterer(form.size)
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = window_out(ctx, st, 0, 0, i, j, rows, cols)
-        if d == 0:
-            return
-        s = panels(ctx, ops, st, 1, 1, rows, cols)
-        if s == 0:
-            return
-        if step(ctx, st, 0) == size:
-            unpack(d, stride(ctx, st, 0), s, pitch(st, 1), rows, size * cols, 16 * size)
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        down, along = strides_of_rows(ctx, st, 0)
+        rows, cols = extent(ops, lines), extent(ops, length)
+        if along == size:
+            unpack(at[0], down, at[1], pitch(st, 1), rows, size * cols, 16 * size)
         else:
-            scatter(d, stride(ctx, st, 0), step(ctx, st, 0), s, pitch(st, 1), rows, cols)
+            scatter(at[0], down, along, at[1], pitch(st, 1), rows, cols)
     return run
 
 
-def textract(size: int) -> Compiled:
-    """Rows of L1 to rows of L0A."""
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = part(ctx, ops, st, 1, 1, i, j, rows, cols)
-        if s != 0:
-            copy_rows(d, pitch(st, 0), s, pitch(st, 1), rows, size * cols)
+@kernel(move.TMOV, ROW, PANEL)
+def unpacked(form: Form) -> Body:
+    """Panels to rows."""
+    dst, _ = form.places
+    lines, length, size = dst.lines, dst.length, form.size
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        rows, nbytes = extent(ops, lines), size * extent(ops, length)
+        unpack(at[0], pitch(st, 0), at[1], pitch(st, 1), rows, nbytes, 16 * size)
     return run
 
 
-def textract_panels(size: int) -> Compiled:
-    """Rows of L1 to panels of L0B, filled up with zeros."""
-    line = 16 * size
+@kernel(move.TMOV, COL, PANEL)
+def scattered(form: Form) -> Body:
+    """Panels to columns."""
+    dst, _ = form.places
+    lines, length, size, scatter = dst.lines, dst.length, form.size, panel_scatterer(form.size)
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = panels(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = part(ctx, ops, st, 1, 1, i, j, rows, cols)
-        if s == 0:
-            return
-        panel, s_pitch = pitch(st, 0), pitch(st, 1)
-        for k in range(rows):
-            to, at, left = d + line * k, s + k * s_pitch, size * cols
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        scatter(at[0], size, pitch(st, 0), at[1], pitch(st, 1), extent(ops, length), extent(ops, lines))
+    return run
+
+
+@kernel(move.TEXTRACT, ROW, ROW)
+@kernel(move.TTRANS, ROW, COL)
+@kernel(move.TTRANS, COL, ROW)
+@kernel(move.TMOV, ROW, ROW)
+def copied(form: Form) -> Body:
+    """Lines to lines."""
+    dst, _ = form.places
+    lines, length, size = dst.lines, dst.length, form.size
+
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        copy_rows(to, pitch(st, 0), at[1], pitch(st, 1), extent(ops, lines), size * extent(ops, length))
+    return aside(form, run)
+
+
+@kernel(move.TEXTRACT_T, ROW, ROW)
+@kernel(move.TTRANS, ROW, ROW)
+@kernel(move.TMOV, ROW, COL)
+def turned(form: Form) -> Body:
+    """Lines across lines."""
+    dst, _ = form.places
+    lines, length, turn = dst.lines, dst.length, turner(form.size)
+
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        turn(to, pitch(st, 0), at[1], pitch(st, 1), extent(ops, lines), extent(ops, length))
+    return aside(form, run)
+
+
+@kernel(move.TEXTRACT, PANEL, ROW)
+def packed(form: Form) -> Body:
+    """Rows to panels, filled up with zeros."""
+    dst, _ = form.places
+    lines, length, size, line = dst.lines, dst.length, form.size, 16 * form.size
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, _, _), panel, s_pitch = at, pitch(st, 0), pitch(st, 1)
+        for k in range(extent(ops, lines)):
+            to, here, left = d + line * k, s + k * s_pitch, size * extent(ops, length)
             while left >= line:
-                copy_row(to, at, line)
+                copy_row(to, here, line)
                 to += panel
-                at += line
+                here += line
                 left -= line
             if left > 0:
                 clear(to, line)
-                copy_row(to, at, left)
+                copy_row(to, here, left)
     return run
 
 
-def textract_t(size: int) -> Compiled:
-    """Columns of L1 to rows of L0A."""
-    turn = turner(size)
+@kernel(move.TEXTRACT_T, PANEL, ROW)
+def turned_to_panels(form: Form) -> Body:
+    """Columns to panels, filled up with zeros."""
+    dst, _ = form.places
+    lines, length, turn, line = dst.lines, dst.length, turner(form.size), 16 * form.size
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = part(ctx, ops, st, 1, 1, i, j, cols, rows)
-        if s != 0:
-            turn(d, pitch(st, 0), s, pitch(st, 1), rows, cols)
-    return run
-
-
-def textract_t_panels(size: int) -> Compiled:
-    """Columns of L1 to panels of L0B, filled up with zeros."""
-    turn, line = turner(size), 16 * size
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, rows, cols = word(ops, 2), word(ops, 3), word(ops, 4), word(ops, 5)
-        d = panels(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = part(ctx, ops, st, 1, 1, i, j, cols, rows)
-        if s == 0:
-            return
-        panel, s_pitch = pitch(st, 0), pitch(st, 1)
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, _, _), panel, s_pitch = at, pitch(st, 0), pitch(st, 1)
+        rows, cols = extent(ops, lines), extent(ops, length)
         while cols > 0:
             if cols < 16:
                 clear(d, line * rows)
@@ -210,120 +201,3 @@ def textract_t_panels(size: int) -> Compiled:
             s += 16 * s_pitch
             cols -= 16
     return run
-
-
-def ttrans(size: int) -> Compiled:
-    """Columns to rows."""
-    turn = turner(size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, cols, rows)
-        if s == 0:
-            return
-        d_pitch, s_pitch = pitch(st, 0), pitch(st, 1)
-        apart = d + rows * d_pitch <= s or s + cols * s_pitch <= d
-        to = d if apart else word(ctx, SPARE)
-        turn(to, d_pitch, s, s_pitch, rows, cols)
-        if to != d:
-            copy_rows(d, d_pitch, to, d_pitch, rows, size * cols)
-    return run
-
-
-def ttrans_of_columns(size: int) -> Compiled:
-    """Columns of a tile that lies in columns to rows."""
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, rows, cols)
-        if s != 0:
-            move_rows(ctx, d, pitch(st, 0), s, pitch(st, 1), rows, size * cols)
-    return run
-
-
-def ttrans_to_columns(size: int) -> Compiled:
-    """Rows to columns of a tile that lies in columns."""
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, cols, rows)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, cols, rows)
-        if s != 0:
-            move_rows(ctx, d, pitch(st, 0), s, pitch(st, 1), cols, size * rows)
-    return run
-
-
-def tmov(size: int) -> Compiled:
-    """Rows to rows."""
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, rows, cols)
-        if s != 0:
-            move_rows(ctx, d, pitch(st, 0), s, pitch(st, 1), rows, size * cols)
-    return run
-
-
-def tmov_panels(size: int) -> Compiled:
-    """Panels to rows."""
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = panels(ctx, ops, st, 1, 1, rows, cols)
-        if s != 0:
-            unpack(d, pitch(st, 0), s, pitch(st, 1), rows, size * cols, 16 * size)
-    return run
-
-
-def tmov_from_column(size: int) -> Compiled:
-    """Columns to rows."""
-    arrange = arranger(size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, rows, cols)
-        if d == 0:
-            return
-        s = tile(ctx, ops, st, 1, 1, cols, rows)
-        if s != 0:
-            arrange(d, pitch(st, 0), size, s, size, pitch(st, 1), rows, cols)
-    return run
-
-
-def tmov_panel_to_column(size: int) -> Compiled:
-    """Panels to columns."""
-    scatter = panel_scatterer(size)
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, cols, rows)
-        if d == 0:
-            return
-        s = panels(ctx, ops, st, 1, 1, rows, cols)
-        if s != 0:
-            scatter(d, size, pitch(st, 0), s, pitch(st, 1), rows, cols)
-    return run
-
-
-HANDLERS = (
-    (move.TLOAD, (ROW,), tload), (move.TLOAD, (COL,), tload_column), (move.TSTORE, (ROW,), tstore),
-    (move.TSTORE, (COL,), tstore_column), (move.TSTORE, (PANEL,), tstore_panels),
-    (move.TEXTRACT, (ROW, ROW), textract), (move.TEXTRACT, (PANEL, ROW), textract_panels),
-    (move.TEXTRACT_T, (ROW, ROW), textract_t), (move.TEXTRACT_T, (PANEL, ROW), textract_t_panels),
-    (move.TTRANS, (ROW, ROW), ttrans), (move.TTRANS, (ROW, COL), ttrans_of_columns),
-    (move.TTRANS, (COL, ROW), ttrans_to_columns), (move.TMOV, (ROW, ROW), tmov), (move.TMOV, (ROW, PANEL), tmov_panels),
-    (move.TMOV, (ROW, COL), tmov_from_column), (move.TMOV, (COL, PANEL), tmov_panel_to_column),
-)
-for _row, _layouts, _make in HANDLERS:
-    for _size in SIZES:
-        handler(_row, *_layouts, types=f"b{8 * _size}")(_make(_size))

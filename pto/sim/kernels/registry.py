@@ -5,56 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from pto.core.dtypes import DTYPES, DType
+from pto.core.dtypes import DTYPES, S16, S32, U8
 from pto.core.types import Layout
-from pto.isa.spec import Instr
+from pto.isa.spec import Instr, Trait
+from pto.sim.kernels.operands import Body, Compiled, Form, checked
 from pto.sim.names import handler_name, type_part
 
-Compiled = Callable[[int, int, int], None]
+BY_SIZE = {1: U8, 2: S16, 4: S32}  # stand for all types of a size where bits are copied
+SIZES = tuple(BY_SIZE)
 FUNCTIONS: dict[str, Compiled] = {}
-FACTORIES: dict[str, Callable[[], Compiled]] = {}  # of functions that are made when they are first asked for
-SIZES = (1, 2, 4)
+FORMS: dict[str, tuple[Form, Callable[[Form], Body]]] = {}  # of instructions, and what makes the body of each
 
 
 def function(name: str) -> Compiled:
     """The function with a name."""
-    return FUNCTIONS[name] if name in FUNCTIONS else FACTORIES[name]()
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    form, make = FORMS[name]
+    return checked(form, make(form))
 
 
-def handler(
-    row: Instr, *layouts: Layout, types: str = "f32", lends: bool = False
-) -> Callable[[Compiled], Compiled]:
-    """Register the function that performs an instruction on tiles of these layouts.
+def kernel(
+    row: Instr, *layouts: Layout, lends: bool = False
+) -> Callable[[Callable[[Form], Body]], Callable[[Form], Body]]:
+    """Register what makes the body of an instruction on tiles of these layouts, for each of its element types.
 
-    For `types` see `pto.sim.names`, for `lends` `pto.sim.loans`.
-    It gets the addresses of the context, of the operand words and of the static words.
+    An instruction that copies bits has one for each size of elements. For `lends` see `pto.sim.loans`.
     """
-    def register(function: Compiled) -> Compiled:
-        FUNCTIONS[handler_name(row, layouts, types, lends=lends)] = function
-        return function
-    return register
-
-
-def family(
-    row: Instr, *layouts: Layout, types: int = 0
-) -> Callable[[Callable[[DType], Compiled]], Callable[[DType], Compiled]]:
-    """Register what makes an instruction's function for each of its element types.
-
-    It gets the type of the memory operand number `types`.
-    """
-    def register(make: Callable[[DType], Compiled]) -> Callable[[DType], Compiled]:
-        for names in row.dtypes:
-            dtypes = tuple(DTYPES[name] for name in names)
-            name = handler_name(row, layouts, type_part(row, dtypes))
-            FACTORIES[name] = partial(make, dtypes[types if len(dtypes) > 1 else 0])
+    def register(make: Callable[[Form], Body]) -> Callable[[Form], Body]:
+        for names in row.dtypes or ((),):
+            types = tuple(DTYPES[name] for name in (names if len(names) != 1 else names * len(row.memory)))
+            name = handler_name(row, layouts, type_part(row, types) if types else "", lends=lends)
+            if Trait.BITS in row.traits:
+                types = tuple(BY_SIZE[dtype.size] for dtype in types)
+            FORMS[name] = Form(row, layouts, types), make
         return make
     return register
 
 
-def by_size(row: Instr, *layouts: Layout) -> Callable[[Callable[[int], Compiled]], Callable[[int], Compiled]]:
-    """Register what makes the function of an instruction that copies bits, for each size of elements."""
-    def register(make: Callable[[int], Compiled]) -> Callable[[int], Compiled]:
-        for size in SIZES:
-            FACTORIES[handler_name(row, layouts, f"b{8 * size}")] = partial(make, size)
-        return make
-    return register
+def always(body: Body) -> Callable[[Form], Body]:
+    """What makes the same body for every form."""
+    return partial(lambda _form, same: same, same=body)

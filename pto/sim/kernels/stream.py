@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.dtypes import DTYPES, DType
+from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
 from pto.sim.dots import Dot
-from pto.sim.kernels.checks import step, stride, tile, window
+from pto.sim.kernels.checks import step, stride
 from pto.sim.kernels.copying import clear, gatherer
-from pto.sim.kernels.registry import Compiled, handler
+from pto.sim.kernels.operands import Body, Form
+from pto.sim.kernels.registry import kernel
 from pto.sim.layout import SPARE
 from pto.sim.vec import inline, word
+
+N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
 
 
 def widening(dot: Dot) -> Any:
@@ -38,15 +41,27 @@ def widening(dot: Dot) -> Any:
 
 
 def product(dot: Dot) -> Any:
-    """The sums of one row; elements that lie apart, or that complete no round, come by way of scratch memory."""
+    """The sums of one row; elements that lie apart, or that complete no round, come by way of scratch memory.
+
+    Integers are added in two chains, for a step waits for the one before it; of floats the order is laid down.
+    """
     zero, advance, size, factor_size = dot.zero, dot.step, dot.weights.size, dot.factor.size
-    gather = gatherer(size)
+    gather, merge, twice = gatherer(size), dot.merge, dot.factor is not F32
 
     @inline
     def run(x: int, w: int, apart: int, k: int, scratch: int) -> Any:
         sums = zero()
         whole = k - k % DOT_LANES if apart == size else 0
-        for _ in range(0, whole, DOT_LANES):
+        pairs = whole // (2 * DOT_LANES) if twice else 0
+        if pairs > 0:
+            others = zero()
+            for _ in range(pairs):
+                sums = advance(sums, x, w)
+                others = advance(others, x + factor_size * DOT_LANES, w + size * DOT_LANES)
+                x += factor_size * 2 * DOT_LANES
+                w += size * 2 * DOT_LANES
+            sums = merge(sums, others)
+        for _ in range(2 * DOT_LANES * pairs, whole, DOT_LANES):
             sums = advance(sums, x, w)
             x += factor_size * DOT_LANES
             w += size * DOT_LANES
@@ -60,34 +75,21 @@ def product(dot: Dot) -> Any:
     return run
 
 
-def streamed(vector: DType, weights: DType, add: int) -> Compiled:
+@kernel(cube.TGEMV_STREAM, Layout.ROW, Layout.ROW)
+@kernel(cube.TGEMV_STREAM_ACC, Layout.ROW, Layout.ROW)
+def streamed(form: Form) -> Body:
     """y = x W', one row of W after the other: memory likes one stream better than several."""
-    dot = Dot(vector, weights)
+    _, vector, weights = form.types
+    dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
     widen, multiply, settle = widening(dot), product(dot), dot.settle
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        i, j, n, k = word(ops, 3), word(ops, 4), word(ops, 5), word(ops, 6)
-        y = tile(ctx, ops, st, 0, 0, 1, n)
-        if y == 0:
-            return
-        x = tile(ctx, ops, st, 1, 1, 1, k)
-        if x == 0:
-            return
-        w = window(ctx, st, 2, 2, i, j, n, k)
-        if w == 0:
-            return
-        factors = word(ctx, SPARE)
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        k, factors = word(ops, K), word(ctx, SPARE)
+        y, x, w, _ = at
         scratch = widen(factors, x, k)
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
-        for _ in range(n):
+        for _ in range(word(ops, N)):
             settle(y, multiply(factors, w, apart, k, scratch), add)
             y += 4
             w += pitch
     return run
-
-
-for _types in cube.STREAMED:
-    _, _vector, _weights = _types * (3 // len(_types))
-    for _add, _row in enumerate((cube.TGEMV_STREAM, cube.TGEMV_STREAM_ACC)):
-        _function = streamed(DTYPES[_vector], DTYPES[_weights], _add)
-        handler(_row, Layout.ROW, Layout.ROW, types="_".join(_types))(_function)

@@ -14,10 +14,11 @@ from pto.isa.spec import Instr
 from pto.isa.table import vector
 from pto.sim.elements import put_integer, reader
 from pto.sim.floats import Loads, key_of, put_float, put_lowest
-from pto.sim.kernels.checks import beside, pitch, tile
-from pto.sim.kernels.copying import settle
+from pto.sim.kernels.checks import pitch
+from pto.sim.kernels.copying import copy_rows
 from pto.sim.kernels.elementwise import row_of
-from pto.sim.kernels.registry import Compiled, family
+from pto.sim.kernels.operands import Body, Form, aside, extent
+from pto.sim.kernels.registry import kernel
 from pto.sim.lanes import Kind, Pass, Source
 from pto.sim.layout import EXACT, SPARE
 from pto.sim.operations import TWO, same
@@ -49,45 +50,40 @@ NOTHING = 0
 read_integer, put_index = reader(S32), put_integer(S32)
 
 
-def row_reduce(a_size: int, d_size: int, fold: Any, put: Any) -> Compiled:
-    """dst[i] = fold of a[i, :]"""
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, 1, rows)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        a_pitch = pitch(st, 1)
-        made = beside(ctx, d, d, 0, d_size * rows, a, a_pitch, a_size * cols, rows, False)
-        for i in range(rows):
-            put(made + d_size * i, fold(ctx, a + i * a_pitch, cols))
-        settle(d, 0, made, 1, d_size * rows)
-    return run
+def row_reduce(form: Form, fold: Any, put: Any) -> Body:
+    """dst[i] = fold of a[i, :], or of a[i, :] and b[i, :]"""
+    src, d_size, take = form.places[1], form.size, rows_taken[len(form.places) - 1]
+    lines, length = src.lines, src.length
+
+    def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
+        cols = extent(ops, length)
+        for i in range(extent(ops, lines)):
+            put(to + d_size * i, take(fold, ctx, st, at, i, cols))
+    return aside(form, run)
 
 
-def row_dot(dtype: DType) -> Compiled:
+@inline
+def row_of_one(fold: Any, ctx: int, st: int, at: Any, i: int, cols: int) -> Any:
+    """The fold of a row of a."""
+    return fold(ctx, at[1] + i * pitch(st, 1), cols)
+
+
+@inline
+def row_of_two(fold: Any, ctx: int, st: int, at: Any, i: int, cols: int) -> Any:
+    """The fold of a row of a and the same row of b."""
+    return fold(ctx, at[1] + i * pitch(st, 1), at[2] + i * pitch(st, 2), cols)
+
+
+rows_taken = {1: row_of_one, 2: row_of_two}
+
+
+@kernel(vector.TROWDOT, COL, ROW, ROW)
+def row_dot(form: Form) -> Body:
     """dst[i] = sum of a[i, :] * b[i, :]"""
-    size, integers = dtype.size, dtype is S32
-    fold, put = (integer_dot, put_index) if integers else (float_dot(Loads(dtype)), put_float(dtype))
-
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, 1, rows)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        b = tile(ctx, ops, st, 2, 2, rows, cols)
-        if b == 0:
-            return
-        sums = word(ctx, SPARE)  # the destination may lie over what is read
-        for i in range(rows):
-            put(sums + size * i, fold(ctx, a + i * pitch(st, 1), b + i * pitch(st, 2), cols))
-        settle(d, 0, sums, 1, size * rows)
-    return run
+    dtype = form.types[0]
+    if dtype is S32:
+        return row_reduce(form, integer_dot, put_index)
+    return row_reduce(form, float_dot(Loads(dtype)), put_float(dtype))
 
 
 @inline
@@ -253,22 +249,17 @@ def smallest(x: int, y: int) -> int:
     return min(x, y)
 
 
-def col_reduce(dtype: DType, name: str, empty: int) -> Compiled:
+def col_reduce(form: Form, name: str, empty: int) -> Body:
     """dst[j] = fold of a[:, j], one row after the other into a row of f32 or s32."""
-    total = F32 if dtype.kind == "f" else S32
+    dtype, src = form.types[0], form.places[1]
+    total, lines, length = F32 if dtype.kind == "f" else S32, src.lines, src.length
     stored, kept = Source(dtype), Source(total)
     start, finish = row_of(Pass(total, (stored,), same)), row_of(Pass(dtype, (kept,), same))
     add, fill = row_of(Pass(total, (kept, stored), TWO[name](total))), row_of(Pass(
         dtype, (Source(dtype, Kind.NUMBER),), same))
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols = word(ops, 2), word(ops, 3)
-        d = tile(ctx, ops, st, 0, 0, 1, cols)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, a, _, _), rows, cols = at, extent(ops, lines), extent(ops, length)
         if rows == 0:
             fill(d, empty, NOTHING, NOTHING, NOTHING, cols)
             return
@@ -303,23 +294,19 @@ def largest_first(dtype: DType) -> Any:
     return run
 
 
-def row_largest(dtype: DType, gives_index: bool) -> Compiled:
+@kernel(vector.TTOPK, ROW, ROW)
+@kernel(vector.TTOPK_INDEX, ROW, ROW)
+def row_largest(form: Form) -> Body:
     """dst[i, :] = the largest a[i, :], or where they are"""
+    (dst, src), dtype, gives_index = form.places, form.types[1], form.row is vector.TTOPK_INDEX
     find, move, lowest = largest_first(dtype), mover(dtype.size), put_lowest(dtype)
-    size, d_size = dtype.size, 4 if gives_index else dtype.size
+    lines, length, most, size, d_size = src.lines, src.length, dst.length, dtype.size, form.size
 
-    def run(ctx: int, ops: int, st: int) -> None:
-        rows, cols, count = word(ops, 2), word(ops, 3), word(ops, 4)
-        d = tile(ctx, ops, st, 0, 0, rows, count)
-        if d == 0:
-            return
-        a = tile(ctx, ops, st, 1, 1, rows, cols)
-        if a == 0:
-            return
-        order = word(ctx, SPARE)
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, a, _, _), rows, count, order = at, extent(ops, lines), extent(ops, most), word(ctx, SPARE)
         made = to = order + (4 * count + 63) // 64 * 64
         for _ in range(rows):
-            kept = find(order, a, cols, count)
+            kept = find(order, a, extent(ops, length), count)
             for n in range(count):
                 if gives_index:
                     put_index(to, read_integer(order + 4 * n) if n < kept else -1)
@@ -329,8 +316,7 @@ def row_largest(dtype: DType, gives_index: bool) -> Compiled:
                     lowest(to)
                 to += d_size
             a += pitch(st, 1)
-        for i in range(rows):
-            settle(d + i * pitch(st, 0), 0, made + d_size * count * i, 1, d_size * count)
+        copy_rows(d, pitch(st, 0), made, d_size * count, rows, d_size * count)
     return run
 
 
@@ -354,20 +340,17 @@ FLOAT_FOLDS: dict[Instr, tuple[bool, Callable[[Loads], Any]]] = {  # of negated 
 }
 
 
-def reduction(row: Instr, dtype: DType) -> Compiled:
-    """The function of a row reduction, for an element type."""
-    chooses = row.dtypes[0][0] == S32.name
+def reduction(form: Form) -> Body:
+    """A reduction of rows."""
+    row, dtype = form.row, form.types[1]
     if dtype is S32:
-        return row_reduce(S32.size, S32.size, INTEGER_FOLDS[row], put_index)
+        return row_reduce(form, INTEGER_FOLDS[row], put_index)
     negate, fold = FLOAT_FOLDS[row]
-    put = put_index if chooses else put_float(dtype, negate=negate)
-    return row_reduce(dtype.size, S32.size if chooses else dtype.size, fold(Loads(dtype, negate=negate)), put)
+    put = put_index if form.types[0] is S32 else put_float(dtype, negate=negate)
+    return row_reduce(form, fold(Loads(dtype, negate=negate)), put)
 
 
 for _row in FLOAT_FOLDS:
-    family(_row, COL, ROW, types=1)(partial(reduction, _row))
+    kernel(_row, COL, ROW)(reduction)
 for _row, (_name, _empty) in COLUMNS.items():
-    family(_row, ROW, ROW)(partial(col_reduce, name=_name, empty=int(np.float64(_empty).view(np.int64))))
-family(vector.TROWDOT, COL, ROW, ROW)(row_dot)
-family(vector.TTOPK, ROW, ROW)(partial(row_largest, gives_index=False))
-family(vector.TTOPK_INDEX, ROW, ROW, types=1)(partial(row_largest, gives_index=True))
+    kernel(_row, ROW, ROW)(partial(col_reduce, name=_name, empty=int(np.float64(_empty).view(np.int64))))

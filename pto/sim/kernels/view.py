@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pto.isa.table.scalar import TVIEW
 from pto.sim.kernels.checks import OUT_OF_BOUNDS, surface, trap
-from pto.sim.kernels.registry import handler
+from pto.sim.kernels.registry import always, kernel
 from pto.sim.layout import TENSOR_BASE, TENSOR_COLS, TENSOR_ROWS, TENSOR_STEP, TENSOR_STRIDE
 from pto.sim.vec import inline, set_word, word
 
@@ -30,8 +32,7 @@ def outside(ops: int, elements: int) -> int:
     return COLS if cols > 1 and word(ops, ACROSS) > room // (cols - 1) else NONE
 
 
-@handler(TVIEW, types="")
-def tview(ctx: int, ops: int, st: int) -> None:
+def tview(ctx: int, ops: int, st: int, at: Any) -> None:
     """Describe rows and columns; strides that nothing uses are 0."""
     view, tensor = surface(ctx, st, 0), surface(ctx, st, 1)
     wrong = outside(ops, word(tensor, TENSOR_ROWS) * word(tensor, TENSOR_COLS))
@@ -44,3 +45,6 @@ def tview(ctx: int, ops: int, st: int) -> None:
     set_word(view, TENSOR_COLS, cols)
     set_word(view, TENSOR_STRIDE, size * word(ops, DOWN) if rows > 1 and cols > 0 else 0)
     set_word(view, TENSOR_STEP, size * word(ops, ACROSS) if cols > 1 and rows > 0 else 0)
+
+
+kernel(TVIEW)(always(tview))
