@@ -37,6 +37,7 @@ class Settings:
     repetition_penalty: float
     seed: int
     context: int | None
+    precision: str
     threads: int
     as_json: bool
 
@@ -158,10 +159,11 @@ def load(name: str | None, settings: Settings) -> tuple[Llama, dict[str, Any]]:
         click.echo(f"model: {row.name} ({row.title}){shipped}", err=True)
         name = row.name
     start = time.perf_counter()
-    model = Llama.load(find(name), context=settings.context)
+    model = Llama.load(find(name), context=settings.context, precision=settings.precision)
     seconds = round(time.perf_counter() - start, 3)
-    return model, {"schema": SCHEMA, "model": printable(name), "context": model.context, "seed": settings.seed,
-                   "threads": settings.threads, "load_seconds": seconds}
+    return model, {"schema": SCHEMA, "model": printable(name), "precision": settings.precision,
+                   "context": model.context, "seed": settings.seed, "threads": settings.threads,
+                   "load_seconds": seconds}
 
 
 def tell(pieces: Iterator[Piece], settings: Settings) -> Told:

@@ -14,7 +14,7 @@ from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
-from pto.lang import capture, language
+from pto.lang import capture, language, methods  # noqa: F401  (methods: gives tensors theirs)
 from pto.lang.integers import unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled

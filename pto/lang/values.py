@@ -385,6 +385,15 @@ def binary(name: str, a: Array, b: Any) -> Any:
         return tracer().emit(_ops(a)[name], *together(a, b))
 
 
+def either(name: str, a: Any, b: Any) -> Any:
+    """An elementwise operation of which the order of operands does not matter, of which one may be a number."""
+    a, b = lifted(a), lifted(b)
+    if not isinstance(a, Array):
+        a, b = b, a
+    _require_array(name, a)
+    return binary(name, a, b)
+
+
 def together(*arrays: Array) -> list[Array]:
     """Operands of one elementwise operation, in the type in which they meet."""
     agree(*arrays)
@@ -535,7 +544,12 @@ def matmul(a: Any, b: Any) -> Any:
             _unify(x[:-2], y[:-2], f"leading extents differ: {_shape(a)} times {_shape(b)}", True)
         else:
             agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
-        return tracer().emit(_ops(a)["matmul"], *_factors(a, b))
+        return product(a, b)
+
+
+def product(a: Array, b: Array, **attrs: Any) -> Any:
+    """A matrix product of operands whose extents fit."""
+    return tracer().emit(_ops(a)["matmul"], *_factors(a, b), **attrs)
 
 
 def _factors(a: Array, b: Array) -> tuple[Array, Array]:

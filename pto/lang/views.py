@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any, Protocol
 
@@ -245,6 +245,7 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
         ShapeError: the numbers of elements differ, or the elements do not lie one after the other.
     """
     found = layout(tensor)
+    found = replace(found, dims=tuple(map(tracer().symbols.resolve, found.dims)))
     steps = list(map(unwrap, contiguous(tensor.shape)))
     if any(unwrap(a) != b for a, b, n in zip(found.strides, steps, found.dims, strict=True) if n != 1):
         raise ShapeError("the elements of this view do not lie one after the other",

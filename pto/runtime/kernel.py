@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
-from pto.core.dtypes import DType, TensorType
+from pto.core.dtypes import BY_NUMPY, DType, TensorType
 from pto.core.errors import (
     CapacityError,
     CaptureError,
@@ -44,6 +44,7 @@ from pto.runtime.fitting import advise
 from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
 
+NATIVE = frozenset(map(np.dtype, BY_NUMPY))  # after `pto.core.arrays`, which makes bfloat16 known
 DIRECTIONS = ("tile_m", "tile_n", "tile_k")  # how whole-tensor expressions are cut
 
 Key = tuple[tuple[Any, ...], ...]  # element type and number of axes of each argument; constants
@@ -206,7 +207,7 @@ class Kernel:
                              loc=Loc.of_user()) from None
 
     def _array(self, value: Any, name: str) -> NDArray[Any]:
-        if type(value) is np.ndarray and value.flags.c_contiguous and value.dtype == np.float32:
+        if type(value) is np.ndarray and value.flags.c_contiguous and value.dtype in NATIVE:
             return value
         array = as_array(value, name, Loc.of_user())
         return array if contiguous(array) else np.ascontiguousarray(array)

@@ -193,6 +193,14 @@ def clear_byte(b: ir.IRBuilder, to: ir.Value) -> None:
     store(b, to, ir.IntType(8)(0))
 
 
+@emits(VOID, INT)
+def prefetch(b: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the line of memory at an address, which need not be anybody's."""
+    at = pointer(b, address, ir.IntType(8))
+    kind = ir.FunctionType(ir.VoidType(), [at.type, I32, I32, I32])
+    b.call(declared(b.module, kind, "llvm.prefetch.p0"), [at, I32(0), I32(3), I32(1)])
+
+
 @emits(FLOAT, FLOAT)
 def canonical1(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """A NaN becomes the canonical NaN."""

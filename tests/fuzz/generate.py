@@ -316,7 +316,8 @@ class Writer:
         start, name = self.result()
         x = self.argument(self.size(), n, static=True)
         self.used.append("op arange")
-        return self.put([f"{start}{x} + pt.arange({n}, {int(self.rng.integers(9))}, {self.one((1, 2))})"],
+        first, step = int(self.rng.integers(9)), int(self.one((1, 2)))
+        return self.put([f"{start}{x} + pt.arange({first}, {first + n * step}, {step})"],
                         **{name: Info(True)})
 
     def attended(self) -> bool:
