@@ -378,7 +378,8 @@ class Range:
     def __iter__(self) -> Iterator[Any]:
         raise CaptureError("a loop over pt.range must be a plain `for NAME in pt.range(...)` without return or else, "
                            "in a kernel whose source is in a file",
-                           loc=Loc.of_user(), hint="use pt.static_range(...) to unroll")
+                           loc=Loc.of_user(), hint="store in the loop, and return after the loop; or unroll it: "
+                                                     "pt.static_range(...)")
 
 
 def range(low: Any, high: Any = None, step: Any = 1) -> Range:
@@ -386,7 +387,8 @@ def range(low: Any, high: Any = None, step: Any = 1) -> Range:
     if high is None:
         low, high = 0, low
     if isinstance(step, int) and step < 1:
-        raise CaptureError(f"a loop's step must be positive, not {step}", loc=Loc.of_user())
+        raise CaptureError(f"a loop's step must be positive, not {step}", loc=Loc.of_user(),
+                           hint="count upwards in steps of at least 1, and subscript from the end: n - step - i")
     return Range(low, high, step)
 
 

@@ -43,7 +43,7 @@ from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, gather, move, vector
 from pto.passes.analysis import carries_sum, deep_users, is_parallel, parallel_nest
-from pto.passes.order import at_least_once
+from pto.passes.trips import at_least_once
 
 Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import Loc, ProgramError, TypeMismatch
+from pto.core.errors import CompilerBug, Loc, ProgramError, TypeMismatch
 from pto.core.target import BY_NAME, Target
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
@@ -20,6 +20,7 @@ from pto.isa.table import BY_OPCODE
 from pto.isa.table.scalar import TVIEW
 from pto.isa.table.sync import SET_FLAG, WAIT_FLAG
 from pto.sim.layout import (
+    EVENTS,
     FLAGS,
     HANDLER_AT,
     MASK,
@@ -115,6 +116,8 @@ def link(program: Program) -> Linked:
         known = ", ".join(sorted(BY_NAME))
         raise ProgramError(f"no target is called {program.target!r}", hint=f"targets: {known}")
     target = BY_NAME[program.target]
+    if target.flags > FLAGS or target.events > EVENTS or target.align & target.align - 1:
+        raise CompilerBug(f"{target.name}: no machine has its flags, events or alignment")
     for tile in program.tiles:
         _check_tile(tile, target)
     for view in program.views:
