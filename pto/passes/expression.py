@@ -321,10 +321,11 @@ class Expression:
         rows, type = self.extents(ids)[-1], self.old[table].type
         source = self.placed(ids)
         offset = source.offset
-        for coordinate, stride in zip(at.batch, source.strides[:-1], strict=True):
-            offset = graph.index("madd", coordinate, stride, offset)
         ids_type = self.old[ids].type
         assert isinstance(type, TensorType) and isinstance(ids_type, TensorType)
+        leading = self.leading((*ids_type.dims, type.dims[1]), at)
+        for (_, coordinate), stride in zip(leading, source.strides[:-1], strict=True):
+            offset = graph.index("madd", coordinate, stride, offset)
         count, cols = self.valid(graph, (rows, type.dims[1]), at)
         index = graph.op(TILE_OPS["load"], source.base, at.i, 0, count, 1, offset, self.size(rows), 1,
                          source.strides[-1], 1, type=TileType(ids_type.dtype, at.rows, 1), locs=locs)
