@@ -17,7 +17,7 @@ from pto.core.errors import UsageError
 from pto.models.chat import Chat, recognise
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
-from pto.models.llama.decoder import decode_kernel, prefill_kernel
+from pto.models.llama.decoder import batch_kernel, decode_kernel, prefill_kernel
 from pto.models.rope import rope_tables
 from pto.models.tensors import KINDS
 from pto.models.tokenizer import Tokenizer, build
@@ -26,9 +26,11 @@ from pto.models.weights import Progress, load_weights
 CONTEXT = 2048  # positions of a cache, where nothing else is asked for and the model has them
 AT_ONCE = 512  # tokens of a prompt that go through the layers together
 PRECISIONS = {row.name: row for row in (F32, F16, BF16)}  # what weights can be rounded to
+CACHES = {row.name: row for row in (F32, F16)}  # what keys and values can be rounded to
 
 Floats = NDArray[np.float32]
-_decoder, _prefiller = cache(decode_kernel), cache(prefill_kernel)
+Best = tuple[Floats, NDArray[np.int32]]
+_decoder, _prefiller, _batcher = cache(decode_kernel), cache(prefill_kernel), cache(batch_kernel)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Llama:
         weights: arrays by kind, [layers, out, in] for the matrices of layers (`pto.models.tensors`), of one type.
         context: positions that a text may have.
         tokenizer, chat: how texts become tokens, where the file tells.
+        kv: element type of keys and values.
     """
 
     config: LlamaConfig
@@ -47,15 +50,17 @@ class Llama:
     context: int
     tokenizer: Tokenizer | None = None
     chat: Chat | None = None
+    kv: DType = F32
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, context: int | None = None, precision: str = "f32",
-             memory_limit: int | None = None, progress: Progress | None = None) -> Llama:
+             kv: str = "f32", memory_limit: int | None = None, progress: Progress | None = None) -> Llama:
         """Read a .gguf file, or a folder with config.json and safetensors.
 
         Args:
             context: positions that a text may have.
-            precision: "f32", "f16" or "bf16": what the weights are rounded to; all else is float32.
+            precision: "f32", "f16" or "bf16": what the weights are rounded to.
+            kv: "f32" or "f16": what keys and values are rounded to. All else is float32.
             memory_limit: bytes that the model may take; None: what is available.
 
         Raises:
@@ -63,19 +68,22 @@ class Llama:
             MemoryLimitError: the model does not fit; nothing was allocated.
             UsageError: the context is longer than the model's, or there is no such precision.
         """
-        if precision not in PRECISIONS:
-            raise UsageError(f"there is no precision {precision!r}", hint=f"precisions are {', '.join(PRECISIONS)}")
+        for name, table in ((precision, PRECISIONS), (kv, CACHES)):
+            if name not in table:
+                which = "of keys and values " if table is CACHES else ""
+                raise UsageError(f"there is no precision {which}{name!r}", hint=f"there are {', '.join(table)}")
         checkpoint = open_checkpoint(path)
         config = checkpoint.config
         wanted = min(CONTEXT, config.context) if context is None else context
         if not 1 <= wanted <= config.context:
             raise UsageError(f"a context has 1 to {config.context} positions in this model, not {wanted}")
-        weights = load_weights(checkpoint, numpy_dtype(PRECISIONS[precision]), memory_limit=memory_limit,
-                               progress=progress)
+        dtype, cached = numpy_dtype(PRECISIONS[precision]), CACHES[kv]
+        checkpoint.require_room(memory_limit, wanted, dtype.itemsize, cached.size)
+        weights = load_weights(checkpoint, dtype, memory_limit=memory_limit, progress=progress)
         words = checkpoint.vocabulary
         tokenizer = build(words, config) if words is not None else None
         chat = recognise(words.template) if words is not None and words.template else None
-        return cls(config, weights, wanted, tokenizer, chat)
+        return cls(config, weights, wanted, tokenizer, chat, cached)
 
     @cached_property
     def dtype(self) -> DType:
@@ -92,17 +100,36 @@ class Llama:
         """What every launch of either program takes before the cache."""
         return (*(self.weights[kind.name] for kind in KINDS), *self.tables)
 
+    def require(self, ids: Sequence[int], length: int = 0) -> None:
+        """Can these tokens be taken, after so many?
+
+        Raises:
+            UsageError: there are none, one is not in the vocabulary, or the context is full.
+        """
+        if not ids:
+            raise UsageError("there is no token to go on from")
+        if len(ids) > self.context - length:
+            raise UsageError(f"the context is {self.context} tokens: {length} are there, {len(ids)} more do not fit",
+                             hint="start a new session, or load with a longer context")
+        for token in ids:
+            if not 0 <= token < self.config.vocab:
+                raise UsageError(f"token {token} is not in a vocabulary of {self.config.vocab}")
+
     def session(self) -> Session:
         """An empty text."""
-        c = self.config
-        return Session(self, np.zeros((c.layers, c.kv_heads, self.context, c.head_dim), np.float32),
-                       np.zeros((c.layers, c.kv_heads, c.head_dim, self.context), np.float32))
+        return Session(self, *self.cache())
+
+    def cache(self, *texts: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Room for keys and values: of one text, or with an axis of so many texts after that of layers."""
+        c, dtype = self.config, numpy_dtype(self.kv)
+        return (np.zeros((c.layers, *texts, c.kv_heads, self.context, c.head_dim), dtype),
+                np.zeros((c.layers, *texts, c.kv_heads, c.head_dim, self.context), dtype))
 
 
 class Session:
     """A text under way: the keys and values of its tokens are kept."""
 
-    def __init__(self, model: Llama, keys: Floats, values: Floats) -> None:
+    def __init__(self, model: Llama, keys: NDArray[Any], values: NDArray[Any]) -> None:
         self.model, self.keys, self.values = model, keys, values
         self.length = 0
 
@@ -147,15 +174,7 @@ class Session:
         Raises:
             UsageError: as `feed`.
         """
-        room, vocab = self.model.context - self.length, self.model.config.vocab
-        if not ids:
-            raise UsageError("there is no token to go on from")
-        if len(ids) > room:
-            raise UsageError(f"the context is {self.model.context} tokens: {self.length} are there, "
-                             f"{len(ids)} more do not fit", hint="start a new session, or load with a longer context")
-        for token in ids:
-            if not 0 <= token < vocab:
-                raise UsageError(f"token {token} is not in a vocabulary of {vocab}")
+        self.model.require(ids, self.length)
 
     def _all(self, ids: Sequence[int], best: int) -> Any:
         """What the programs give after the last token: logits, or the best of them with their tokens."""
@@ -165,14 +184,76 @@ class Session:
         if len(ids) - last > 1:
             return self._prefill(ids[last:], best=best)
         model, length = self.model, self.length + 1
-        decode = _decoder(model.config, model.context, model.dtype, best=best)
+        decode = _decoder(model.config, model.context, model.dtype, model.kv, best=best)
         found = decode(int(ids[last]), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found
 
     def _prefill(self, ids: Sequence[int], **form: Any) -> Any:
         model, length = self.model, self.length + len(ids)
-        prefill = _prefiller(model.config, model.context, model.dtype, **form)
+        prefill = _prefiller(model.config, model.context, model.dtype, model.kv, **form)
         found = prefill(np.asarray(ids, np.int32), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found
+
+
+class Batch:
+    """Texts that go on together: each weight is read once for the next tokens of all of them.
+
+    The texts end at the same column of the cache, so the shorter ones begin later in it.
+    """
+
+    def __init__(self, model: Llama, count: int) -> None:
+        self.model = model
+        self.keys, self.values = model.cache(count)
+        self.lengths = np.zeros(count, np.int32)
+        self.columns = 0
+
+    @classmethod
+    def of(cls, model: Llama, prompts: Sequence[Sequence[int]], best: int) -> tuple[Batch, list[Best]]:
+        """Take the beginnings of texts; gives also the best logits after each, and their tokens.
+
+        Raises:
+            UsageError: as `Session.feed`.
+        """
+        for prompt in prompts:
+            model.require(prompt)
+        made, alone, found = cls(model, len(prompts)), model.session(), []
+        made.columns = max(map(len, prompts))
+        for row, prompt in enumerate(prompts):
+            alone.rewind(0)
+            found.append(alone.best(prompt, best))
+            made._put(row, len(prompt), alone.keys, alone.values, len(prompt))
+        return made, found
+
+    def best(self, ids: Sequence[int], count: int) -> list[Best]:
+        """Take the next token of each text; gives the best logits of the one after it, and their tokens.
+
+        Raises:
+            UsageError: the longest text fills the context.
+        """
+        model = self.model
+        if self.columns == model.context:
+            raise UsageError(f"the context is {model.context} tokens, and a text fills it")
+        known = np.arange(model.context) >= (self.columns - self.lengths)[:, None]
+        mask = np.where(known, np.float32(0), np.float32(-np.inf))
+        step = _batcher(model.config, model.context, model.dtype, model.kv, best=count)
+        values, tokens = step(np.asarray(ids, np.int32), self.lengths, mask, self.columns + 1, *model.arguments,
+                              self.keys, self.values)
+        self.lengths, self.columns = self.lengths + np.int32(1), self.columns + 1
+        return list(zip(values, tokens, strict=True))
+
+    def only(self, rows: Sequence[int]) -> Batch:
+        """The batch of some of the texts."""
+        made = Batch(self.model, len(rows))
+        made.columns = int(self.lengths[list(rows)].max())
+        for to, row in enumerate(rows):
+            made._put(to, int(self.lengths[row]), self.keys[:, row], self.values[:, row], self.columns)
+        return made
+
+    def _put(self, row: int, length: int, keys: NDArray[Any], values: NDArray[Any], end: int) -> None:
+        """The cache of a text that ends at a column of other arrays."""
+        here, there = slice(self.columns - length, self.columns), slice(end - length, end)
+        self.keys[:, row, :, here] = keys[:, :, there]
+        self.values[:, row, :, :, here] = values[:, :, :, there]
+        self.lengths[row] = length
