@@ -22,24 +22,39 @@ from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures, joined
-from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODUCTS, TILE_OPS, Op, extents
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, joined
+from pto.ir.ops import (
+    ALLOC,
+    ARG,
+    BLOCK_OPS,
+    COLUMN_REDUCTIONS,
+    CONST,
+    DIM,
+    FOR,
+    GET,
+    PARAM,
+    PRODUCTS,
+    REDUCTIONS,
+    TILE_OPS,
+    Op,
+    extents,
+)
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, gather, move, vector
-from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
-from pto.passes.order import at_least_once
+from pto.passes.analysis import carries_sum, deep_users, is_parallel, parallel_nest
+from pto.passes.trips import at_least_once
 
 Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TOPK, TOPK_INDEX, PICK = (
-    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "topk", "topk_index", "pick")
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK = (
+    TILE_OPS[n]
+    for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index", "pick")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
     for name in ("trowexpand", "tcolexpand")
 )
-REDUCES = {"rowsum", "rowmax"}
 WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
 EXP, SUB = TILE_OPS["exp"], TILE_OPS["sub"]
 
@@ -65,22 +80,6 @@ class Sum:
 def in_ub(tile: TileType) -> TileType:
     """The type a tile has in the vector unit's memory: columns lie contiguous."""
     return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
-
-
-def parallel_nest(node: Node) -> list[Node]:
-    """A parallel loop and the parallel loops that are all its work, while their bounds depend on no counter."""
-    loops, outside = [node], set(node.body.params[1 + node.carried:]) if node.body else set()
-    while True:
-        body = loops[-1].body
-        assert body is not None
-        work = inner_work(body)
-        if len(work) != 1 or work[0].op is not FOR or not is_parallel(work[0]):
-            return loops
-        fixed = {k for k, n in body.items() if n.op is CONST} | outside
-        if not fixed.issuperset(work[0].inputs[:LOOP_BOUNDS]):
-            return loops
-        loops.append(work[0])
-        outside = {inner for outer, inner in captures(work[0]) if outer in fixed}
 
 
 def streams(node: Node) -> bool:
@@ -181,7 +180,7 @@ class ToBlock(Rewriter):
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
-                GATHER: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
+                GATHER: self.gather, TAKE: self.take, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
@@ -231,6 +230,14 @@ class ToBlock(Rewriter):
         return self.make(new, BLOCK_OPS[gather.MGATHER.mnemonic], tensor, index, *where, type=in_ub(node.type),
                          valid=(where[1], where[2]), locs=node.locs)
 
+    def take(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """Elements of each row of a tensor in global memory, by a tile of integers."""
+        tensor, ids, *where = inputs
+        assert isinstance(node.type, TileType)
+        index = self.into(new, ids, Space.UB, node.locs)
+        return self.make(new, BLOCK_OPS[gather.MGATHER_ELEM.mnemonic], tensor, index, *where, type=in_ub(node.type),
+                         valid=(where[1], where[2]), locs=node.locs)
+
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)
         users = {user.op for _, _, user in deep_users(old, key)}
@@ -272,19 +279,29 @@ class ToBlock(Rewriter):
                              loc=locs[0] if locs else None, hint="store to a window of the tile's extents")
         return graph.index("min", window, valid)
 
-    def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+    def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """An elementwise operation or a reduction, in the vector unit."""
         row = node.op.instr
         assert row is not None and isinstance(node.type, TileType)
         tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
-        if row.tensor_op in REDUCES:
-            rows, _ = self.valid.get(tiles[0], (None, None))
-            if shape(tiles[0])[1] == 1:  # one column is its own sum
-                return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tiles[0], self.size(tiles[0])[0], 1,
-                                 type=in_ub(node.type), valid=(rows, 1), locs=node.locs)
-            return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
-                             valid=(rows, 1), locs=node.locs, **dict(node.attrs))
+        if row.tensor_op in REDUCTIONS or row.tensor_op in COLUMN_REDUCTIONS:
+            return self.reduction(node, new, row, tiles[0])
         return self.elementwise(node, new, row, tiles)
+
+    def reduction(self, node: Node, new: Graph, row: Instr, tile: Val) -> Made:
+        """One value for each row, or for each column, of a tile."""
+        assert isinstance(node.type, TileType)
+        axis = 0 if row.tensor_op in COLUMN_REDUCTIONS else 1
+        rows, cols = self.valid.get(tile, (None, None))
+        region = (1, cols) if axis == 0 else (rows, 1)
+        alone = shape(tile)[axis] == 1
+        if alone and row.tensor_op in REDUCTIONS and REDUCTIONS[row.tensor_op].of:
+            return Fill(node.type, 0.0, node.locs)  # type: ignore[return-value]  # where the only element is
+        if alone:  # one element is its own sum
+            return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=in_ub(node.type),
+                             valid=region, locs=node.locs)
+        return self.make(new, BLOCK_OPS[row.mnemonic], tile, *self.size(tile), type=in_ub(node.type), valid=region,
+                         locs=node.locs, **dict(node.attrs))
 
     def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val], fused: Op | None = None) -> Val:
         """One instruction where both operands are whole, or one that expands the second (`fused`, or the row's own);

@@ -217,13 +217,16 @@ class Kernel:
         rows = self.source.signature.parameters
         names = [p.name for p in rows.values() if p.kind is not p.KEYWORD_ONLY]
         if len(values) > len(names) or (len(values) < len(names) and not named and not self.source.flexible):
+            more = f"pass {', '.join(names[len(values):])}, too" if len(values) < len(names) else "leave out the rest"
             raise UsageError(f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), has {len(values)}",
-                             loc=Loc.of_user())
+                             loc=Loc.of_user(), hint=more)
         given = dict(zip(names, values, strict=False))
         for name in named:
             if name not in rows or name in given:
                 said = f"has two values for {name}" if name in given else f"has no argument {name}"
-                raise UsageError(f"{self.__name__} {said}", loc=Loc.of_user())
+                close = get_close_matches(name, rows, n=1)
+                raise UsageError(f"{self.__name__} {said}", loc=Loc.of_user(), hint=f"did you mean {close[0]}?" if close
+                                 and name not in given else f"its arguments are {', '.join(rows)}")
         given |= named
         for name, row in rows.items():
             if name not in given and row.default is row.empty:
@@ -292,7 +295,8 @@ class Kernel:
                              hint=f"pass {name}.astype(numpy.{annotated.dtype.numpy})")
         if annotated.rank != array.ndim:
             raise ShapeError(f"{name} has {array.ndim} axes; {self.__name__} takes {annotated.rank}: "
-                             f"{' x '.join(map(str, annotated.dims))}")
+                             f"{' x '.join(map(str, annotated.dims))}", hint=f"add an axis, as {name}.reshape(1, -1)"
+                             if array.ndim < annotated.rank else f"pass a part, as {name}[0]")
         return Argument(name, annotated)
 
     def _symbol(self, name: str, axis: int) -> str:
@@ -314,7 +318,8 @@ class Kernel:
                 here = f"{argument.name}.shape[{axis}]"
                 want = hints.setdefault(dim, size) if isinstance(dim, str) else dim
                 if size == 0:
-                    raise ShapeError(f"{here} is 0; an argument has at least one element in each axis")
+                    raise ShapeError(f"{here} is 0; an argument has at least one element in each axis",
+                                     hint=f"leave out the call where {argument.name} is empty")
                 if want != size:
                     said = f"{first[dim]} is {want}" if isinstance(dim, str) else f"it must be {dim}"
                     raise ShapeError(f"{here} is {size}, but {said}", hint=f"both are {dim} in the annotations of "
@@ -391,7 +396,8 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         target = BY_NAME[target]
     for name, value in options.items():
         if name.startswith("tile_") and (not isinstance(value, int) or value < 1):
-            raise UsageError(f"{name} is a positive integer, not {value!r}", loc=Loc.of_user())
+            raise UsageError(f"{name} is a positive integer, not {value!r}", loc=Loc.of_user(),
+                             hint=f"an extent of a tile, as {name}=64")
     if function is None:
         chosen = target
         return lambda f: tile_kernel(f, target=chosen, **options)

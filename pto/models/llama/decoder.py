@@ -10,13 +10,19 @@ from typing import Any
 import pto as pt
 from pto.core.dtypes import DType
 from pto.models.config import LlamaConfig
+from pto.models.llama.precision import EXACT, Precision
 from pto.models.tensors import KINDS
 
 
-def typed(kernel: Any, c: LlamaConfig, context: int, dtype: DType, cache: DType, texts: tuple[str, ...] = ()) -> Any:
-    """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache."""
+def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision, cache: DType,
+          texts: tuple[str, ...] = ()) -> Any:
+    """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache.
+
+    Quantised weights bring theirs along.
+    """
     for kind in KINDS:
-        kernel.declare(kind.name, dtype[kind.shape(c)])
+        if not precision.scheme(kind):
+            kernel.declare(kind.name, precision.dtype(kind)[kind.shape(c)])
     for name in ("cos", "sin"):
         kernel.declare(name, pt.f32[context, c.head_dim // 2])
     kernel.declare("keys", cache[c.layers, *texts, c.kv_heads, context, c.head_dim])
@@ -24,14 +30,14 @@ def typed(kernel: Any, c: LlamaConfig, context: int, dtype: DType, cache: DType,
     return kernel
 
 
-def decode_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, cache: DType = pt.f32, *,
+def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
                   best: int = 0) -> Any:
     """The kernel that takes one token and gives the logits of the next, [1, vocab].
 
     `length` is how many positions are known with this one: the token stands at position length - 1.
 
     Args:
-        dtype, cache: of the weights, and of keys and values; all else is float32.
+        precision, cache: of the weights, and of keys and values; all else is float32.
         best: give the best so many logits instead, the best first, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
@@ -54,17 +60,17 @@ def decode_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, cache: DT
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(decode, c, context, dtype, cache)
+    return typed(decode, c, context, precision, cache)
 
 
-def prefill_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, cache: DType = pt.f32, *, every: bool = False,
-                   best: int = 0) -> Any:
+def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
+                   every: bool = False, best: int = 0) -> Any:
     """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
 
     `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
 
     Args:
-        dtype, cache: of the weights, and of keys and values; all else is float32.
+        precision, cache: of the weights, and of keys and values; all else is float32.
         every: give the logits after every token, [count, vocab].
         best: give the best so many logits after the last one, and their tokens, [1, best] each.
     """
@@ -92,10 +98,11 @@ def prefill_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, cache: D
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(prefill, c, context, dtype, cache)
+    return typed(prefill, c, context, precision, cache)
 
 
-def batch_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, cache: DType = pt.f32, *, best: int) -> Any:
+def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
+                 best: int) -> Any:
     """The kernel that takes one token of each of several texts; each weight is read once for all of them.
 
     The cache has an axis of texts after that of layers. The texts end at the same column of it; `length` columns are in
@@ -103,7 +110,7 @@ def batch_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, cache: DTy
     `positions` are where the tokens stand in their texts. Gives the best logits and their tokens, [texts, best] each.
 
     Args:
-        dtype, cache: of the weights, and of keys and values; all else is float32.
+        precision, cache: of the weights, and of keys and values; all else is float32.
     """
     @pt.tile_kernel
     def batch(tokens: pt.s32["texts"], positions: pt.s32["texts"], mask: pt.f32["texts", context], length: pt.index,
@@ -131,7 +138,7 @@ def batch_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, cache: DTy
             x = x + times(pt.silu(times(h, gate[layer])) * times(h, up[layer]), down[layer])
         return pt.topk(times(pt.rms_norm(x, norm, c.eps), head), best)
 
-    return typed(batch, c, context, dtype, cache, ("texts",))
+    return typed(batch, c, context, precision, cache, ("texts",))
 
 
 def layer_kernel(c: LlamaConfig) -> Any:
