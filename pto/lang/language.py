@@ -15,6 +15,7 @@ from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.reductions import max, mean, sum
+from pto.lang.regions import outside, valid
 from pto.lang.trace import Argument, Tracer, tracer
 from pto.lang.values import wrap
 
@@ -474,6 +475,7 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
             found.require_seen(map(unwrap, results))
+            results = tuple(_kept(before, after) for before, after in zip(carried, results, strict=True))
         for name, before, after in zip(names, carried, results, strict=True):
             was, kind = (_kind(found, value) for value in (before, after))
             if kind != was:
@@ -485,6 +487,16 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     found.require_seen([*limits, *map(unwrap, carried)])
     inits = [Val(found.graph, found.graph.use(v)) for v in map(unwrap, carried)]
     return tuple(map(wrap, found.graph.loop(limits, inits, trace, found.spans(loc))))
+
+
+def _kept(before: Val, after: Any) -> Any:
+    """A carried tile after a turn: outside of a window that is shorter at this turn it is what it was before."""
+    if not isinstance(after, values.Tile) or after.type != before.type:
+        return after
+    sizes = [outside(s) for s in valid(after.val) if isinstance(s, Val)]
+    if not any(s.graph.depth >= before.graph.depth for s in sizes):
+        return after
+    return tracer().emit(TILE_OPS["over"], before, after)
 
 
 def _kind(found: Tracer, value: Any) -> Any:
