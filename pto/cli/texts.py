@@ -199,7 +199,7 @@ def tell_together(pieces: Iterator[tuple[int, Piece]], prompts: Sequence[str], s
                 show(shown, prompts[shown], made[shown], settings)
                 shown += 1
     except KeyboardInterrupt:
-        begun = sum(map(bool, made))
+        begun = max(sum(map(bool, made)), sum(map(bool, ends)) + 1)  # the next one, if none was under way
         made, ends = made[:begun], [end or "interrupted" for end in ends]
     for number in range(shown, len(made)):
         show(number, prompts[number], made[number], settings)
