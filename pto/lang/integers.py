@@ -26,6 +26,9 @@ class Proxy:
     def type(self) -> Type:
         return self.val.type
 
+    def __repr__(self) -> str:
+        return f"<{self.type} of a kernel that is being traced>"
+
 
 def unwrap(value: Any) -> Any:
     """The value that a proxy stands for; anything else as it is."""
