@@ -113,6 +113,9 @@ def _meant(err: Exception, space: Iterable[str]) -> str:
     close = get_close_matches(str(wanted), names, n=1) if wanted else []
     if close:
         return f"did you mean {close[0]}?"
+    if "'Index'" in str(err):
+        return ("an integer of the program is for bounds and subscripts; to compute with it make it a constant of the "
+                "program, `n: int`, or pass an array of one element")
     if isinstance(err, NameError):
         return "names are those of the function, of what is around it, and the options of @pt.tile_kernel"
     if "argument" in str(err):
