@@ -422,6 +422,9 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         if target not in BY_NAME:
             raise UsageError(f"there is no target {target}", loc=Loc.of_user(), hint=f"targets: {', '.join(BY_NAME)}")
         target = BY_NAME[target]
+    elif not isinstance(target, Target):
+        raise UsageError(f"a target is a name or a pto.Target, not {target!r}", loc=Loc.of_user(),
+                         hint=f"targets: {', '.join(BY_NAME)}")
     for name, value in options.items():
         if name.startswith("tile_") and (not isinstance(value, int) or value < 1):
             raise UsageError(f"{name} is a positive integer, not {value!r}", loc=Loc.of_user(),
