@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce, wraps
 from numbers import Real
 from typing import Any
@@ -150,7 +150,13 @@ class Array(Proxy):
     __hash__ = object.__hash__
 
     def __setitem__(self, where: Any, value: Any) -> None:
-        raise CaptureError("store through a local name of the kernel: `out[...] = value`", loc=Loc.of_user())
+        raise CaptureError("what is stored to is an argument of the kernel, or made by it: `out[...] = value`",
+                           loc=Loc.of_user(), hint="make it an argument of the kernel, and store to that by its name")
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        raise CaptureError("NumPy is given a value of the kernel, which has no elements yet when the kernel is traced",
+                           loc=Loc.of_user(), hint="make what is stored to an argument of the kernel; functions are in "
+                           "pto, as pt.exp for numpy.exp")
 
 
 class Tensor(Array):
@@ -245,6 +251,17 @@ class Tensor(Array):
                 raise ShapeError(f"there is no axis {axis} of {self.ndim}")
             return narrowed(layout(self), axis % self.ndim, start, length).tensor()
 
+    def __len__(self) -> int:
+        extent = self.dims[0] if self.dims else 0
+        if isinstance(extent, str):
+            raise CaptureError(f"Python needs a number, but the extent {extent} is known at run time only",
+                               loc=Loc.of_user(), hint="write x.shape[0]; loop with `for i in pt.range(x.shape[0])`; "
+                               "or annotate the extent with a number")
+        return extent
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in builtins.range(len(self)))
+
     def __getitem__(self, where: Any) -> Any:
         loc = Loc.of_user()
         with located(loc):
@@ -289,7 +306,8 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         operands, extent = selected.window(rest)
         if value.shape != extent:
             raise ShapeError(f"a tile of {value.shape[0]} x {value.shape[1]} cannot be stored to a window of "
-                             f"{extent[0]} x {extent[1]}")
+                             f"{extent[0]} x {extent[1]}",
+                             hint=f"store to a window of {value.shape[0]} x {value.shape[1]}")
         if value.dtype != target.dtype:
             raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}",
                              hint=f"store value.to(pt.{target.dtype.public})")
@@ -385,6 +403,15 @@ def binary(name: str, a: Array, b: Any) -> Any:
         return tracer().emit(_ops(a)[name], *together(a, b))
 
 
+def either(name: str, a: Any, b: Any) -> Any:
+    """An elementwise operation of which the order of operands does not matter, of which one may be a number."""
+    a, b = lifted(a), lifted(b)
+    if not isinstance(a, Array):
+        a, b = b, a
+    _require_array(name, a)
+    return binary(name, a, b)
+
+
 def together(*arrays: Array) -> list[Array]:
     """Operands of one elementwise operation, in the type in which they meet."""
     agree(*arrays)
@@ -442,7 +469,8 @@ def compare(how: str, a: Array, b: Any) -> Any:
     b = lifted(b)
     if not isinstance(b, Array):
         raise CaptureError(f"a tensor is compared with a tensor, a tile or a number, not with {type(b).__name__}",
-                           loc=Loc.of_user())
+                           loc=Loc.of_user(), hint="write `x is None`, of an argument with a default" if b is None else
+                           "make it a number, or an argument of the kernel")
     with located(Loc.of_user()):
         return tracer().emit(_ops(a)["compare"], *together(a, b), cmp=how)
 
@@ -535,7 +563,12 @@ def matmul(a: Any, b: Any) -> Any:
             _unify(x[:-2], y[:-2], f"leading extents differ: {_shape(a)} times {_shape(b)}", True)
         else:
             agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
-        return tracer().emit(_ops(a)["matmul"], *_factors(a, b))
+        return product(a, b)
+
+
+def product(a: Array, b: Array, **attrs: Any) -> Any:
+    """A matrix product of operands whose extents fit."""
+    return tracer().emit(_ops(a)["matmul"], *_factors(a, b), **attrs)
 
 
 def _factors(a: Array, b: Array) -> tuple[Array, Array]:

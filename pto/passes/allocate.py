@@ -21,6 +21,7 @@ from pto.ir.rewrite import Made, Rewriter
 from pto.isa.spec import Kind, Pipe
 from pto.passes.accesses import Accesses
 from pto.passes.choose_tiles import smaller
+from pto.passes.trips import at_most
 
 WANTED = {Pipe.MTE2: 0, Pipe.MTE1: 1, Pipe.FIX: 2, Pipe.MTE3: 2}
 
@@ -38,6 +39,11 @@ class Allocator:
     accesses: Accesses
     target: Target
 
+    @cached_property
+    def turns(self) -> dict[int, int]:
+        """How many iterations each body has at most."""
+        return {id(n.body): at_most(graph, n) for graph, _, n in self.accesses.root.walk() if n.body is not None}
+
     def size(self, buffer: Buffer) -> int:
         """Bytes of one slot, aligned."""
         return -(-tile_type(buffer).nbytes // self.target.align) * self.target.align
@@ -48,7 +54,8 @@ class Allocator:
         pipes = {a.pipe for a in self.accesses.of[buffer.name]}
         if tile_type(buffer).nbytes % self.target.align:
             return False  # the second slot would not be aligned
-        return len(home) > 1 and len(pipes) > 1 and self.accesses.written_first(buffer.name)
+        return (len(home) > 1 and len(pipes) > 1 and self.accesses.written_first(buffer.name)
+                and self.turns[id(home[-1])] > 1)
 
     def rank(self, buffer: Buffer) -> int:
         return min(WANTED.get(a.pipe, 3) for a in self.accesses.of[buffer.name])

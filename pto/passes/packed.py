@@ -1,16 +1,19 @@
-"""Products with packed weights, tile by tile: what `expression.py` builds for them."""
+"""Products with packed weights: what `expression.py` and `tile_to_block.py` build for them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pto.core.packed import BY_NAME, COLS, ROWS
-from pto.core.types import TensorType, TileType
+from pto.core.types import Space, TensorType, TileType
 from pto.ir.graph import Graph, Node, Val
-from pto.ir.ops import TENSOR_OPS, TILE_OPS
+from pto.ir.ops import BLOCK_OPS, TENSOR_OPS, TILE_OPS
+from pto.isa.table.packed import STREAMS, UNPACKS
 
 if TYPE_CHECKING:
     from pto.passes.expression import Expression, Place, Size
+    from pto.passes.tile_to_block import ToBlock
 
 PRODUCT, UNPACK = TENSOR_OPS["packed_matmul"], TENSOR_OPS["unpack"]
 TALL = 256  # columns of weights that are expanded together
@@ -55,3 +58,13 @@ def unpacked(nest: Expression, graph: Graph, node: Node, at: Place) -> Val:
     k = graph.index("min", at.rows, graph.index("sub", columns, at.i))
     return graph.op(TILE_OPS["unpack"], base, graph.index("div", at.j, ROWS), bytes_of(at.i), k, bytes_of(k), *view,
                     locs=node.locs, packing=node["packing"], type=TileType(node.type.dtype, at.rows, ROWS))
+
+
+def in_block(block: ToBlock, node: Node, new: Graph, inputs: list[Any]) -> Val:
+    """The instruction: a product of a row with weights that are read as they are used, or these as numbers."""
+    rows = STREAMS if node.op is TILE_OPS["packed_matmul"] else UNPACKS
+    if rows is STREAMS:
+        inputs = [block.into(new, inputs[0], Space.UB, node.locs), *inputs[1:]]
+    assert isinstance(node.type, TileType)
+    return block.make(new, BLOCK_OPS[rows[BY_NAME[node["packing"]]].mnemonic], *inputs, locs=node.locs,
+                      type=replace(node.type, space=Space.UB), valid=(inputs[3], None))

@@ -14,12 +14,13 @@ from pto.models.catalog import find
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
 from pto.models.llama.decoder import decode_kernel, prefill_kernel
-from pto.models.llama.generate import encode, generate, stream
-from pto.models.llama.model import Llama
+from pto.models.llama.generate import TOGETHER, encode, generate, stream, together
+from pto.models.llama.model import Batch, Llama
 from pto.models.reference import Reference
 from pto.models.sampling import Sampling
 from pto.models.tensors import KINDS
 from pto.runtime.launch import run_program
+from tests.models.files import random_weights, save_folder
 
 TINY = find("tiny")
 TEXT = "The old man took the small boat, and the "
@@ -54,6 +55,36 @@ def test_any_shape_agrees_with_numpy(config):
         assert np.allclose(session.feed(part), want[-1], atol=1e-4)
 
 
+SCALED = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 16}
+
+
+@pytest.mark.parametrize(("config", "extra"), [
+    (BASE, {}), (replace(BASE, tied=True, heads=4, kv_heads=2), {}),
+    (replace(BASE, rope_base=5e5, heads=6, kv_heads=2, head_dim=16), {"rope_scaling": SCALED}),
+    (BASE, {"rope_scaling": {"type": "linear", "factor": 4.0}}),
+], ids=["own head", "tied head", "Llama 3", "linear scaling"])
+def test_folders_of_every_shape_run_as_in_numpy(config, extra, tmp_path):
+    weights = {name: array / 8 for name, array in random_weights(config).items()}
+    if config.tied:
+        weights["head"] = weights["embed"]
+    model = Llama.load(save_folder(tmp_path, config, weights, shards=2, **extra))
+    assert (model.config.scaling is not None) == bool(extra)
+    reference, plain = Reference(model.config, model.weights), Reference(config, weights)
+    ids = list(range(3, 33))
+    want, session = reference(ids), model.session()
+    assert np.allclose(session.score(ids[:20]), want[:20], atol=1e-4)
+    assert np.allclose([session.feed([i]) for i in ids[20:]], want[20:], atol=1e-4)
+    assert np.allclose(plain(ids), want, atol=1e-4) == (not extra)  # the scaling matters
+
+
+def test_results_have_the_names_of_the_kernel(tiny):
+    written = [[t.name for t in kernel.program().tensors if t.written and not t.scratch] for kernel in (
+        decode_kernel(tiny.config, 96), decode_kernel(tiny.config, 96, best=4), prefill_kernel(tiny.config, 96))]
+    assert written == [["keys", "values", "logits"], ["keys", "values", "candidates", "ids"],
+                       ["keys", "values", "logits"]]
+
+
 def test_tokens_one_by_one_and_a_whole_prompt_agree(tiny):
     ids = encode(tiny, TEXT)
     want = Reference(tiny.config, tiny.weights)(ids)
@@ -77,6 +108,48 @@ def test_weights_of_half_the_bytes(precision):
     assert np.allclose(np.stack([one.feed([i]) for i in ids]), want, atol=1e-3)
     with pytest.raises(UsageError, match="there is no precision 'f8'"):
         Llama.load(TINY, precision="f8")
+
+
+def test_a_cache_of_half_the_bytes(tiny):
+    model = Llama.load(TINY, context=96, kv="f16")
+    ids = encode(model, TEXT)
+    want, whole, one = tiny.session().score(ids), model.session(), model.session()
+    assert whole.keys.dtype == whole.values.dtype == np.float16
+    assert np.allclose(whole.score(ids), want, atol=0.05)
+    assert np.allclose(np.stack([one.feed([i]) for i in ids]), want, atol=0.05)
+    assert np.abs(one.feed([65]) - tiny.session().feed([*ids, 65])).max() > 0  # it was rounded
+    with pytest.raises(UsageError, match="keys and values are not kept in 'bf16'"):
+        Llama.load(TINY, kv="bf16")
+
+
+PROMPTS = ("The old man took", "A dog", "Once upon a time, in a small house by the sea, there lived a", "The cat")
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.9, seed=5, repetition_penalty=1.1)],
+                         ids=["greedy", "drawn"])
+@pytest.mark.parametrize("kv", ["f32", "f16"])
+def test_texts_together_are_those_alone(kv, sampling):
+    """Of unequal prompts, up to the end of the context: the shorter ones go on when the longest is full."""
+    model = Llama.load(TINY, context=80, kv=kv)
+    ids = [encode(model, prompt) for prompt in PROMPTS]
+    found = [[] for _ in ids]
+    for number, piece in together(model, ids, sampling=sampling):
+        found[number].append(piece)
+    assert found == [list(stream(model.session(), one, sampling=sampling)) for one in ids]
+    assert {pieces[-1].end for pieces in found} <= {"context", "stop"}
+
+
+def test_more_texts_than_go_at_once(tiny):
+    prompts = [TEXT[:n] for n in range(3, 3 + TOGETHER + 2)]
+    assert generate(tiny, prompts, limit=4) == [generate(tiny, one, limit=4) for one in prompts]
+
+
+def test_a_batch_names_what_does_not_fit(tiny):
+    with pytest.raises(UsageError, match="the context is 96 tokens"):
+        next(together(tiny, [[1], [1] * 97]))
+    full, _ = Batch.of(tiny, [[1] * 96], 2)
+    with pytest.raises(UsageError, match="a text fills it"):
+        full.best([1], 2)
 
 
 def test_threads_change_no_bit(tiny):
@@ -134,7 +207,7 @@ def test_sampling_follows_its_seed(tiny):
 def test_a_stop_token_ends_and_the_context_is_a_limit(tiny):
     ids = encode(tiny, TEXT)
     first = next(stream(tiny.session(), ids)).id
-    assert [p.stop for p in stream(tiny.session(), ids, stop=[first])] == [True]
+    assert [p.end for p in stream(tiny.session(), ids, stop=[first])] == ["stop"]
     endless = list(stream(tiny.session(), ids, stop=[]))
     assert len(endless) == tiny.context - len(ids) + 1
     session = tiny.session()

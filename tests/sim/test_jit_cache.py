@@ -7,10 +7,12 @@ import pickle
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from pto.core.cache import HEADER, FileCache
+from pto.sim import jit
 
 CODE = os.urandom(300)
 SCRIPT = """
@@ -149,6 +151,24 @@ def test_a_warm_start_needs_no_numba_and_a_broken_entry_is_compiled_again(tmp_pa
             pickle.loads(path.read_bytes())  # noqa: S301 - it is ours, and must not be one
 
 
+IMPORTED = """
+import sys
+import pto.sim.compile
+print(*(module.__file__ for name, module in sys.modules.items() if name.startswith("pto")), sep="\\n")
+"""
+# The codec and the texts of errors: they decide nothing about the code of a function.
+UNCOMPILED = {"core/errors.py", "core/cache.py", "core/files.py", "isa/program.py", "sim/jit.py"}
+
+
+def test_the_key_covers_whatever_decides_about_code():
+    done = subprocess.run([sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True)
+    root = Path(jit.__file__).parent.parent
+    covered = {path for pattern in jit.SOURCES for path in root.glob(pattern)}
+    imported = {Path(line) for line in done.stdout.split() if not line.endswith("__init__.py")}
+    assert {str(path.relative_to(root)) for path in imported - covered} <= UNCOMPILED
+    assert all(list(root.glob(pattern)) for pattern in jit.SOURCES)
+
+
 OTHER_NUMBA = """
 import pto.sim.compile as compiler
 from dataclasses import replace
@@ -163,6 +183,19 @@ compiler.STEPS = *(replace(step, instead=never) for step in compiler.STEPS[:-1])
 def test_a_numba_without_a_step_as_it_is_known_compiles_by_its_usual_way(tmp_path, change):
     _, here = run(tmp_path / "known")
     assert run(tmp_path / "other", script=OTHER_NUMBA.format(change=change) + SCRIPT) == (True, here)
+
+
+EDITED = """
+import pto.sim.jit as jit
+jit.sources_digest = lambda: "what an editor or a checkout has made of them"
+"""
+
+
+def test_code_of_sources_that_change_under_a_process_is_not_kept(tmp_path):
+    _, here = run(tmp_path / "as_imported")
+    assert run(tmp_path / "edited", script=EDITED + SCRIPT) == (True, here)
+    assert not list((tmp_path / "edited").rglob("*.bin"))
+    assert list((tmp_path / "as_imported").rglob("*.bin"))
 
 
 def test_this_numba_has_the_steps_that_are_left_out():

@@ -43,6 +43,10 @@ class Precision:
     def activation_of(self, kind: Kind) -> str:
         """What a kind of quantised weights is multiplied with."""
         return "a14" if kind.name in self.fine else self.activation
+    @property
+    def itemsize(self) -> int:
+        """Bytes of most of the weights, of one of them."""
+        return 1 if self.layers else self.plain.size
 
     def dtype(self, kind: Kind) -> DType:
         """The element type of a kind of plain weights."""
