@@ -67,6 +67,7 @@ class Nest:
         summed: the loops that names are sums over.
         counters: of all loops.
         free: names that are read, and have their value from before the nest.
+        read: how the elements of each tensor are subscripted that are read.
     """
 
     setitem: str
@@ -77,6 +78,7 @@ class Nest:
     summed: dict[str, Context] = field(default_factory=dict)
     counters: set[str] = field(default_factory=set)
     free: set[str] = field(default_factory=set)
+    read: dict[str, set[str]] = field(default_factory=dict)
 
     def loop(self, node: ast.For, context: Context) -> list[ast.stmt]:
         """A loop: its counter stands for all its values."""
@@ -148,7 +150,7 @@ class Nest:
             start = _call(ELEMENT, target, where, _names(inner), at=value.left)
             times = ast.Constant(len(context) - len(inner))
             made = _call(FOLD, start, self.expression(value.right, context, but=target.id), times, at=value)
-        if inner == context and _reads(value, target.id):
+        if self.read.get(target.id, set()) - {ast.dump(where)}:  # of another turn, before or after it is stored
             raise NotElements
         self.stored.add(target.id)
         return _set(target.id, _call(PUT, target, where, made, _names(inner), at=at), at)
@@ -175,10 +177,6 @@ def _is(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def _reads(node: ast.AST, name: str) -> bool:
-    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node))
-
-
 class _Expression(ast.NodeTransformer):
     """Rewrites the subscripts and names of one expression."""
 
@@ -190,6 +188,7 @@ class _Expression(ast.NodeTransformer):
             raise NotElements
         counters = self.nest.subscripts(node.slice, self.context)
         self.nest.note(node.value.id, len(counters))
+        self.nest.read.setdefault(node.value.id, set()).add(ast.dump(node.slice))
         if node.value.id in self.nest.stored or node.value.id == self.but:
             raise NotElements
         return _call(ELEMENT, node.value, node.slice, _names(self.context), at=node)
