@@ -68,6 +68,7 @@ class Nest:
         counters: of all loops.
         free: names that are read, and have their value from before the nest.
         read: how the elements of each tensor are subscripted that are read.
+        made_of: the tensors whose elements the value of each name is made of.
     """
 
     setitem: str
@@ -79,6 +80,7 @@ class Nest:
     counters: set[str] = field(default_factory=set)
     free: set[str] = field(default_factory=set)
     read: dict[str, set[str]] = field(default_factory=dict)
+    made_of: dict[str, set[str]] = field(default_factory=dict)
 
     def loop(self, node: ast.For, context: Context) -> list[ast.stmt]:
         """A loop: its counter stands for all its values."""
@@ -114,7 +116,7 @@ class Nest:
             return [self.sum(name, value.right, context, node)]
         if self.homes.get(name, context) != context or name in self.counters or name in self.free:
             raise NotElements
-        made = self.expression(value, context)
+        made = self.expression(value, context, of=name)
         self.homes[name] = context
         return [_set(name, made, node)]
 
@@ -123,7 +125,7 @@ class Nest:
         home = self.homes.get(name)
         if home is None or context[:len(home)] != home or self.summed.get(name, context) != context:
             raise NotElements
-        made = self.expression(term, context, but=name)
+        made = self.expression(term, context, but=name, of=name)
         if context != home:
             self.summed[name] = context
         times = ast.Constant(len(context) - len(home))
@@ -168,13 +170,21 @@ class Nest:
             raise NotElements
         return found
 
-    def expression(self, node: ast.expr, context: Context, but: str = "") -> ast.expr:
-        """An expression of elements, as one of tensors with an axis for each loop around it."""
+    def expression(self, node: ast.expr, context: Context, but: str = "", of: str = "") -> ast.expr:
+        """An expression of elements, as one of tensors with an axis for each loop around it; `of` is its name."""
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        self.made_of.setdefault(of, set()).update(names, *(self.made_of.get(n, ()) for n in names))
         return _Expression(self, context, but).visit(node)  # type: ignore[no-any-return]
 
 
 def _is(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
+
+
+def _is_extent(node: ast.Subscript) -> bool:
+    """Is it ``x.shape[1]``, which is no element?"""
+    value = node.value.args[0] if isinstance(node.value, ast.Call) and node.value.args else node.value
+    return isinstance(value, ast.Attribute) and value.attr == "shape" and isinstance(node.slice, ast.Constant)
 
 
 class _Expression(ast.NodeTransformer):
@@ -184,6 +194,8 @@ class _Expression(ast.NodeTransformer):
         self.nest, self.context, self.but = nest, context, but
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if _is_extent(node):
+            return node
         if not isinstance(node.value, ast.Name):
             raise NotElements
         counters = self.nest.subscripts(node.slice, self.context)
@@ -203,6 +215,8 @@ class _Expression(ast.NodeTransformer):
                 raise NotElements
             nest.free.add(name)
             return _call(WIDEN, node, ast.Constant(-1), at=node) if name in nest.bound else node
+        if nest.made_of[name] & nest.stored:  # its elements are what they were before the store
+            raise NotElements
         inside = nest.summed.get(name, home)
         if self.context[:len(home)] != home or (inside != home and self.context[:len(inside)] == inside):
             raise NotElements
