@@ -99,23 +99,19 @@ def minimum(a: Any, b: Any) -> Any:
     return values.binary("minimum", a, b)
 
 
-@values.in_f32
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), element by element."""
-    return 1.0 / (1.0 + exp(-x))
+    return values.unary("sigmoid", x)
 
 
-@values.in_f32
 def silu(x: Any) -> Any:
     """x times its sigmoid, element by element."""
-    return x / (1.0 + exp(-x))
+    return values.unary("silu", x)
 
 
-@values.in_f32
 def gelu(x: Any) -> Any:
     """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
-    twice = 2.0 * 0.7978845608028654  # tanh(y) is 2 sigmoid(2 y) - 1
-    return x / (1.0 + exp(x * (x * x * (-0.044715 * twice) - twice)))
+    return values.unary("gelu", x)
 
 
 @values.in_f32
