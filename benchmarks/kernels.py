@@ -64,6 +64,16 @@ def attention(Q, K, V, out):
     out[:] = pt.attention(Q.unsqueeze(0), K.unsqueeze(0), V.unsqueeze(0)).view(Q.shape[0], 64)
 
 
+@pt.tile_kernel
+def conv2d(X, W, Y):
+    Y[:] = pt.conv2d(X, W, layout="NHWC")
+
+
+@pt.tile_kernel
+def transpose(X, Y):
+    Y[:] = X.T
+
+
 for name, extent in (("Q", "S"), ("K", "L"), ("V", "L"), ("out", "S")):
     attention.declare(name, pt.f32[extent, 64])
 
@@ -79,6 +89,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "exp_1m": lambda: (baselines.exp(1 << 20), exp, (1 << 20,)),
     "vadd_1m": lambda: (baselines.vadd(1 << 20), vadd, (1 << 20,)),
     "flash_attention_1024x64": lambda: (baselines.attention(1024, 64), attention, (1024, 64)),
+    "conv2d_56x56x64x64_3x3": lambda: (baselines.conv2d(56, 56, 64, 64, 3), conv2d, (54, 54, 64)),
+    "transpose_2048": lambda: (baselines.transpose(2048), transpose, (2048, 2048)),
 }
 
 

@@ -13,18 +13,25 @@ from pto.isa.file import save
 
 @click.command()
 @click.argument("kernel", metavar="FILE.py[:KERNEL]")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .pto file to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The .pto file to write.")
+@click.option("--explain", is_flag=True, help="Show what each memory holds, what overlaps, and why the rest does not.")
 @argument_types
-def command(kernel: str, output: Path, specs: tuple[str, ...]) -> None:
+def command(kernel: str, output: Path | None, explain: bool, specs: tuple[str, ...]) -> None:
     """Compile a kernel to a .pto program file.
 
     \b
-    Example:
+    Examples:
       pto compile examples/03_matmul.py:matmul -o matmul.pto
+      pto compile examples/03_matmul.py:matmul --explain
     """
+    if output is None and not explain:
+        raise UsageError("nothing is asked for", hint="write the program with -o FILE.pto, or ask for --explain")
     found = kernels(place(kernel), specs)
-    if len(found) > 1:
+    if output is not None and len(found) > 1:
         raise UsageError(f"{kernel} has several kernels: {', '.join(found)}", hint="name one: FILE.py:KERNEL")
-    program = next(iter(found.values())).program()
-    save(program, output)
-    click.echo(f"{output}: {len(program.code)} instructions for {program.target}", err=True)
+    if explain:
+        click.echo("\n\n".join(k.explain() for k in found.values()))
+    if output is not None:
+        program = next(iter(found.values())).program()
+        save(program, output)
+        click.echo(f"{output}: {len(program.code)} instructions for {program.target}", err=True)

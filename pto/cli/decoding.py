@@ -18,6 +18,8 @@ OPTIONS = (
     click.option("--seed", default=0, show_default=True, help="Equal seeds draw equal texts."),
     click.option("--context", type=click.IntRange(min=1), metavar="N",
                  help="Tokens that a text may have.  [default: 2048, or what the model has]"),
+    click.option("--precision", default="f32", show_default=True, metavar="NAME",
+                 help="What weights are kept in: f32, f16, bf16, w8a16, w8a14, w8a8."),
     click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True,
                  help="Host threads; the text does not depend on it."),
     click.option("--json", "as_json", is_flag=True, help="One JSON document at the end, nothing before."),

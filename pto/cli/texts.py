@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,6 +36,7 @@ class Settings:
     repetition_penalty: float
     seed: int
     context: int | None
+    precision: str
     threads: int
     as_json: bool
 
@@ -158,13 +158,14 @@ def load(name: str | None, settings: Settings) -> tuple[Llama, dict[str, Any]]:
         click.echo(f"model: {row.name} ({row.title}){shipped}", err=True)
         name = row.name
     start = time.perf_counter()
-    model = Llama.load(find(name), context=settings.context)
+    model = Llama.load(find(name), context=settings.context, precision=settings.precision)
     seconds = round(time.perf_counter() - start, 3)
-    return model, {"schema": SCHEMA, "model": printable(name), "context": model.context, "seed": settings.seed,
-                   "threads": settings.threads, "load_seconds": seconds}
+    return model, {"schema": SCHEMA, "model": printable(name), "precision": settings.precision,
+                   "context": model.context, "seed": settings.seed, "threads": settings.threads,
+                   "load_seconds": seconds}
 
 
-def tell(pieces: Iterator[Piece], settings: Settings) -> Told:
+def tell(pieces: Generator[Piece, None, None], settings: Settings) -> Told:
     """Show a text as it is made, unless a document follows; Ctrl-C ends it where it is."""
     made: list[Piece] = []
     times = [time.perf_counter()]
@@ -179,8 +180,7 @@ def tell(pieces: Iterator[Piece], settings: Settings) -> Told:
     except KeyboardInterrupt:
         finish = "interrupted"
     finally:
-        with suppress(AttributeError):
-            pieces.close()  # type: ignore[attr-defined]
+        pieces.close()
         if not settings.as_json and finish:
             click.echo()
     first = times[1] - times[0] if made else 0.0

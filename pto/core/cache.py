@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 import struct
-import tempfile
 import time
 import warnings
 from contextlib import suppress
@@ -14,9 +13,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from pto.core.files import TEMPORARY, write_whole
+
 HEADER = struct.Struct("<8sI32sQ32s")  # magic, version of the format, key, length and sha256 of the content
 MAGIC, VERSION = b"PTO-KEEP", 2
-SUFFIX, TEMPORARY = ".bin", ".tmp"
+SUFFIX = ".bin"
 BUILD_DIGITS = 16
 KEEP_SECONDS = 14 * 86400  # entries of other builds: other versions, and other processors on a shared disk
 STALE_SECONDS = 3600
@@ -61,7 +62,7 @@ class FileCache:
             return
         header = HEADER.pack(MAGIC, VERSION, self._key(name), len(body), hashlib.sha256(body).digest())
         with suppress(OSError):
-            self._write(self.path(name), header + body)
+            write_whole(self.path(name), header + body, mode=0o600)
             self._sweep()
 
     def _key(self, name: str) -> bytes:
@@ -84,20 +85,6 @@ class FileCache:
     def _refuse(self, reason: str) -> bool:
         warnings.warn(f"results are not kept in {self.directory}: {reason}", stacklevel=2)
         return False
-
-    def _write(self, path: Path, content: bytes) -> None:
-        """Write a file whole or not at all, under a name that no reader takes until it is whole."""
-        handle, temporary = tempfile.mkstemp(suffix=TEMPORARY, dir=self.directory)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
 
     def _sweep(self) -> None:
         """Remove what crashes and other builds left behind."""

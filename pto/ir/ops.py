@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf, isfinite, nan
 from typing import Any
 
-from pto.core.dtypes import DTYPES, S32, DType
+from pto.core.dtypes import DTYPES, F32, S32, DType
 from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
@@ -139,7 +140,7 @@ def _illegal(row: Instr, names: tuple[str, ...], legal: list[str]) -> DTypeError
     if len({*names} - {"pred"}) > 1:
         return DTypeError(f"element types differ: {' and '.join(names)}")
     shown = ", ".join(DTYPES[name].title for name in legal)
-    said = _SAID.get(row.tensor_op, row.tensor_op.removeprefix("row"))
+    said = _SAID.get(row.tensor_op, row.tensor_op.removeprefix("row").removeprefix("col"))
     return DTypeError(f"{said} is not for {DTYPES[names[-1]].title}, but for {shown}",
                       hint=f"convert the operand first: x.to(pt.{DTYPES[legal[0]].public})")
 
@@ -152,6 +153,13 @@ _SAID = {  # operations that authors write as operators
     **dict.fromkeys(("compare", "compares"), "a comparison"), "not": "~", "maxs": "maximum", "mins": "minimum",
     "recip": "reciprocal",
 }
+
+
+def kept(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """Equal types."""
+    if types[0] != types[1] or not isinstance(types[0], TileType):
+        raise TypeMismatch(f"takes two tiles of one type, not {types[0]} and {types[1]}")
+    return types[0]
 
 
 def of_type(value: Type, dtype: DType) -> Type:
@@ -179,6 +187,48 @@ def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     return like(types[0], (*extents(types[0])[:-1], 1))
 
 
+def reduces_columns(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """One value for each column."""
+    return like(types[0], (*extents(types[0])[:-2], 1, extents(types[0])[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """How the values of the tiles of a row, or of a column, become one.
+
+    Attributes:
+        combine: the operation of two values.
+        empty: the value of no elements; an infinity stands for not-a-number and for an integer type's end.
+        of: where the values are positions: the reduction that gives the elements there.
+        better: where they are positions: how an element compares with an earlier one whose place it takes.
+    """
+
+    combine: str
+    empty: float
+    of: str = ""
+    better: str = ""
+
+    def neutral(self, dtype: DType) -> float:
+        """The value of no elements of a type: what changes no other value that it is combined with."""
+        if isfinite(self.empty):
+            return self.empty
+        if dtype.kind == "f":
+            return nan
+        high = 2 ** (dtype.bits - (dtype.kind == "i")) - 1
+        return float(high if self.empty > 0 else high + 1 - 2**dtype.bits)
+
+
+REDUCTIONS = {
+    "rowsum": Reduction("add", 0.0),
+    "rowprod": Reduction("mul", 1.0),
+    "rowmax": Reduction("maximum", -inf),
+    "rowmin": Reduction("minimum", inf),
+    "rowargmax": Reduction("maximum", 0.0, "rowmax", "gt"),
+    "rowargmin": Reduction("minimum", 0.0, "rowmin", "lt"),
+}
+COLUMN_REDUCTIONS = {"colsum": "rowsum", "colprod": "rowprod", "colmax": "rowmax", "colmin": "rowmin"}  # of tiles
+
+
 def _products(rows: tuple[tuple[str, ...], ...]) -> dict[tuple[DType, DType], DType]:
     forms = (names * 3 if len(names) == 1 else names for names in rows)
     return {(DTYPES[a], DTYPES[b]): DTYPES[c] for c, a, b in forms}
@@ -192,7 +242,7 @@ STREAMED = _products(cube.STREAMED)
 def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     """(m x k) times (k x n) gives (m x n) in the accumulator's type; leading axes of tensors broadcast.
 
-    Tensors may have the types of a streamed product, too.
+    Tensors may have the types of a streamed product, too. The first `over` axes, which both have, are added up.
     """
     a, b = types
     legal = PRODUCTS | STREAMED if isinstance(a, TensorType) else PRODUCTS
@@ -200,10 +250,22 @@ def matmul(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
         pairs = ", ".join(f"{x.title} x {y.title}" for x, y in legal)
         raise DTypeError(f"there is no matrix product of {dtype_of(a).title} and {dtype_of(b).title}",
                          hint=f"convert one with .to(...): products are {pairs}")
-    (*left, m, k), (*right, k2, n) = extents(a), extents(b)
+    over = attrs.get("over", 0)
+    if over and (len(extents(a)) != len(extents(b)) or extents(a)[:over] != extents(b)[:over]):
+        raise ShapeError(f"the products of {a} and {b} cannot be added up over the first {over} axes")
+    (*left, m, k), (*right, k2, n) = extents(a)[over:], extents(b)[over:]
     if k != k2:
         raise ShapeError(f"inner extents differ: {m} x {k} times {k2} x {n}")
     return of_type(like(a, (*broadcast(tuple(left), tuple(right)), m, n)), legal[dtype_of(a), dtype_of(b)])
+
+
+def quantised_product(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """(m x k) in float32 times the transpose of weights in parts gives the stated m x n in float32."""
+    if dtype_of(types[0]) != F32 or not isinstance(stated, TensorType) or stated.dtype != F32:
+        raise TypeMismatch(f"takes and gives float32, not {types[0]} and {stated}")
+    if extents(stated)[:-1] != extents(types[0])[:-1]:
+        raise ShapeError(f"{types[0]} has other rows than {stated}")
+    return stated
 
 
 def gathered(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
@@ -212,6 +274,14 @@ def gathered(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
     if len(extents(table)) != 2 or dtype_of(ids) != S32:
         raise TypeMismatch(f"takes a table of two axes and integers of 32 bits, not {table} and {ids}")
     return like(table, (*extents(ids), extents(table)[1]))
+
+
+def taken(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """In each row of a tensor the elements that integers name: the extents of the integers."""
+    source, ids = types
+    if len(extents(source)) != len(extents(ids)) or dtype_of(ids) != S32 or extents(source)[:-1] != extents(ids)[:-1]:
+        raise TypeMismatch(f"takes integers of 32 bits for each row of a tensor, not {ids} of {source}")
+    return like(source, extents(ids))
 
 
 def _times(dims: tuple[int | str, ...]) -> str:
@@ -260,7 +330,7 @@ INDEX_OPS = {
 
 # operations lifted from rows: tensor.add, tile.add, ...
 
-_RULES = {"rowsum": reduces_rows, "rowmax": reduces_rows}
+_RULES = {**dict.fromkeys(REDUCTIONS, reduces_rows), **dict.fromkeys(COLUMN_REDUCTIONS, reduces_columns)}
 
 
 def choices(row: Instr) -> tuple[str, ...]:
@@ -271,22 +341,28 @@ def choices(row: Instr) -> tuple[str, ...]:
 def _lifted(level: str) -> dict[str, Op]:
     found: dict[str, Op] = {}
     for row in TABLE:
-        if row.tensor_op and row.tensor_op not in ("full", *found) and "expand" not in row.mnemonic:
+        name = row.tensor_op
+        if level == "tensor" and name in COLUMN_REDUCTIONS:
+            continue
+        if name and name not in ("full", *found) and "expand" not in row.mnemonic:
             sources = tuple(o.name for o in row.operands if o.kind is Kind.TILE and Role.OUT not in o.role)
             scalars = tuple(o.name for o in row.operands if o.kind is Kind.SCALAR) + choices(row)
-            rule = computed(row, _RULES.get(row.tensor_op, elementwise))
-            found[row.tensor_op] = Op(f"{level}.{row.tensor_op}", sources, scalars, rule, row.doc, row)
+            rule = computed(row, _RULES.get(name, elementwise))
+            found[name] = Op(f"{level}.{name}", sources, scalars, rule, row.doc, row)
     return found
 
 
 TENSOR_OPS = {
     **_lifted("tensor"),
-    "matmul": Op("tensor.matmul", ("a", "b"), (), matmul, "a times b"),
+    "matmul": Op("tensor.matmul", ("a", "b"), ("over",), matmul, "a times b, added up over the first `over` axes"),
+    "quantised_matmul": Op("tensor.quantised_matmul", ("x", "parts*"), ("form", "activation"), quantised_product,
+                           "x times the transpose of the weights that parts stand for, see pto.quant.forms"),
     "full": Op("tensor.full", (), ("scalar",), declared, "every element is scalar"),
     "view": Op("tensor.view", ("tensor", "offset", "strides*"), (), declared,
                "the elements of a tensor from an offset on, in other extents and strides"),
     "iota": Op("tensor.iota", ("start", "step"), (), declared, "start + j * step at position j of the last axis"),
     "gather": Op("tensor.gather", ("table", "ids"), (), gathered, "the rows of table that ids name"),
+    "take": Op("tensor.take", ("tensor", "ids"), (), taken, "in each row of tensor the elements that ids name"),
     "assign": Op("tensor.assign", ("tensor", "value", "view*"), (), assigned,
                  "the next version of tensor: value, or value in the elements from an offset on, at these strides"),
 }
@@ -303,6 +379,9 @@ TILE_OPS = {
     "topk_index": Op("tile.topk_index", ("a", "count"), (), declared, vector.TTOPK_INDEX.doc),
     "pick": Op("tile.pick", ("src", "index"), (), declared, gather.TGATHER.doc),
     "gather": Op("tile.gather", ("tensor", "index", "j", "rows", "cols", VIEW), (), declared, gather.MGATHER.doc),
+    "take": Op("tile.take", ("tensor", "index", "i", "rows", "cols", "width", VIEW), (), declared,
+               gather.MGATHER_ELEM.doc),
+    "over": Op("tile.over", ("old", "new"), (), kept, "new where it is valid, else old"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
     "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),

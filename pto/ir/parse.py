@@ -85,6 +85,8 @@ class Reader:
         if bounds[0] is not None:
             low, high = (int(b.children[0]) for b in bounds)  # type: ignore[union-attr,arg-type]
             graph.symbols += (Symbol(str(name)[1:], low, high),)
+        elif str(name) not in ("%core", "%cores"):  # those are every program's own
+            graph.symbols += (Symbol(str(name)[1:]),)
 
     def argument(self, graph: Graph, tree: Tree[Token], env: dict[str, Val]) -> None:
         name, type_, *attrs = tree.children

@@ -8,10 +8,9 @@ Table: for each section 64 bytes: name, offset, length, SHA-256. Then `code` (re
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +18,7 @@ from struct import Struct
 from typing import NoReturn
 
 from pto.core.errors import PtoFormatError, UsageError
+from pto.core.files import write_whole
 from pto.isa.check import check, require_legal
 from pto.isa.codec import decode_all, encode_all
 from pto.isa.meta import debug_bytes, meta_bytes, read_debug, read_meta
@@ -76,19 +76,9 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         ProgramError: the program breaks a static rule.
         UsageError: the file cannot be written.
     """
-    data, place = dumps(program), Path(path)
-    temporary = place.with_name(f".{place.name[:64]}.{secrets.token_hex(8)}.tmp")
+    data = dumps(program)
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, place)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+        write_whole(Path(path), data)
     except (OSError, ValueError) as err:
         raise UsageError(f"cannot write {printable(str(path))}: {_reason(err)}") from None
 

@@ -9,7 +9,7 @@ from pto.core.errors import TypeMismatch
 from pto.core.types import Layout, Space, TensorType, TileType
 
 RECORD_BYTES, OPERAND_WORDS = 64, 7
-TILE_FIELDS, TILE_BITS = 4, 10
+MEMORY_OPERANDS, TILE_BITS = 4, 10
 ATTRIBUTE_BITS = 8
 SHOWN = 8  # combinations of element types that a message lists
 REGISTERS = 256
@@ -143,8 +143,8 @@ class Instr:
         if len(self.operands) > OPERAND_WORDS:
             raise ValueError(f"{self.mnemonic}: {len(self.operands)} operands exceed a record")
         found = tuple(i for i, o in enumerate(self.operands) if o.is_memory)
-        if sum(o.kind is Kind.TILE for o in self.operands) > TILE_FIELDS:
-            raise ValueError(f"{self.mnemonic}: more tiles than a record names")
+        if len(found) > MEMORY_OPERANDS:
+            raise ValueError(f"{self.mnemonic}: more memory operands than a record names or a machine describes")
         if sum(attr.bits for attr in self.attrs) > ATTRIBUTE_BITS:
             raise ValueError(f"{self.mnemonic}: attributes exceed a record")
         if self.attrs and len(self.operands) + len(self.attrs) > OPERAND_WORDS:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pto.core.dtypes import F32, DType
+from pto.core.dtypes import F32, S32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, located
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Graph, Val
@@ -15,6 +15,7 @@ from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.reductions import max, mean, sum
+from pto.lang.regions import outside, valid
 from pto.lang.trace import Argument, Tracer, tracer
 from pto.lang.values import wrap
 
@@ -90,13 +91,13 @@ def abs(x: Any) -> Any:
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """The larger of a and b, element by element."""
-    return values.binary("maximum", a, b)
+    """The larger of a and b, element by element; one of them may be a number."""
+    return values.either("maximum", a, b)
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller of a and b, element by element."""
-    return values.binary("minimum", a, b)
+    """The smaller of a and b, element by element; one of them may be a number."""
+    return values.either("minimum", a, b)
 
 
 def sigmoid(x: Any) -> Any:
@@ -109,9 +110,21 @@ def silu(x: Any) -> Any:
     return values.unary("silu", x)
 
 
+<<<<<<< HEAD
 def gelu(x: Any) -> Any:
     """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
     return values.unary("gelu", x)
+=======
+@values.in_f32
+def gelu(x: Any, approximate: str = "tanh") -> Any:
+    """The Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016): its tanh form, or ("none") the
+    one with the error function.
+    """
+    if approximate == "none":
+        return x * (0.5 + 0.5 * erf(x * 0.7071067811865476))
+    twice = 2.0 * 0.7978845608028654  # tanh(y) is 2 sigmoid(2 y) - 1
+    return x / (1.0 + exp(x * (x * x * (-0.044715 * twice) - twice)))
+>>>>>>> main
 
 
 @values.in_f32
@@ -136,9 +149,21 @@ def embedding(ids: Any, table: Any) -> Any:
     return tracer().emit(TENSOR_OPS["gather"], values.lifted(table), values.lifted(ids))
 
 
-def arange(count: Any, start: Any = 0, step: int = 1, dtype: DType = F32) -> Any:
-    """start, start + step, ...: `count` numbers in float32 or int32, one axis."""
+def arange(start: Any, stop: Any = None, step: int = 1, *, dtype: DType = S32) -> Any:
+    """start, start + step, ... up to, not including, stop, or 0 to start where no stop is given: one axis; int32, or
+    float32 where `dtype` says so.
+    """
     with located(Loc.of_user()):
+        if stop is None:
+            start, stop = 0, start
+        count: Any = stop if isinstance(start, int) and start == 0 and step == 1 else tracer().wrap(
+            tracer().graph.index("sub", unwrap(stop), unwrap(start)))
+        if not isinstance(step, int) or step == 0:
+            raise ShapeError("the step of pt.arange is an integer that is not 0")
+        if step != 1:
+            if not isinstance(count, int):
+                raise ShapeError("the number of elements of pt.arange with a step must be a constant")
+            count = -(-count // step)
         return tracer().emit(TENSOR_OPS["iota"], start, step, type=TensorType(dtype, (_extent(count),)))
 
 
@@ -151,15 +176,29 @@ def concat(parts: Sequence[Any], dim: int = -1) -> Any:
             raise ShapeError("concat takes one or more tensors")
         first = parts[0]
         axis = dim % first.ndim
-        widths = [w for p in parts if p.ndim == first.ndim and isinstance(w := p.dims[axis], int)]
-        if len(widths) != len(parts):
-            raise ShapeError("the tensors have as many axes, and a constant extent along the one that is joined")
+        if any(p.ndim != first.ndim for p in parts):
+            raise ShapeError("the tensors that are joined have as many axes")
+        widths = [pinned(p, axis) for p in parts]
         room = empty((*first.shape[:axis], builtins.sum(widths), *first.shape[axis + 1:]), first.dtype)
         start = 0
         for part, width in zip(parts, widths, strict=True):
             where = (slice(None),) * axis + (slice(start, start + width),)
             room, start = values.assign(room, where, part), start + width
         return room
+
+
+cat = concat
+
+
+def pinned(x: Any, axis: int) -> int:
+    """The extent of an axis as a number; the program is then for it."""
+    symbols = tracer().symbols
+    found = symbols.value(x.dims[axis])
+    if found is None:
+        raise ShapeError("the extent of an axis must be known here", loc=Loc.of_user(),
+                         hint="annotate the axis with a number, or call the kernel")
+    symbols.pin(x.dims[axis])
+    return found
 
 
 def stack(parts: Sequence[Any], dim: int = 0) -> Any:
@@ -173,14 +212,14 @@ def stack(parts: Sequence[Any], dim: int = 0) -> Any:
 
 
 def split(x: Any, size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
-    """Pieces of an axis of constant extent, without a copy: of `size` elements (the last of what is left), or of each
-    of these sizes; as in PyTorch.
+    """Pieces of an axis, without a copy: of `size` elements (the last of what is left), or of each of these sizes; as
+    in PyTorch. The program is for the axis's extent.
     """
     with located(Loc.of_user()):
-        extent = x.dims[dim] if isinstance(x, values.Tensor) and -x.ndim <= dim < x.ndim else None
-        if not isinstance(extent, int):
-            raise ShapeError("split takes a tensor, and an axis of it whose extent is a constant",
-                             hint="annotate the extent with a number; or take pieces: x.narrow(dim, start, length)")
+        x = values.lifted(x)
+        if not (isinstance(x, values.Tensor) and -x.ndim <= dim < x.ndim):
+            raise ShapeError("split takes a tensor, and an axis of it")
+        extent = pinned(x, dim)
         if isinstance(size, int):
             size = [builtins.min(size, extent - at) for at in builtins.range(0, extent, builtins.max(1, size))]
         if builtins.sum(size) != extent or builtins.min(size) < 1:
@@ -208,31 +247,74 @@ def softmax(x: Any, dim: int = -1) -> Any:
     return powers * (1.0 / sum(powers, dim, keepdims=True))
 
 
+@values.in_f32
+def log_softmax(x: Any, dim: int = -1) -> Any:
+    """The logarithm of `softmax`, computed without it: x less its largest element, less the logarithm of the sum."""
+    centred = x - max(x, dim, keepdims=True)
+    return centred - log(sum(exp(centred), dim, keepdims=True))
+
+
+@values.in_f32
+def logsumexp(x: Any, dim: int = -1, keepdims: bool = False) -> Any:
+    """The logarithm of the sum of e to the power x along an axis."""
+    top = max(x, dim, keepdims=True)
+    found = log(sum(exp(x - top), dim, keepdims=True)) + top
+    return found if keepdims else found.squeeze(dim)
+
+
 def matmul(a: Any, b: Any) -> Any:
-    """(m x k) times (k x n), accumulated in increasing k; the result has the accumulator's type.
+    """(m x k) times (k x n), accumulated in increasing k; the result has the accumulator's type. Operands of one axis
+    are a row on the left and a column on the right, as in NumPy; leading axes are batches, and broadcast.
 
     float32 for float32, float16 and bfloat16 operands; int32 for int8 x int8 and int16 x int8. Other operands are
     converted to the type in which they meet: float32 activations take weights of float16, bfloat16 or int8.
     """
-    return values.matmul(a, b)
+    a, b = values.lifted(a), values.lifted(b)
+    row, column = (isinstance(x, values.Tensor) and x.ndim == 1 for x in (a, b))
+    found = values.matmul(a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b)
+    found = found.squeeze(-2) if row else found
+    return found.squeeze(-1) if column else found
 
 
 tile_matmul = dot = matmul
 
 
-def full(shape: tuple[int, int], value: float, dtype: DType = F32) -> Any:
-    """A tile of constant extents whose elements all are `value`."""
+def full(shape: Sequence[Any], value: float, dtype: DType = F32) -> Any:
+    """Elements that all are `value`: a tile, where two constant extents are given; else a tensor."""
     loc = Loc.of_user()
     with located(loc):
-        if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
-            raise ShapeError("a tile has two constant extents, rows and columns",
-                             hint="for a whole result tensor write pt.empty((M, N)) and store to it")
-        return tracer().emit(TILE_OPS["full"], type=TileType(dtype, *shape), scalar=values.number(value, dtype))
+        if len(shape) == 2 and builtins.all(isinstance(n, int) and n > 0 for n in shape):
+            rows, cols = shape
+            return tracer().emit(TILE_OPS["full"], type=TileType(dtype, rows, cols), scalar=values.number(value, dtype))
+        dims = tuple(_extent(n) for n in shape)
+        return tracer().emit(TENSOR_OPS["full"], type=TensorType(dtype, dims), scalar=values.number(value, dtype))
 
 
-def zeros(shape: tuple[int, int], dtype: DType = F32) -> Any:
-    """A tile of zeros."""
+def zeros(shape: Sequence[Any], dtype: DType = F32) -> Any:
+    """Zeros: a tile or a tensor, see `full`."""
     return full(shape, 0.0, dtype)
+
+
+def ones(shape: Sequence[Any], dtype: DType = F32) -> Any:
+    """Ones: a tile or a tensor, see `full`."""
+    return full(shape, 1.0, dtype)
+
+
+def full_like(x: Any, value: float, dtype: DType | None = None) -> Any:
+    """A tensor or tile of the extents of x whose elements all are `value`."""
+    x = values.lifted(x)
+    with located(Loc.of_user()):
+        return values.filled(x, value, dtype or x.dtype)
+
+
+def zeros_like(x: Any, dtype: DType | None = None) -> Any:
+    """Zeros of the extents of x."""
+    return full_like(x, 0.0, dtype)
+
+
+def ones_like(x: Any, dtype: DType | None = None) -> Any:
+    """Ones of the extents of x."""
+    return full_like(x, 1.0, dtype)
 
 
 def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
@@ -300,7 +382,8 @@ class Range:
     def __iter__(self) -> Iterator[Any]:
         raise CaptureError("a loop over pt.range must be a plain `for NAME in pt.range(...)` without return or else, "
                            "in a kernel whose source is in a file",
-                           loc=Loc.of_user(), hint="use pt.static_range(...) to unroll")
+                           loc=Loc.of_user(), hint="store in the loop, and return after the loop; or unroll it: "
+                                                     "pt.static_range(...)")
 
 
 def range(low: Any, high: Any = None, step: Any = 1) -> Range:
@@ -308,7 +391,8 @@ def range(low: Any, high: Any = None, step: Any = 1) -> Range:
     if high is None:
         low, high = 0, low
     if isinstance(step, int) and step < 1:
-        raise CaptureError(f"a loop's step must be positive, not {step}", loc=Loc.of_user())
+        raise CaptureError(f"a loop's step must be positive, not {step}", loc=Loc.of_user(),
+                           hint="count upwards in steps of at least 1, and subscript from the end: n - step - i")
     return Range(low, high, step)
 
 
@@ -395,6 +479,7 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
             found.require_seen(map(unwrap, results))
+            results = tuple(_kept(before, after) for before, after in zip(carried, results, strict=True))
         for name, before, after in zip(names, carried, results, strict=True):
             was, kind = (_kind(found, value) for value in (before, after))
             if kind != was:
@@ -406,6 +491,16 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     found.require_seen([*limits, *map(unwrap, carried)])
     inits = [Val(found.graph, found.graph.use(v)) for v in map(unwrap, carried)]
     return tuple(map(wrap, found.graph.loop(limits, inits, trace, found.spans(loc))))
+
+
+def _kept(before: Val, after: Any) -> Any:
+    """A carried tile after a turn: outside of a window that is shorter at this turn it is what it was before."""
+    if not isinstance(after, values.Tile) or after.type != before.type:
+        return after
+    sizes = [outside(s) for s in valid(after.val) if isinstance(s, Val)]
+    if not any(s.graph.depth >= before.graph.depth for s in sizes):
+        return after
+    return tracer().emit(TILE_OPS["over"], before, after)
 
 
 def _kind(found: Tracer, value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from pto.core.dtypes import F32, PRED, S32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
-from pto.core.types import TileType
-from pto.ir.ops import TILE_OPS
+from pto.ir.ops import REDUCTIONS
 from pto.lang import values
 from pto.lang.trace import tracer
 
@@ -16,24 +17,74 @@ LAST = (-1,)  # no axis was said
 Axes = int | Sequence[int] | None
 
 
+def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A reduction whose axes may be called as in PyTorch, too: `dim` and `keepdim`."""
+    @wraps(function)
+    def reduced(*values: Any, **named: Any) -> Any:
+        for theirs, ours in (("dim", "axis"), ("keepdim", "keepdims")):
+            if theirs in named:
+                named[ours] = named.pop(theirs)
+        return function(*values, **named)
+    return reduced
+
+
+@spelled
 def max(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The largest element along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
     return _reduced("rowmax", x, axis, keepdims)
 
 
+@spelled
 def min(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The smallest element along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
-    x = values.lifted(x)
-    if isinstance(x, values.Array) and x.dtype.kind in "iu":
-        return ~_reduced("rowmax", ~x, axis, keepdims)  # the lowest integer has no negative
-    return -_reduced("rowmax", -x, axis, keepdims)
+    return _reduced("rowmin", x, axis, keepdims)
 
 
+@spelled
 def sum(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The sum along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
     return _reduced("rowsum", x, axis, keepdims)
 
 
+@spelled
+def prod(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """The product along an axis, along several, or (None) of all; with `keepdims` their extent is 1."""
+    return _reduced("rowprod", x, axis, keepdims)
+
+
+@spelled
+def argmax(x: Any, axis: int | None = LAST, *, keepdims: bool = False) -> Any:  # type: ignore[assignment]
+    """The position (int32) of the first of the largest elements along an axis, or (None) of all elements in their
+    order; NaN is ignored.
+    """
+    return _position("rowargmax", x, axis, keepdims)
+
+
+@spelled
+def argmin(x: Any, axis: int | None = LAST, *, keepdims: bool = False) -> Any:  # type: ignore[assignment]
+    """The position (int32) of the first of the smallest elements, as `argmax`."""
+    return _position("rowargmin", x, axis, keepdims)
+
+
+@spelled
+def any(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """Is an element not 0, along an axis, along several, or (None) of all?"""
+    return _reduced("rowmax", values.cast(x, PRED), axis, keepdims)
+
+
+@spelled
+def all(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """Is no element 0, along an axis, along several, or (None) of all?"""
+    return _reduced("rowmin", values.cast(x, PRED), axis, keepdims)
+
+
+@spelled
+def count_nonzero(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
+    """How many elements are not 0 (int32), along an axis, along several, or (None) of all."""
+    return _reduced("rowsum", values.cast(x, PRED), axis, keepdims)
+
+
+@spelled
 @values.in_f32
 def mean(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The mean along axes, as `sum`; the program is then for these extents."""
@@ -41,6 +92,7 @@ def mean(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     return total * (1.0 / _count(x, axis))
 
 
+@spelled
 @values.in_f32
 def var(x: Any, axis: Axes = LAST, *, keepdims: bool = False, ddof: int = 0) -> Any:
     """The variance along axes, as `mean`: the sum of squares of the differences from the mean, over their number less
@@ -52,6 +104,28 @@ def var(x: Any, axis: Axes = LAST, *, keepdims: bool = False, ddof: int = 0) -> 
     centred = values.lifted(x) - mean(x, axis, keepdims=True)
     _require_said(axis, keepdims)
     return _reduced("rowsum", centred * centred, axis, keepdims) * (1.0 / (count - ddof))
+
+
+@spelled
+@values.in_f32
+def std(x: Any, axis: Axes = LAST, *, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The standard deviation along axes: the root of the variance, see `var`."""
+    return values.unary("sqrt", var(x, axis, keepdims=keepdims, ddof=ddof))
+
+
+def _position(name: str, x: Any, axis: int | None, keepdims: bool) -> Any:
+    """Where an extreme is; of all elements: their number in the order of the last axis first."""
+    x, asked = values.lifted(x), axis
+    if axis is None and isinstance(x, values.Tensor) and x.ndim > 1:
+        if keepdims:
+            raise UnsupportedError("a position among all elements has no axes", loc=Loc.of_user(),
+                                   hint="leave out keepdims")
+        symbols = tracer().symbols
+        known = [symbols.value(d) for d in x.dims]
+        for extent in x.dims:
+            symbols.pin(extent)
+        x, asked = x.view(math.prod(n or 0 for n in known)), -1
+    return _reduced(name, x, -1 if asked is None else asked, keepdims)
 
 
 def _require_said(axis: Axes, keepdims: bool) -> None:
@@ -72,7 +146,7 @@ def _axes(x: values.Tensor, axis: Axes) -> list[int]:
     asked = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
     for one in asked:
         if not -x.ndim <= one < x.ndim:
-            raise ShapeError(f"there is no axis {one} of {x.ndim}")
+            raise ShapeError(f"there is no axis {one} of {x.ndim}", hint=f"axes are from {-x.ndim} to {x.ndim - 1}")
     found = sorted({one % x.ndim for one in asked}, reverse=True)
     if len(found) != len(asked) or not found:
         raise ShapeError(f"axis={axis} names no axis, or one twice")
@@ -89,7 +163,8 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
         wide = _wide(name, x.dtype)
         if wide != x.dtype:
             found = _reduced(name, values.cast(x, wide), axis, keepdims)
-            return values.cast(found, x.dtype) if name == "rowmax" or x.dtype.kind == "f" else found
+            keeps = name in ("rowmax", "rowmin") or (x.dtype.kind == "f" and not REDUCTIONS[name].of)
+            return values.cast(found, x.dtype) if keeps else found
         if not isinstance(x, values.Tensor):
             return _reduced_tile(name, x, axis, keepdims)
         axes = _axes(x, axis)
@@ -105,8 +180,8 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
 def _wide(name: str, dtype: DType) -> DType:
     """What a reduction is computed in: sums of halves in float32, rounded once; small integers in int32."""
     if dtype.kind == "f":
-        return F32 if name == "rowsum" else dtype
-    return dtype if dtype == PRED and name == "rowmax" else S32
+        return F32 if name in ("rowsum", "rowprod") else dtype
+    return S32
 
 
 def _reduced_tile(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
@@ -118,12 +193,11 @@ def _reduced_tile(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
         x = values.unary(name, x)
     if 0 not in asked:
         return x
-    if name != "rowsum" or x.dtype != F32:
-        raise UnsupportedError("only sums of floating elements of each column of a tile are built",
+    if REDUCTIONS[name].of:
+        raise UnsupportedError("positions in the columns of a tile are not built",
                                hint="reduce the whole tensor over the axis, or load the tile transposed: "
                                     "x.T[j:j + n, i:i + m]")
-    ones = tracer().emit(TILE_OPS["full"], type=TileType(F32, 1, x.shape[0]), scalar=1.0)
-    return values.matmul(ones, x)
+    return values.unary(name.replace("row", "col"), x)
 
 
 def _count(x: Any, axis: Axes) -> int:

@@ -57,3 +57,6 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     x = values.lifted(x)
     x = x if min is None else values.binary("maximum", x, min)
     return x if max is None else values.binary("minimum", x, max)
+
+
+clip = clamp

@@ -34,6 +34,16 @@ def wrap(value: Any) -> Any:
     return Tensor(value) if isinstance(value.type, TensorType) else Tile(value)
 
 
+class Weights:
+    """What stands for a matrix that is no tensor of the program: it knows what a product with it is."""
+
+    __slots__ = ()
+
+    def multiplied(self, x: Any) -> Any:
+        """x times it."""
+        raise NotImplementedError
+
+
 class Array(Proxy):
     """What tensors and tiles share: arithmetic, element by element."""
 
@@ -140,7 +150,13 @@ class Array(Proxy):
     __hash__ = object.__hash__
 
     def __setitem__(self, where: Any, value: Any) -> None:
-        raise CaptureError("store through a local name of the kernel: `out[...] = value`", loc=Loc.of_user())
+        raise CaptureError("what is stored to is an argument of the kernel, or made by it: `out[...] = value`",
+                           loc=Loc.of_user(), hint="make it an argument of the kernel, and store to that by its name")
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        raise CaptureError("NumPy is given a value of the kernel, which has no elements yet when the kernel is traced",
+                           loc=Loc.of_user(), hint="make what is stored to an argument of the kernel; functions are in "
+                           "pto, as pt.exp for numpy.exp")
 
 
 class Tensor(Array):
@@ -279,7 +295,8 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         operands, extent = selected.window(rest)
         if value.shape != extent:
             raise ShapeError(f"a tile of {value.shape[0]} x {value.shape[1]} cannot be stored to a window of "
-                             f"{extent[0]} x {extent[1]}")
+                             f"{extent[0]} x {extent[1]}",
+                             hint=f"store to a window of {value.shape[0]} x {value.shape[1]}")
         if value.dtype != target.dtype:
             raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}",
                              hint=f"store value.to(pt.{target.dtype.public})")
@@ -373,6 +390,15 @@ def binary(name: str, a: Array, b: Any) -> Any:
         return NotImplemented
     with located(Loc.of_user()):
         return tracer().emit(_ops(a)[name], *together(a, b))
+
+
+def either(name: str, a: Any, b: Any) -> Any:
+    """An elementwise operation of which the order of operands does not matter, of which one may be a number."""
+    a, b = lifted(a), lifted(b)
+    if not isinstance(a, Array):
+        a, b = b, a
+    _require_array(name, a)
+    return binary(name, a, b)
 
 
 def together(*arrays: Array) -> list[Array]:
@@ -505,6 +531,8 @@ def filled(like: Array, value: Any, dtype: DType) -> Any:
 def matmul(a: Any, b: Any) -> Any:
     """(m x k) times (k x n), in the accumulator's type."""
     a, b = lifted(a), lifted(b)
+    if isinstance(b, Weights):
+        return b.multiplied(a)
     if not isinstance(a, Array) or not isinstance(b, Array):
         raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user(),
                            hint="make an array from outside an argument of the kernel")
@@ -523,7 +551,12 @@ def matmul(a: Any, b: Any) -> Any:
             _unify(x[:-2], y[:-2], f"leading extents differ: {_shape(a)} times {_shape(b)}", True)
         else:
             agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
-        return tracer().emit(_ops(a)["matmul"], *_factors(a, b))
+        return product(a, b)
+
+
+def product(a: Array, b: Array, **attrs: Any) -> Any:
+    """A matrix product of operands whose extents fit."""
+    return tracer().emit(_ops(a)["matmul"], *_factors(a, b), **attrs)
 
 
 def _factors(a: Array, b: Array) -> tuple[Array, Array]:

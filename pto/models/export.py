@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.files import write_whole
 from pto.models.config import LlamaConfig
 from pto.models.gguf_writer import TensorBytes, dumps
 from pto.models.stored import narrowed
@@ -30,9 +30,7 @@ def save_gguf(path: Path, config: LlamaConfig, weights: Mapping[str, NDArray[Any
     """
     tensors = [tensor for kind in stored(config) for tensor in _tensors(config, kind, weights[kind.name], storage)]
     data = dumps(_fields(config, name), tensors)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    write_whole(path, data)
 
 
 def _tensors(config: LlamaConfig, kind: Kind, array: NDArray[Any], storage: str) -> list[TensorBytes]:

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pto.models.checkpoint import Checkpoint
 from pto.models.stored import AT_ONCE, StoredTensor
-from pto.models.tensors import stored
+from pto.models.tensors import Kind, stored
 from pto.quant.blocks import Floats
 
 Weights = dict[str, NDArray[Any]]
@@ -31,20 +31,39 @@ def load_weights(checkpoint: Checkpoint, dtype: DTypeLike = np.float32, *, memor
         MemoryLimitError: the model does not fit; nothing was allocated.
         PtoFormatError: the file has become shorter since it was opened.
     """
-    config, done = checkpoint.config, 0
+    config, count = checkpoint.config, counting(checkpoint, progress)
     checkpoint.require_room(memory_limit, context=1, itemsize=np.dtype(dtype).itemsize)
     found: Weights = {}
     for kind in stored(config):
         found[kind.name] = array = np.empty(kind.shape(config), dtype)
-        heads = kind.turned(config) if kind.turned and checkpoint.turned else None
-        for layer, tensor in enumerate(checkpoint.tensors[kind.name]):
-            _fill(array[layer] if kind.per_layer else array, tensor, heads)
-            done += tensor.elements
-            if progress is not None:
-                progress(done, checkpoint.parameters)
+        for layer in range(config.layers if kind.per_layer else 1):
+            read_into(array[layer] if kind.per_layer else array, checkpoint, kind, layer)
+            count(array.size // (config.layers if kind.per_layer else 1))
     if config.tied:
         found["head"] = found["embed"]
     return found
+
+
+def counting(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int], None]:
+    """What is called with the number of weights that were read, and tells `progress`."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, checkpoint.parameters)
+    return count
+
+
+def read_into(out: NDArray[Any], checkpoint: Checkpoint, kind: Kind, layer: int) -> None:
+    """One tensor of a model into an array of its shape, rows in the order of half-split rotation.
+
+    Raises:
+        PtoFormatError: the file has become shorter since it was opened.
+    """
+    heads = kind.turned(checkpoint.config) if kind.turned and checkpoint.turned else None
+    _fill(out, checkpoint.tensors[kind.name][layer], heads)
 
 
 def unturned(rows: NDArray[Any], heads: int) -> NDArray[Any]:

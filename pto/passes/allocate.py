@@ -20,6 +20,8 @@ from pto.ir.ops import FOR
 from pto.ir.rewrite import Made, Rewriter
 from pto.isa.spec import Kind, Pipe
 from pto.passes.accesses import Accesses
+from pto.passes.choose_tiles import smaller
+from pto.passes.trips import at_most
 
 WANTED = {Pipe.MTE2: 0, Pipe.MTE1: 1, Pipe.FIX: 2, Pipe.MTE3: 2}
 
@@ -37,6 +39,11 @@ class Allocator:
     accesses: Accesses
     target: Target
 
+    @cached_property
+    def turns(self) -> dict[int, int]:
+        """How many iterations each body has at most."""
+        return {id(n.body): at_most(graph, n) for graph, _, n in self.accesses.root.walk() if n.body is not None}
+
     def size(self, buffer: Buffer) -> int:
         """Bytes of one slot, aligned."""
         return -(-tile_type(buffer).nbytes // self.target.align) * self.target.align
@@ -47,7 +54,8 @@ class Allocator:
         pipes = {a.pipe for a in self.accesses.of[buffer.name]}
         if tile_type(buffer).nbytes % self.target.align:
             return False  # the second slot would not be aligned
-        return len(home) > 1 and len(pipes) > 1 and self.accesses.written_first(buffer.name)
+        return (len(home) > 1 and len(pipes) > 1 and self.accesses.written_first(buffer.name)
+                and self.turns[id(home[-1])] > 1)
 
     def rank(self, buffer: Buffer) -> int:
         return min(WANTED.get(a.pipe, 3) for a in self.accesses.of[buffer.name])
@@ -138,16 +146,23 @@ class Allocator:
         locs = self.accesses.of[largest.name][0].node.locs
         message = (f"the tiles do not fit {space.value} of {self.target.name}: {total:,} bytes are needed at once, "
                    f"there are {capacity:,}\n" + "\n".join(lines))
-        return CapacityError(message, loc=locs[0] if locs else None, hint=self.advice(largest, total, capacity))
+        return CapacityError(message, loc=locs[0] if locs else None, hint=self.advice(largest, peak, capacity))
 
-    def advice(self, largest: Buffer, total: int, capacity: int) -> str:
-        """Smaller tiles that fit, by halving the longer side of the largest buffer."""
-        rows, cols = tile_type(largest).rows, tile_type(largest).cols
-        start = rows, cols
-        while total > capacity and rows * cols > 1:
-            rows, cols = (rows // 2, cols) if rows >= cols else (rows, cols // 2)
-            total //= 2
-        return f"tiles of {rows} x {cols} instead of {start[0]} x {start[1]} would fit"
+    def advice(self, largest: Buffer, peak: list[Buffer], capacity: int) -> str:
+        """Smaller tiles that fit, where the other tiles shrink with the largest one along the extents they share."""
+        start = rows, cols = tile_type(largest).rows, tile_type(largest).cols
+
+        def scaled(buffer: Buffer, tall: int, wide: int) -> float:
+            type = tile_type(buffer)
+            down = tall / rows if type.rows == rows else wide / cols if type.rows == cols else 1.0
+            across = wide / cols if type.cols == cols else tall / rows if type.cols == rows else 1.0
+            return self.size(buffer) * down * across
+
+        def fits(extents: tuple[int, ...]) -> bool:
+            return sum(scaled(b, *extents) for b in peak) <= capacity
+
+        found = [" x ".join(map(str, extents)) for extents in smaller(start, fits)]
+        return f"tiles of {' or '.join(found)} instead of {start[0]} x {start[1]} would fit" if found else ""
 
 
 class _Slots(Rewriter):

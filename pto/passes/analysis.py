@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pto.core.types import TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node
-from pto.ir.ops import ARG, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TILE_OPS
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, captures
+from pto.ir.ops import ARG, CONST, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TENSOR_OPS, TILE_OPS
 
 STORE, LOAD = TILE_OPS["store"], TILE_OPS["load"]
 
@@ -121,8 +121,27 @@ def inner_work(graph: Graph) -> list[Node]:
     return [n for _, n in graph.items() if n.op.name not in INDEX_OPS and (n.op not in STRUCTURE or n.op is FOR)]
 
 
+def parallel_nest(node: Node) -> list[Node]:
+    """A parallel loop and the parallel loops that are all its work, while their bounds depend on no counter."""
+    loops, outside = [node], set(node.body.params[1 + node.carried:]) if node.body else set()
+    while True:
+        body = loops[-1].body
+        assert body is not None
+        work = inner_work(body)
+        if len(work) != 1 or work[0].op is not FOR or not is_parallel(work[0]):
+            return loops
+        fixed = {k for k, n in body.items() if n.op is CONST} | outside
+        if not fixed.issuperset(work[0].inputs[:LOOP_BOUNDS]):
+            return loops
+        loops.append(work[0])
+        outside = {inner for outer, inner in captures(work[0]) if outer in fixed}
+
+
 def slot_of(graph: Graph, key: int) -> int:
-    """The argument slot that a tensor version is a version of; `graph` may be a body of the root."""
+    """The argument slot that a tensor version is a version of; `graph` may be a body of the root.
+
+    -1: of none, as a view of what has no memory yet.
+    """
     node = graph[key]
     if node.op is ARG:
         return int(node["slot"])
@@ -131,6 +150,8 @@ def slot_of(graph: Graph, key: int) -> int:
         return slot_of(graph, loop.inputs[LOOP_BOUNDS + node["index"]])
     if node.op is PARAM and graph.outer is not None:
         return _slot_of_param(graph, key)
+    if node.op.name.startswith("tensor.") and node.op not in (TENSOR_OPS["assign"], TENSOR_OPS["view"]):
+        return -1
     return slot_of(graph, node.inputs[0])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 
 from pto.core.target import Target
 from pto.core.types import Space
@@ -12,12 +13,19 @@ from pto.passes.expression import Tiles
 
 # Measured on the host: 256 x 256 accumulators with slices of 64 keep the micro-kernel near its peak, and 16 rows
 # of 1024 keep a vector instruction's fixed cost under a hundredth while three such tiles fit the host's second cache.
-# A streamed product reads its weights once, so its tiles are small enough to be dealt to cores evenly.
+# A streamed product reads its weights once; a tile of 192 columns costs little to start, and tiles come in fours, so
+# that two and four cores get equal shares.
 MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
+<<<<<<< HEAD
 LINE = (16384, 8192, 4096, 1024, 256)
 STREAM = ((96, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
+=======
+SHARES = 4
+LINE = (4096, 2048, 1024, 512, 256)
+STREAM = ((192, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
+>>>>>>> main
 
 
 def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterator[Tiles]:
@@ -28,7 +36,8 @@ def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterat
         matrix, vector = MATRIX[min(at, len(MATRIX) - 1)], VECTOR[min(at, len(VECTOR) - 1)]
         line, stream = LINE[min(at, len(LINE) - 1)], STREAM[min(at, len(STREAM) - 1)]
         found = Tiles((m or matrix[0], n or matrix[1], k or matrix[2]), (m or vector[0], n or vector[1]), n or line,
-                      (n or stream[0], k or stream[1]), 1 if n else REST, 0 if m or n else vector[0] * vector[1])
+                      (n or stream[0], k or stream[1]), 1 if n else REST, 0 if m or n else vector[0] * vector[1],
+                      1 if n else SHARES)
         large = found.matrix[0] * found.matrix[1] * 4 > target.bytes_of(Space.L0C)
         if found not in seen and not (large and not directed and has_product(graph)):
             seen.add(found)
@@ -38,3 +47,27 @@ def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterat
 def has_product(graph: Graph) -> bool:
     """Is there a matrix product of tensors?"""
     return any(node.op is TENSOR_OPS["matmul"] for _, _, node in graph.walk())
+
+
+def smaller(extents: Sequence[int], fits: Callable[[tuple[int, ...]], bool], count: int = 3,
+            tries: int = 60) -> list[tuple[int, ...]]:
+    """Extents that fit instead of ones that do not: the largest by halving, and other shapes before smaller ones.
+
+    Args:
+        fits: do these extents fit? It is asked for `tries` of them at most.
+        count: as many are looked for.
+    """
+    steps = product(*(range(n.bit_length()) for n in extents))
+    found: list[tuple[int, ...]] = []
+    within: list[tuple[int, ...]] = []  # another that fits: they are for the case that too few shapes do
+    for halved in sorted(steps, key=lambda s: (sum(s), max(s) - min(s))):
+        trial = tuple(n >> step for n, step in zip(extents, halved, strict=True))
+        if any(all(a <= b for a, b in zip(trial, other, strict=True)) for other in found):
+            within.append(trial)
+            continue
+        tries -= 1
+        if fits(trial):
+            found.append(trial)
+        if len(found) == count or not tries:
+            break
+    return (found + list(filter(fits, within[:count - len(found)])))[:count]

@@ -9,24 +9,25 @@ over tiles of k that carries the sum; a nest with one keeps nothing, for its til
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 from pto.core.dtypes import DType
 from pto.core.errors import Loc, UnsupportedError
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val, joined
-from pto.ir.ops import PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS
+from pto.ir.ops import PRODUCTS, REDUCTIONS, STREAMED, TENSOR_OPS, TILE_OPS
+from pto.passes.reducing import merged, neutral, reduced, states
 
-MATMUL, ASSIGN, VIEW, IOTA, GATHER, FULL, CAST = (
-    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather", "full", "cast")
+MATMUL, ASSIGN, VIEW, IOTA, GATHER, TAKE, FULL, CAST = (
+    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather", "take", "full", "cast")
 )
-# NaN changes no maximum, and is the maximum of nothing but NaN.
-REDUCTIONS = {"tensor.rowmax": ("maximum", math.nan), "tensor.rowsum": ("add", 0.0)}
+REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
 Dims = tuple[Any, ...]
+LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
 TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
 Size = Val | int
 Step = tuple[int, "Place"]
@@ -42,7 +43,8 @@ class Tiles:
         rest: how many times as narrow the tiles after the first one of a row are.
         area: elements of a tile that holds whole rows of a constant extent; 0 where the author directs the extents.
         line: columns, of nests of one row.
-        stream: columns and inner extent, of products of one row with a matrix that is streamed.
+        stream: columns at most and inner extent, of products of one row with a matrix that is streamed.
+        shares: the number of tiles of such a product is a multiple of it, so that cores get equal shares.
     """
 
     matrix: tuple[int, int, int]
@@ -51,6 +53,16 @@ class Tiles:
     stream: tuple[int, int]
     rest: int = 1
     area: int = 0
+    shares: int = 1
+
+    def dealt(self, extent: object) -> int:
+        """Columns of the tiles of a streamed product: few tiles, for each starts anew, but as many for each core."""
+        most = self.stream[0]
+        if self.shares == 1 or not isinstance(extent, int):
+            return most
+        count = -(-extent // most)
+        each = -(-extent // (-(-count // self.shares) * self.shares))
+        return min(most, max(-(-each // LANES) * LANES, NARROWEST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +174,12 @@ class Expression:
         for k in self.inside(key):  # in order: a long chain is no deep recursion
             node, leaf = self.old[k], self.is_leaf(k)
             below = 0 if leaf else max([self.depths[i] for i in node.inputs if i in self.depths], default=0)
-            self.depths[k] = below + (not leaf and node.op.name in REDUCTIONS)
+            self.depths[k] = below + (not leaf and node.op in REDUCES)
         return self.depths[key]
 
     def reductions(self, key: int, depth: int) -> list[int]:
         """The reductions of a depth, each once, in the order they were written."""
-        return [k for k in self.inside(key) if self.old[k].op.name in REDUCTIONS and self.depth(k) == depth]
+        return [k for k in self.inside(key) if self.old[k].op in REDUCES and self.depth(k) == depth]
 
     # windows
 
@@ -270,7 +282,8 @@ class Expression:
         """What is computed tile by tile before a value, and where; some operations see to their own operands."""
         if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER, FULL):
             return []
-        return [(i, self.narrow(i, at)) for i in self.old[key].inputs]
+        inputs = self.old[key].inputs
+        return [(i, self.narrow(i, at)) for i in (inputs[1:] if self.old[key].op is TAKE else inputs)]
 
     def make(self, graph: Graph, key: int, at: Place, inputs: list[Val]) -> Val:
         node = self.old[key]
@@ -284,6 +297,8 @@ class Expression:
                             type=TileType(node.type.dtype, at.rows, at.cols))  # type: ignore[union-attr]
         if node.op is GATHER:
             return self.gathered(graph, node, at)
+        if node.op is TAKE:
+            return self.taken(graph, node, at, inputs[0])
         if node.op is FULL:
             return graph.op(TILE_OPS["full"], locs=node.locs, scalar=node["scalar"],
                             type=TileType(self.dtype(key), at.rows, at.cols))
@@ -306,10 +321,11 @@ class Expression:
         rows, type = self.extents(ids)[-1], self.old[table].type
         source = self.placed(ids)
         offset = source.offset
-        for coordinate, stride in zip(at.batch, source.strides[:-1], strict=True):
-            offset = graph.index("madd", coordinate, stride, offset)
         ids_type = self.old[ids].type
         assert isinstance(type, TensorType) and isinstance(ids_type, TensorType)
+        leading = self.leading((*ids_type.dims, type.dims[1]), at)
+        for (_, coordinate), stride in zip(leading, source.strides[:-1], strict=True):
+            offset = graph.index("madd", coordinate, stride, offset)
         count, cols = self.valid(graph, (rows, type.dims[1]), at)
         index = graph.op(TILE_OPS["load"], source.base, at.i, 0, count, 1, offset, self.size(rows), 1,
                          source.strides[-1], 1, type=TileType(ids_type.dtype, at.rows, 1), locs=locs)
@@ -317,6 +333,17 @@ class Expression:
         view = (found.offset, *map(self.size, type.dims), *found.strides)
         return graph.op(TILE_OPS["gather"], found.base, index, at.j, count, cols, *view, locs=locs,
                         type=TileType(type.dtype, at.rows, at.cols))
+
+    def taken(self, graph: Graph, node: Node, at: Place, index: Val) -> Val:
+        """Elements of each row of a tensor in memory, by a tile of integers."""
+        source, ids = node.inputs
+        type = self.old[source].type
+        assert isinstance(type, TensorType)
+        rows, cols = self.valid(graph, self.extents(ids), at)
+        i, *_, offset, height, width, down, across = self.seen(graph, self.placed(source), type.dims, at)
+        return graph.op(TILE_OPS["take"], self.placed(source).base, index, i, rows, cols, width, offset, height, width,
+                        down, across, type=TileType(type.dtype, at.rows, at.cols),
+                        locs=joined(node.locs, self.seen_as(source)))
 
     def placed(self, key: int) -> Strided:
         """Where the elements of a tensor in memory lie."""
@@ -332,7 +359,7 @@ class Expression:
         """Is a product of one row whose right operand lies in memory with the inner axis contiguous?"""
         a, b = node.inputs
         source = self.env[b]
-        one_row = self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
+        one_row = not node.attrs and self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
         types = self.dtype(a), self.dtype(b)
         return one_row and isinstance(source, Strided) and source.strides[-2] == 1 and types in STREAMED
 
@@ -342,11 +369,11 @@ class Expression:
         products = [self.old[k] for k in inside if self.old[k].op is MATMUL and not self.is_leaf(k)]
         self.keeps = self.depth(key) > 0 and not products
         if products and all(map(self.streams, products)):
-            return 1, self.tiles.stream[0]
+            return 1, self.tiles.dealt(self.extents(key)[-1])
         if products:
             return self.tiles.matrix[:2]
         tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
-        folded = [self.old[k].inputs[0] for k in inside if self.old[k].op.name in REDUCTIONS and not self.is_leaf(k)]
+        folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
         extents = [self.two(self.extents(k))[1] for k in (key, *folded)]
         widest = max((e for e in extents if isinstance(e, int)), default=0)
         if self.keeps and all(isinstance(e, int) for e in extents) and widest <= self.tiles.area:
@@ -383,7 +410,8 @@ class Expression:
         if self.depth(a) or self.depth(b):
             raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
                                    loc=node.locs[0], hint="split this into two kernels")
-        k = self.tiles.matrix[2]
+        k, inner = self.tiles.matrix[2], self.size(self.extents(a)[-1])
+        over = self.extents(a)[:dict(node.attrs).get("over", 0)]
         assert isinstance(node.type, TensorType)
         # Where the cube unit has no such product, one of what is added up.
         common = () if (self.dtype(a), self.dtype(b)) in PRODUCTS else (node.type.dtype,)
@@ -394,14 +422,31 @@ class Expression:
                 tile = self.cast(body, tile, dtype, node.locs)
             return tile
 
-        def step(body: Graph, kk: Val, carried: list[Val]) -> list[Val]:
-            x = operand(body, a, replace(at, j=kk, cols=k))
-            y = operand(body, b, replace(at, i=kk, rows=k))
+        def step(body: Graph, count: Val, carried: list[Val]) -> list[Val]:
+            kk, batch = self.term(body, count, inner, k, over)
+            x = operand(body, a, replace(at, j=kk, cols=k, batch=(*batch, *at.batch)))
+            y = operand(body, b, replace(at, i=kk, rows=k, batch=(*batch, *at.batch)))
             product = body.apply(TILE_OPS["matmul"], x, y, locs=node.locs)
             return [body.apply(TILE_OPS["add"], carried[0], product, locs=node.locs)]
 
         zero = graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
-        return graph.loop((0, self.size(self.extents(a)[-1]), k), [zero], step, node.locs)[0]
+        bounds = (0, inner, k)
+        if over:
+            parts = graph.index("div", graph.index("add", inner, k - 1), k)
+            bounds = (0, reduce(lambda x, y: graph.index("mul", x, y), map(self.size, over), parts), 1)
+        return graph.loop(bounds, [zero], step, node.locs)[0]
+
+    def term(self, graph: Graph, count: Val, inner: Size, k: int, over: Dims) -> tuple[Size, tuple[Size, ...]]:
+        """Of a product that is added up over axes: the first inner element and the axes' coordinates, of a slice."""
+        if not over:
+            return count, ()
+        parts = graph.index("div", graph.index("add", inner, k - 1), k)
+        first, rest = graph.index("mul", graph.index("mod", count, parts), k), graph.index("div", count, parts)
+        at: list[Size] = []
+        for extent in reversed(over[1:]):
+            at.insert(0, graph.index("mod", rest, self.size(extent)))
+            rest = graph.index("div", rest, self.size(extent))
+        return first, (rest, *at)
 
     # nests
 
@@ -471,32 +516,33 @@ class Expression:
     def fold(self, row: Row, keys: list[int], width: Any) -> None:
         """Reductions over rows of one width, tile by tile."""
         wide, then = self.widths(width)
+        nodes = [self.old[key] for key in keys]
 
-        def part(graph: Graph, key: int, here: Place, memo: dict[Step, Val]) -> Val:
-            node = self.old[key]
-            source = self.value(graph, node.inputs[0], here, row, memo)
-            return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], source, locs=node.locs)
+        def parts(graph: Graph, here: Place, memo: dict[Step, Val]) -> list[Val]:
+            return [v for node in nodes
+                    for v in reduced(graph, node, self.value(graph, node.inputs[0], here, row, memo), here.j)]
 
         def column(body: Graph, j: Val, carried: list[Val]) -> list[Val]:
-            memo: dict[Step, Val] = {}
-            here = replace(row.at, j=j, cols=then)
-            return [body.apply(TILE_OPS[REDUCTIONS[self.old[key].op.name][0]], so_far, part(body, key, here, memo),
-                               locs=self.old[key].locs) for key, so_far in zip(keys, carried, strict=True)]
+            later, found, at = parts(body, replace(row.at, j=j, cols=then), {}), list[Val](), 0
+            for node in nodes:
+                size = states(node)
+                found += merged(body, node, carried[at:at + size], later[at:at + size])
+                at += size
+            return found
 
         if self.keeps:
-            here = replace(row.at, j=0, cols=wide)
-            found = [part(row.graph, key, here, row.first) for key in keys]
+            found = parts(row.graph, replace(row.at, j=0, cols=wide), row.first)
         else:
-            found = [self.neutral(row, key) for key in keys]
+            found = [v for key in keys for v in self.neutral(row, key)]
         if then:
             start = wide if self.keeps else 0
             found = row.graph.loop((start, self.size(width), then), found, column)
-        row.done.update(zip(keys, found, strict=True))
+        for key, last in zip(keys, accumulate(map(states, nodes)), strict=True):
+            row.done[key] = found[last - 1]
 
-    def neutral(self, row: Row, key: int) -> Val:
+    def neutral(self, row: Row, key: int) -> list[Val]:
         """What a reduction of nothing gives."""
         node = self.old[key]
         assert isinstance(node.type, TensorType)
         rows = 1 if self.two(node.type.dims)[0] == 1 else row.at.rows
-        return row.graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, rows, 1), locs=node.locs,
-                            scalar=REDUCTIONS[node.op.name][1])
+        return neutral(row.graph, node, self.dtype(node.inputs[0]), rows)

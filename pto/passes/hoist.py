@@ -22,7 +22,7 @@ from pto.ir.rewrite import Made, Rewriter
 from pto.isa.spec import Kind, Role
 from pto.isa.table import move
 from pto.passes.analysis import slot_of
-from pto.passes.order import at_least_once
+from pto.passes.trips import at_least_once
 
 LOAD, STORE = BLOCK_OPS[move.TLOAD.mnemonic], BLOCK_OPS[move.TSTORE.mnemonic]
 ORIGIN = slice(1, 3)  # operands of a load: its first row and column

@@ -164,9 +164,9 @@ def all_flags(accesses: Accesses) -> list[Flag]:
     return found
 
 
-def needed(accesses: Accesses, flags: list[Flag]) -> list[Flag]:
+def needed(accesses: Accesses, flags: list[Flag], segments: Segments) -> list[Flag]:
     """Flags without those that the others, and the order within pipes, make unnecessary."""
-    schedule = Schedule(accesses, flags)
+    schedule = Schedule(accesses, flags, segments.home)
     first = sorted(range(len(flags)), key=lambda n: not flags[n].back)  # to be dropped
     kept = set(first) - schedule.idle(first[::-1])
     for number in [n for n in first if n in kept]:
@@ -286,5 +286,5 @@ def number(flags: list[Flag], limit: int, segments: Segments) -> dict[Flag, int]
 def insert_flags(graph: Graph, limit: int) -> Graph:
     """Order every conflict of an allocated Execution graph; `limit` ids for each pair of pipes."""
     accesses, segments = Accesses(graph), Segments(graph)
-    flags = needed(accesses, all_flags(accesses))
+    flags = needed(accesses, all_flags(accesses), segments)
     return _Insert(flags, number(flags, limit, segments), segments).run(graph)

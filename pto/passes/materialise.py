@@ -18,15 +18,17 @@ from typing import Any
 
 from pto.core.types import TensorType, Type
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
-from pto.ir.ops import ARG, DIM, FOR, GET, TENSOR_OPS, TILE_OPS
+from pto.ir.ops import ARG, DIM, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import slot_of
 
-MATMUL, ASSIGN, VIEW, GATHER = (TENSOR_OPS[name] for name in ("matmul", "assign", "view", "gather"))
+MATMUL, ASSIGN, VIEW, GATHER, TAKE = (
+    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "gather", "take")
+)
 STORE = TILE_OPS["store"]
 RESULT, SCRATCH = 1, 2
 MOST_STAGES = 3  # of row reductions in one nest; layer_norm has two
-REDUCES = {TENSOR_OPS[name] for name in ("rowsum", "rowmax")}
+REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
 
 
 def is_expression(node: Node) -> bool:
@@ -80,6 +82,7 @@ class Costs:
             k = stack.pop()
             if is_expression(graph[k]) and (k == key or k not in self.stored):
                 stack += graph[k].inputs
+                far |= graph[k].op in (GATHER, TAKE)
             elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) == slot:
                 leaves.add(k)
                 far |= graph[k].op is VIEW or graph[k].type != graph[key].type or part
@@ -114,7 +117,7 @@ class Costs:
                for n in users if n.op is ASSIGN):
             return True
         outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
-        if any(n.op is GATHER for n in users):
+        if any(n.op is GATHER or (n.op is TAKE and n.inputs[0] == key) for n in users):
             return True
         operand = any(n.op is MATMUL for n in users)
         costly = key in self.product or key in self.reduction

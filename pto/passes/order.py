@@ -1,27 +1,28 @@
 """Happens-before of an Execution graph on a small schedule of its own: is every conflict ordered?
 
 The schedule takes the outermost loops through three iterations, and each inner loop through three, two and
-one in turn (none where the loop may be empty), which shows every way in which flags of consecutive
-iterations, restarted parities and loop boundaries can meet. Then it goes through all again without the loops that
-may be empty: what they order is not ordered where they do not run. Order is that of each pipe plus, for each flag,
-each set before the wait that consumes it. Clocks are one counter a pipe.
+one in turn, which shows every way in which flags of consecutive iterations, restarted parities and loop boundaries can
+meet. Then it goes through all again with only some of the loops that may be empty (`trips`): what a loop orders is
+not ordered where it does not run. Order is that of each pipe plus, for each flag, each set before the wait that
+consumes it. A flag is one bit, so each wait in its turn is before the next set. Clocks are one counter a pipe.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Protocol
 
 from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
-from pto.ir.ops import CONST, DIM, EXECUTION_OPS, FOR
+from pto.ir.ops import EXECUTION_OPS, FOR
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses, span
+from pto.passes.trips import Bounds, Course, Trips, at_least_once, at_most, courses, exactly
 
 SYNC = EXECUTION_OPS[sync.SYNC_ALL.mnemonic]
 PIPES = len(Pipe)
@@ -32,6 +33,7 @@ ONE = [1 << WIDTH * p for p in range(PIPES)]
 FIELD = [one * ((1 << WIDTH - 1) - 1) for one in ONE]
 TOPS, FIELDS = sum(one << WIDTH - 1 for one in ONE), sum(FIELD)
 Place = tuple[str, int]  # a buffer, and its slot, or -1
+Key = tuple[int, int]  # a body, by its identity, and the key of a node in it
 
 
 class Relation(Protocol):
@@ -86,11 +88,12 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A set of a flag, or a wait for it."""
+    """A set of a flag, or a wait for it; of all its slots where it is primed or drained."""
 
     number: int
     flag: Relation
     is_set: bool
+    whole: bool = False
 
 
 Line = Run | Signal | Node  # of a body; a node is a loop or a barrier
@@ -124,10 +127,13 @@ class Stretch:
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
 
-    def __init__(self, accesses: Accesses, flags: Sequence[Relation]) -> None:
-        self.accesses, self.flags = accesses, list(flags)
+    def __init__(self, accesses: Accesses, flags: Sequence[Relation], homes: Mapping[int, Key] | None = None) -> None:
+        """`homes`: the nodes before and after which the back flags of a body are primed and drained; else the program.
+        """
+        self.accesses, self.flags, self.homes = accesses, list(flags), homes or {}
         self.by_key = {(id(a.chain[-1]), a.key): a for a in accesses.all}
         self.owner = {n: accesses.home(n)[-1] for n, b in accesses.buffers.items() if b.slots > 1}
+        self.known = Trips(accesses.root)
         self.lines: dict[int, list[Line]] = {}
         self.trips: tuple[int, ...] = TRIPS
         self.steps = self._all()
@@ -139,16 +145,27 @@ class Schedule:
         self.out: list[Step] = []
         self.entries: dict[int, int] = {}
         self.iteration: dict[int, int] = {}
-        for n, flag in enumerate(self.flags):
-            if flag.back:
-                self.out += [Step(int(flag.src), n, s, True) for s in range(flag.slots)]
-        self.without_empty = self.some_empty = False
+        for signal in self.primed.get(None, ()):
+            self._signal(signal)
+        self.course: Course | None = None  # of the loops that may be empty; None: all of them
+        self.inside: list[Bounds] = []
+        self.barriers = 0
+        self.seen: dict[int, dict[frozenset[Bounds], None]] = {}
         self._body(self.accesses.root)
-        if self.some_empty:  # flags stand as at the start; the barrier keeps the first course from ordering the second
+        for course in courses(self.seen.values()):  # flags stand as at the start; a barrier keeps the courses apart
             self.out.append(Step(-1))
-            self.without_empty = True
+            self.course = course
             self._body(self.accesses.root)
         return self.out
+
+    @cached_property
+    def primed(self) -> dict[Key | None, list[Signal]]:
+        """The back flags that are primed before a node, and drained after it; None: of the program."""
+        found: dict[Key | None, list[Signal]] = {}
+        for n, flag in enumerate(self.flags):
+            if flag.back:
+                found.setdefault(self.homes.get(id(flag.body)), []).append(Signal(n, flag, True, whole=True))
+        return found
 
     @cached_property
     def around(self) -> dict[tuple[int, int], list[Signal]]:
@@ -173,39 +190,60 @@ class Schedule:
 
     def _lines_at(self, body: Graph, key: int, node: Node) -> list[Access | Signal | Node]:
         """The waits before a node, what it does itself, and the sets after it."""
-        mine = self.around.get((id(body), key), [])
+        mine, ends = self.around.get((id(body), key), []), self.primed.get((id(body), key), [])
         access = self.by_key.get((id(body), key))
         itself: list[Access | Node] = [access] if access else [node] * (node.op in (FOR, SYNC))
-        return [*(s for s in mine if not s.is_set), *itself, *(s for s in mine if s.is_set)]
+        return [*ends, *(s for s in mine if not s.is_set), *itself, *(s for s in mine if s.is_set),
+                *(replace(s, is_set=False) for s in ends)]
 
     def _body(self, body: Graph) -> None:
         for line in self._lines_of(body):
             if isinstance(line, Signal):
-                flag = line.flag
-                self.out.append(Step(int(flag.src if line.is_set else flag.dst), line.number, self._slot(flag),
-                                     line.is_set))
+                self._signal(line)
             elif isinstance(line, Run):
                 self.out.append(Step(int(line.pipe), reads=tuple(map(self._place, line.reads)),
                                      writes=tuple(map(self._place, line.writes))))
             elif line.op is FOR:
                 self._loop(body, line)
             else:
+                self.barriers += 1
                 self.out.append(Step(-1))
 
+    def _signal(self, signal: Signal) -> None:
+        flag = signal.flag
+        pipe = int(flag.src if signal.is_set else flag.dst)
+        slots = range(flag.slots) if signal.whole else (self._slot(flag),)
+        self.out += [Step(pipe, signal.number, slot, signal.is_set) for slot in slots]
+
     def _loop(self, outer: Graph, node: Node) -> None:
+        if at_least_once(outer, node) and "grid" not in dict(node.attrs):  # a core may have no block of a grid
+            self._turns(outer, node)
+            return
+        bounds = self.known.bounds(outer, node)
+        if self.course is not None and self.iteration.get(bounds.home, 0) not in self.course.get(bounds, ()):
+            return
+        self.inside.append(bounds)
+        if self.course is None:
+            self.seen.setdefault(self.barriers, {})[frozenset(self.inside)] = None
+        self._turns(outer, node)
+        self.inside.pop()
+
+    def _turns(self, outer: Graph, node: Node) -> None:
+        """Go through a loop as often as it is the turn of."""
         body = node.body
         assert body is not None
-        entry = self.entries[id(body)] = self.entries.get(id(body), -1) + 1
-        surely = at_least_once(outer, node)
-        trips = self.trips if surely else (*self.trips, 0)
-        if not surely and "grid" not in dict(node.attrs):
-            self.some_empty = True
-            if self.without_empty:
-                return
-        count = max(self.trips) if outer.outer is None else trips[entry % len(trips)]
-        for iteration in range(count):
+        for iteration in range(self._count(outer, node)):
             self.iteration[id(body)] = iteration
             self._body(body)
+
+    def _count(self, outer: Graph, node: Node) -> int:
+        """How many iterations of a loop to take; of a constant number as many, or as odd or even a number."""
+        entry = self.entries[id(node.body)] = self.entries.get(id(node.body), -1) + 1
+        known, most = exactly(outer, node), max(self.trips)
+        if known is not None and most == max(TRIPS):
+            return known if known <= most else most + (known - most) % 2
+        count = most if outer.outer is None else self.trips[entry % len(self.trips)]
+        return min(count, at_most(outer, node))
 
     def _slot(self, flag: Relation) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
@@ -280,6 +318,7 @@ class Schedule:
             for (pipe, waits), steps in groupby(stretch.steps, lambda s: (s.pipe, s.flag >= 0 and not s.is_set)):
                 if waits:
                     told.update(_told(clocks, pipe, carried, sorted(steps, key=lambda s: rank[s.flag])))
+                    clocks[pipe] += ONE[pipe]
                     continue
                 for step in steps:
                     if step.is_set:
@@ -300,13 +339,14 @@ def _told(clocks: list[int], pipe: int, carried: dict[tuple[int, int], deque[int
 
 
 def _ordered(stretch: Stretch, live: Set[int]) -> bool:
-    """Is every conflict of a stretch ordered?
+    """Is every conflict of a stretch ordered, and every wait before the next set of its flag?
 
     A clock is one integer with a field for each pipe; `(a | TOPS) - b & TOPS == TOPS` says that no field of b is
     above that of a, for all pipes at once.
     """
     clocks, carried = [0] * PIPES, stretch.queues()
     reads, writes = [0] * stretch.size, [0] * stretch.size
+    waited = dict.fromkeys(carried, 0)
     for step, cells in stretch.program:
         pipe = step.pipe
         if step.flag < 0:
@@ -319,11 +359,14 @@ def _ordered(stretch: Stretch, live: Set[int]) -> bool:
                 last = writes if wrote else reads
                 last[n] = last[n] & others | mine
         elif step.flag in live:
-            queue = carried[step.flag, step.slot]
+            bit = step.flag, step.slot
             if step.is_set:
-                queue.append(clocks[pipe])
+                if ((clocks[pipe] | TOPS) - waited[bit]) & TOPS != TOPS:
+                    return False
+                carried[bit].append(clocks[pipe])
             else:
-                clocks[pipe] = joined(clocks[pipe], queue.popleft())
+                clock = clocks[pipe] = joined(clocks[pipe], carried[bit].popleft()) + ONE[pipe]
+                waited[bit] = clock & FIELD[pipe]
     return True
 
 
@@ -339,37 +382,3 @@ def joined(a: int, b: int) -> int:
     above = ((a | TOPS) - b & TOPS) >> WIDTH - 1
     mask = (above << WIDTH - 1) - above
     return a & mask | b & ~mask & FIELDS
-
-
-def at_least_once(graph: Graph, node: Node) -> bool:
-    """Does a loop surely run: from 0 to a positive constant, or to an extent (which is at least 1)?"""
-    low, high = graph.constant(node.inputs[0]), _origin(graph, node.inputs[1])
-    if low is None or high is None:
-        return False
-    if high.op is CONST:
-        return int(high["value"]) > low
-    return low == 0 and (_positive(graph, high) or _edge(high))
-
-
-def _positive(graph: Graph, node: Node) -> bool:
-    """Is it an extent: a symbol of the program that is at least 1?"""
-    while graph.outer is not None:
-        graph = graph.outer
-    return node.op is DIM and all(s.low > 0 for s in graph.symbols if s.name == node["name"])
-
-
-def _origin(graph: Graph, key: int) -> Node | None:
-    """The node that a captured value is outside."""
-    node = graph[key]
-    while node.op.name == "param" and graph.outer is not None:
-        source = next((v for v, k in graph.captured.items() if k == key), None)
-        if source is None:
-            return None
-        graph, key = source.graph, source.key
-        node = graph[key]
-    return node
-
-
-def _edge(node: Node) -> bool:
-    """The smaller of a tile's extent and what is left of a tensor: at least 1 inside a loop over it."""
-    return node.op.name == "min"

@@ -22,6 +22,7 @@ from pto.passes.expression import Tiles
 from pto.passes.hoist import hoist
 from pto.passes.insert_barriers import insert_barriers
 from pto.passes.insert_flags import OutOfFlags, insert_flags
+from pto.passes.lower_quantised import lower_quantised
 from pto.passes.materialise import materialise
 from pto.passes.tensor_to_tile import tensor_to_tile
 from pto.passes.tile_to_block import tile_to_block
@@ -70,6 +71,8 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
     """Every step, in order."""
     thrift = thrift or Thrift()
     return (
+        # Before materialise: it decides which of the values that a product becomes get a tensor of their own.
+        Pass("lower-quantised", lower_quantised),
         Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
         Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),
@@ -90,10 +93,15 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A program and the graph after each pass, the traced Tensor graph first."""
+    """A program and the graph after each pass, the traced Tensor graph first.
+
+    Attributes:
+        slots: how many buffers of a memory could have two slots, where flags ran out; None: any number.
+    """
 
     stages: tuple[Stage, ...]
     program: Program
+    slots: int | None = None
 
     def graph(self, level: str) -> Graph:
         """The last graph of a level."""
@@ -169,6 +177,6 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
                 thrift = replace(thrift, hoisting=False) if thrift.hoisting else None
             else:
                 found = (Stage("trace", graph, 0.0, 0.0), *stages)
-                return Compiled(found, emit(found[-1].graph, options.target))
+                return Compiled(found, emit(found[-1].graph, options.target), thrift.slots)
     assert problem is not None
     raise problem

@@ -22,24 +22,39 @@ from pto.core.dtypes import F32
 from pto.core.errors import CapacityError, Loc, ShapeError, UnsupportedError
 from pto.core.target import Target
 from pto.core.types import INDEX, PANEL_COLS, Layout, Space, TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures, joined
-from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, PARAM, PRODUCTS, TILE_OPS, Op, extents
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, joined
+from pto.ir.ops import (
+    ALLOC,
+    ARG,
+    BLOCK_OPS,
+    COLUMN_REDUCTIONS,
+    CONST,
+    DIM,
+    FOR,
+    GET,
+    PARAM,
+    PRODUCTS,
+    REDUCTIONS,
+    TILE_OPS,
+    Op,
+    extents,
+)
 from pto.ir.rewrite import Made, Rewriter, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, gather, move, vector
-from pto.passes.analysis import carries_sum, deep_users, inner_work, is_parallel
-from pto.passes.order import at_least_once
+from pto.passes.analysis import carries_sum, deep_users, is_parallel, parallel_nest
+from pto.passes.trips import at_least_once
 
 Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TOPK, TOPK_INDEX, PICK = (
-    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "topk", "topk_index", "pick")
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER = (
+    TILE_OPS[n] for n in (
+        "load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index", "pick", "over")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
     for name in ("trowexpand", "tcolexpand")
 )
-REDUCES = {"rowsum", "rowmax"}
 WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
 EXP, SUB = TILE_OPS["exp"], TILE_OPS["sub"]
 
@@ -67,20 +82,9 @@ def in_ub(tile: TileType) -> TileType:
     return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
 
 
-def parallel_nest(node: Node) -> list[Node]:
-    """A parallel loop and the parallel loops that are all its work, while their bounds depend on no counter."""
-    loops, outside = [node], set(node.body.params[1 + node.carried:]) if node.body else set()
-    while True:
-        body = loops[-1].body
-        assert body is not None
-        work = inner_work(body)
-        if len(work) != 1 or work[0].op is not FOR or not is_parallel(work[0]):
-            return loops
-        fixed = {k for k, n in body.items() if n.op is CONST} | outside
-        if not fixed.issuperset(work[0].inputs[:LOOP_BOUNDS]):
-            return loops
-        loops.append(work[0])
-        outside = {inner for outer, inner in captures(work[0]) if outer in fixed}
+def streams(node: Node) -> bool:
+    """Is there a product in a loop whose weights are streamed?"""
+    return node.body is not None and any(n.op is GEMV for _, _, n in node.body.walk())
 
 
 def shape(tile: Val) -> tuple[int, int]:
@@ -169,6 +173,8 @@ class ToBlock(Rewriter):
             return self.load(old, key, node, new, inputs)
         if node.op is EXP and inputs[0] is None:
             return self.power(old[node.inputs[0]], node, new, env)
+        if node.op is OVER:
+            return self.over(old, key, node, new, inputs)
         make: Maker = self.makers.get(node.op, self.vector)
         return make(node, new, inputs)
 
@@ -176,7 +182,7 @@ class ToBlock(Rewriter):
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
-                GATHER: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
+                GATHER: self.gather, TAKE: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
@@ -216,15 +222,26 @@ class ToBlock(Rewriter):
                          type=in_ub(node.type), valid=(rows, cols), locs=node.locs)
 
     def gather(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """Rows of a tensor in global memory, by a column of integers."""
+        """Rows of a tensor in global memory by a column of integers, or elements of its rows by a tile of them."""
         tensor, ids, *where = inputs
         assert isinstance(node.type, TileType)
-        if node.type.cols == 1:
+        row = gather.MGATHER if node.op is GATHER else gather.MGATHER_ELEM
+        if node.type.cols == 1 and node.op is GATHER:
             raise UnsupportedError("rows of one element are not gathered", loc=(*node.locs, None)[0],
                                    hint="give the table more than one column")
         index = self.into(new, ids, Space.UB, node.locs)
-        return self.make(new, BLOCK_OPS[gather.MGATHER.mnemonic], tensor, index, *where, type=in_ub(node.type),
+        return self.make(new, BLOCK_OPS[row.mnemonic], tensor, index, *where, type=in_ub(node.type),
                          valid=(where[1], where[2]), locs=node.locs)
+
+    def over(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """A tile over the valid region of another, in that one's place where nothing needs it any more."""
+        under, tile = (self.into(new, v, Space.UB, node.locs) for v in inputs)
+        source = node.inputs[0]
+        if source in old.outputs or any(user > key for user, _ in old.users(source)):
+            under = self.copy(new, under, node.locs)
+        assert isinstance(node.type, TileType)
+        return self.make(new, BLOCK_OPS[move.TINSERT.mnemonic], under, tile, 0, 0, *self.size(tile),
+                         type=in_ub(node.type), valid=self.valid.get(under, (None, None)), locs=node.locs)
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)
@@ -267,19 +284,29 @@ class ToBlock(Rewriter):
                              loc=locs[0] if locs else None, hint="store to a window of the tile's extents")
         return graph.index("min", window, valid)
 
-    def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+    def vector(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """An elementwise operation or a reduction, in the vector unit."""
         row = node.op.instr
         assert row is not None and isinstance(node.type, TileType)
         tiles = [self.into(new, v, Space.UB, node.locs) for v in inputs]
-        if row.tensor_op in REDUCES:
-            rows, _ = self.valid.get(tiles[0], (None, None))
-            if shape(tiles[0])[1] == 1:  # one column is its own sum
-                return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tiles[0], self.size(tiles[0])[0], 1,
-                                 type=in_ub(node.type), valid=(rows, 1), locs=node.locs)
-            return self.make(new, BLOCK_OPS[row.mnemonic], *tiles, *self.size(tiles[0]), type=in_ub(node.type),
-                             valid=(rows, 1), locs=node.locs, **dict(node.attrs))
+        if row.tensor_op in REDUCTIONS or row.tensor_op in COLUMN_REDUCTIONS:
+            return self.reduction(node, new, row, tiles[0])
         return self.elementwise(node, new, row, tiles)
+
+    def reduction(self, node: Node, new: Graph, row: Instr, tile: Val) -> Made:
+        """One value for each row, or for each column, of a tile."""
+        assert isinstance(node.type, TileType)
+        axis = 0 if row.tensor_op in COLUMN_REDUCTIONS else 1
+        rows, cols = self.valid.get(tile, (None, None))
+        region = (1, cols) if axis == 0 else (rows, 1)
+        alone = shape(tile)[axis] == 1
+        if alone and row.tensor_op in REDUCTIONS and REDUCTIONS[row.tensor_op].of:
+            return Fill(node.type, 0.0, node.locs)  # type: ignore[return-value]  # where the only element is
+        if alone:  # one element is its own sum
+            return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=in_ub(node.type),
+                             valid=region, locs=node.locs)
+        return self.make(new, BLOCK_OPS[row.mnemonic], tile, *self.size(tile), type=in_ub(node.type), valid=region,
+                         locs=node.locs, **dict(node.attrs))
 
     def elementwise(self, node: Node, new: Graph, row: Instr, tiles: list[Val], fused: Op | None = None) -> Val:
         """One instruction where both operands are whole, or one that expands the second (`fused`, or the row's own);
@@ -411,7 +438,7 @@ class ToBlock(Rewriter):
     # loops
 
     def grid(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
-        """A parallel nest becomes a loop over block numbers: t, t + cores, ... on core t."""
+        """A parallel nest becomes a loop over numbers t, t + cores, ... on core t, each of which is a block."""
         loops = parallel_nest(node)
         bounds, env = [inputs[:LOOP_BOUNDS]], self.enter(node, [], inputs)
         for outer, inner in pairwise(loops):
@@ -423,9 +450,11 @@ class ToBlock(Rewriter):
         counts = [self.trips(new, *bound) for bound in bounds]
         total = reduce(lambda a, b: new.index("mul", a, b), counts)
 
+        streamed = streams(node)
+
         def body(graph: Graph, t: Val, carried: list[Val]) -> list[Val]:
             at: list[Size] = []
-            rest: Size = t
+            rest: Size = self.neighbour(graph, t, total) if streamed else t
             for count in reversed(counts[1:]):
                 at.insert(0, graph.index("mod", rest, count))
                 rest = graph.index("div", rest, count)
@@ -437,6 +466,13 @@ class ToBlock(Rewriter):
             return found
 
         return new.loop((self.core, total, self.cores), self.carried(node, inputs), body, spans, grid=len(loops))
+
+    def neighbour(self, graph: Graph, t: Val, total: Size) -> Size:
+        """The t-th block, where those of a core (t, t + cores, ...) are neighbours: memory likes long runs."""
+        core, share, more = (graph.index("mod", t, self.cores), graph.index("div", total, self.cores),
+                             graph.index("mod", total, self.cores))
+        before = graph.index("madd", core, share, graph.index("min", core, more))
+        return graph.index("add", before, graph.index("div", t, self.cores))
 
     def trips(self, new: Graph, low: Size, high: Size, step: Size) -> Size:
         """How often a loop runs."""

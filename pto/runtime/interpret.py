@@ -29,6 +29,7 @@ from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileR
 from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, move, scalar, vector
 from pto.passes.emit import view_declarations
+from pto.quant.forms import BY_NAME, product
 from pto.sim.slow import SlowMachine
 
 Array = NDArray[Any]
@@ -153,13 +154,14 @@ class Interpreter:
     def meanings(self) -> dict[Op, Callable[..., Any]]:
         """What is no instruction of the vector unit, element by element or row by row."""
         tensor: dict[str, Callable[..., Any]] = {
-            "assign": self.assigned, "view": self.viewed, "gather": self.gathered, "iota": self.sequence,
-            "matmul": self.product, "full": self.filled,
+            "assign": self.assigned, "view": self.viewed, "gather": self.gathered, "take": self.taken,
+            "iota": self.sequence, "matmul": self.product, "full": self.filled,
+            "quantised_matmul": self.quantised,
         }
         tile: dict[str, Callable[..., Any]] = {
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
-            "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "iota": self.sequence,
-            "gemv": self.streamed, "matmul": self.product,
+            "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
+            "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "matmul": self.product,
         }
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
@@ -207,6 +209,19 @@ class Interpreter:
         j, rows, cols, *view = where
         return seen(table, view)[ids[:rows, 0], j:j + cols]
 
+    def taken(self, node: Node, tensor: Array, ids: Array, *where: int) -> Array:
+        """Elements of each row of a tensor, or (with a first row, extents and a view) of a window of it."""
+        if where:
+            i, rows, cols, _, *view = where
+            tensor, ids = seen(tensor, view)[i:i + rows], ids[:rows, :cols]
+        found: Array = np.take_along_axis(tensor, ids.astype(np.int64), axis=-1)
+        return found
+
+    def overlaid(self, node: Node, old: Array, new: Array) -> Array:
+        found = old.copy()
+        found[:len(new), :new.shape[1]] = new[:len(old), :old.shape[1]]
+        return found
+
     def sequence(self, node: Node, start: int, *steps: int) -> Array:
         assert isinstance(node.type, TensorType | TileType)
         shape = (node.type.rows, node.type.cols) if isinstance(node.type, TileType) else self.shape(node.type)
@@ -221,6 +236,11 @@ class Interpreter:
         return MEANING[cube.TGEMV_STREAM.mnemonic](o).astype(o.dtype, copy=False)
 
     def product(self, node: Node, a: Array, b: Array) -> Array:
+        if over := dict(node.attrs).get("over", 0):
+            plain = replace(node, attrs=())
+            parts: list[Array] = [self.product(plain, a[at], b[at]) for at in np.ndindex(a.shape[:over])]
+            total: Array = np.add.reduce(parts, dtype=parts[0].dtype)
+            return total
         if max(a.ndim, b.ndim) > 2:
             lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             left, right = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
@@ -232,6 +252,9 @@ class Interpreter:
         o = Operands(a=a[:, :k], b=b[:k], c=np.zeros(shape, dtype), acc=0, m=shape[0], n=shape[1], k=k, shape=shape,
                      dtype=dtype, exact=True)
         return MEANING[cube.TMATMUL.mnemonic](o).astype(dtype, copy=False)
+
+    def quantised(self, node: Node, x: Array, *parts: Array) -> Array:
+        return product(x, BY_NAME[node["form"]], node["activation"], *parts)
 
     def elementwise(self, op: Op, node: Node, inputs: list[Any], types: list[Any]) -> Array:
         """Operands cropped to their common region; a tile of one column, or row, is used for all."""

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pto.sim.atomic import add_shared, load_shared
 from pto.sim.kernels.checks import trap
-from pto.sim.layout import ARRIVALS, AWAITED, CORE, CORES, EVENTS, EVENTS_AT, SETS, SHARED, STATUS, SYNCS, WORD, Status
+from pto.sim.layout import (
+    ARRIVALS,
+    AWAITED,
+    CORE,
+    CORES,
+    EVENT_IDS,
+    EVENTS,
+    EVENTS_AT,
+    SETS,
+    SHARED,
+    STATUS,
+    SYNCS,
+    WORD,
+    Status,
+)
 from pto.sim.traps import TrapKind
 from pto.sim.vec import inline, set_word, word
 
@@ -24,7 +38,7 @@ def event(ctx: int, core_operand: int, core: int, number: int, setting: int) -> 
     cores = word(ctx, CORES)
     if core < 0 or core >= cores:
         return trap(ctx, BAD_EVENT, core_operand, core)
-    if number < 0 or number >= EVENTS:
+    if number < 0 or number >= word(ctx, EVENT_IDS):
         return trap(ctx, BAD_EVENT, core_operand + 1, number)
     me = word(ctx, CORE)
     pair = me * cores + core if setting else core * cores + me

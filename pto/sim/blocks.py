@@ -6,7 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from pto.core.dtypes import BF16, F16, F32, S8, S16, DType
+from pto.core.dtypes import S8, S16, DType
 from pto.core.types import PANEL_COLS
 from pto.sim import vec
 from pto.sim.dots import I16, STORED, TO_F32, TO_S16, Registers, multiply_pairs, of
@@ -92,4 +92,4 @@ def pair_rows(b: ir.IRBuilder, to: ir.Value, first: ir.Value, second: ir.Value) 
     store(b, to, TO_S16[S8](b, mixed))
 
 
-FLOATS, INTEGERS = (F32, F16, BF16), (S16, S8)
+INTEGERS = (S16, S8)

@@ -13,7 +13,7 @@ from pto.core.dtypes import BF16, F16, F32, S8, S16, S32, DType
 from pto.isa.table.cube import DOT_LANES
 from pto.sim import vec
 from pto.sim.formats import widened
-from pto.sim.vec import I32, INT, VOID, call, canonical, emits, lanes, load, store, tree
+from pto.sim.vec import I32, INT, VOID, broadcast, call, canonical, declared, emits, lanes, load, pointer, store, tree
 
 I8, I16 = ir.IntType(8), ir.IntType(16)
 STORED = {F32: vec.F32, F16: I16, BF16: I16, S8: I8, S16: I16, S32: I32}
@@ -43,6 +43,16 @@ def multiply_pairs(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return b.add(even, odd)
 
 
+def load_first(b: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, count: ir.Value) -> ir.Value:
+    """The first lanes from memory, the others zero; memory of the others is not touched."""
+    at, choice = pointer(b, address, kind), of(ir.IntType(1), kind.count)
+    wanted = b.icmp_signed("<", lanes(range(kind.count)), broadcast(b, b.trunc(count, I32), of(I32, kind.count)))
+    element = str(kind.element).replace("float", "f32")
+    masked = ir.FunctionType(kind, [at.type, I32, choice, kind])
+    function = declared(b.module, masked, f"llvm.masked.load.v{kind.count}{element}.p0")
+    return b.call(function, [at, I32(1), wanted, ir.Constant(kind, None)])
+
+
 class Registers(types.Type):  # type: ignore[misc]
     """The type of values of some LLVM type: a vector, or an array of them, which LLVM takes apart."""
 
@@ -66,6 +76,7 @@ class Dot:
         factor: element type of the vector as it is kept for the product; its elements are widened to it.
         widen: copy `DOT_LANES` elements of the vector, widened.
         step: add the products of `DOT_LANES` elements; integers in half as many sums of neighbours.
+        last: the same of the first so many elements alone; no others are read of the weights.
         merge: the sums of two chains of steps as one.
         settle: write the sum of all lanes, by the tree that halves them, added to what is there if need be.
     """
@@ -79,7 +90,8 @@ class Dot:
         self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
         self.widen = emits(VOID, INT, INT)(self._widen)
         self.merge = emits(kind, kind, kind)(lambda b, x, y: b.add(x, y) if integer else b.fadd(x, y))
-        self.step = emits(kind, kind, INT, INT)(self._integers if integer else self._floats)
+        self.step = emits(kind, kind, INT, INT)(self._step)
+        self.last = emits(kind, kind, INT, INT, INT)(self._last)
         self.settle = emits(VOID, INT, kind, INT)(self._settle)
 
     def _widened(self, b: ir.IRBuilder, at: ir.Value, dtype: DType) -> ir.Value:
@@ -88,11 +100,18 @@ class Dot:
     def _widen(self, b: ir.IRBuilder, to: ir.Value, at: ir.Value) -> None:
         store(b, to, self._widened(b, at, self.vector))
 
-    def _floats(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
-        return call(b, "fma", load(b, x, of(vec.F32)), self._widened(b, w, self.weights), sums)
+    def _add(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, weights: ir.Value) -> ir.Value:
+        """The sums with the products of the vector at an address and stored weights."""
+        w = self._change[self.weights](b, weights)
+        if self.factor is F32:
+            return call(b, "fma", load(b, x, of(vec.F32)), w, sums)
+        return b.add(sums, multiply_pairs(b, load(b, x, of(I16)), w))
 
-    def _integers(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
-        return b.add(sums, multiply_pairs(b, load(b, x, of(I16)), self._widened(b, w, self.weights)))
+    def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
+        return self._add(b, sums, x, load(b, w, of(STORED[self.weights])))
+
+    def _last(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, count: ir.Value) -> ir.Value:
+        return self._add(b, sums, x, load_first(b, w, of(STORED[self.weights]), count))
 
     def _settle(self, b: ir.IRBuilder, to: ir.Value, sums: ir.Value, add: ir.Value) -> None:
         floating, element = self.factor is F32, sums.type.element

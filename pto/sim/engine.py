@@ -20,7 +20,7 @@ from pto.sim.layout import (
     CREW_RESULT,
     CREW_SEEN,
     CREW_SPINS,
-    FLAGS,
+    FLAG_IDS,
     FLAGS_AT,
     FUEL,
     MASK,
@@ -182,7 +182,7 @@ def flags(watch: Watch) -> Any:
     @inline
     def flag(ctx: int, op: int, pair: int, number: int, pc: int) -> int:
         """Set or clear a flag; gives the next pc."""
-        if number < 0 or number >= FLAGS:
+        if number < 0 or number >= word(ctx, FLAG_IDS):
             return trap(ctx, BAD_FLAG, ID_OPERAND, number) + STOP
         flags, bit = word(ctx, FLAGS_AT + pair), 1 << number
         if op == SET and flags & bit:

@@ -8,8 +8,23 @@ from llvmlite import ir
 
 from pto.core.dtypes import DType
 from pto.sim.formats import narrowed, storage, widened
-from pto.sim.lanes import FLOAT_LANES, first, load_some
-from pto.sim.vec import F32, FLOAT, I32, I64, INT, VECTOR, VOID, broadcast, canonical, emits, emits_int, load, store
+from pto.sim.lanes import FLOAT_LANES, load_some
+from pto.sim.vec import (
+    F32,
+    FLOAT,
+    I32,
+    I64,
+    INT,
+    VECTOR,
+    VOID,
+    broadcast,
+    canonical,
+    emits,
+    emits_int,
+    first_lanes,
+    load,
+    store,
+)
 
 LOWEST_KEY = -(2**63)
 
@@ -40,7 +55,7 @@ class Loads:
     def _some(self, b: ir.IRBuilder, at: ir.Value, count: ir.Value, rest: ir.Value) -> ir.Value:
         capped = b.select(b.icmp_signed("<", count, I64(FLOAT_LANES)), count, I64(FLOAT_LANES))
         wide = self._wide(b, load_some(b, at, capped, self._lanes))
-        return b.select(first(b, capped, FLOAT_LANES), wide, broadcast(b, rest))
+        return b.select(first_lanes(b, capped, FLOAT_LANES), wide, broadcast(b, rest))
 
     def _one(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
         return self._wide(b, load(b, at, storage(self.dtype)))

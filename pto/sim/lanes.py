@@ -114,17 +114,6 @@ def limits(dtype: DType) -> tuple[int, int]:
     return 0, 1 if dtype.kind == "p" else (1 << dtype.bits) - 1
 
 
-def first(b: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
-    """A mask of the first lanes."""
-    wide = ir.VectorType(I32, lanes)
-    return b.icmp_signed("<", vec.lanes(range(lanes)), vec.broadcast(b, b.trunc(count, I32), wide))
-
-
-def suffix(kind: ir.VectorType) -> str:
-    """The name of a vector type in those of LLVM's functions."""
-    return f"v{kind.count}{'f' if kind.element == vec.F32 else 'i'}32.p0"
-
-
 def is_masked(kind: ir.VectorType) -> bool:
     """Whether the host loads and stores some lanes of such a vector by itself."""
     return bool(kind.element == vec.F32 or kind.element.width == MASKED_BITS)
@@ -133,10 +122,7 @@ def is_masked(kind: ir.VectorType) -> bool:
 def load_some(b: ir.IRBuilder, address: ir.Value, count: ir.Value, kind: ir.VectorType) -> ir.Value:
     """The first lanes from memory, whatever in the others; memory of the others is not touched."""
     if is_masked(kind):
-        at = pointer(b, address, kind)
-        signature = ir.FunctionType(kind, [at.type, I32, ir.VectorType(I1, kind.count), kind])
-        function = vec.declared(b.module, signature, f"llvm.masked.load.{suffix(kind)}")
-        return b.call(function, [at, I32(1), first(b, count, kind.count), constant(kind, 0)])
+        return vec.load_first(b, address, count, constant(kind, 0))
     room = cgutils.alloca_once(b, kind)
     copy(b, room, pointer(b, address, kind), count, kind)
     return b.load(room)
@@ -145,15 +131,12 @@ def load_some(b: ir.IRBuilder, address: ir.Value, count: ir.Value, kind: ir.Vect
 def store_some(b: ir.IRBuilder, address: ir.Value, count: ir.Value, value: ir.Value) -> None:
     """Store the first lanes; memory of the others is not touched."""
     kind = value.type
-    at = pointer(b, address, kind)
     if is_masked(kind):
-        signature = ir.FunctionType(ir.VoidType(), [kind, at.type, I32, ir.VectorType(I1, kind.count)])
-        function = vec.declared(b.module, signature, f"llvm.masked.store.{suffix(kind)}")
-        b.call(function, [value, at, I32(1), first(b, count, kind.count)])
+        vec.store_first(b, address, count, value)
         return
     room = cgutils.alloca_once(b, kind)
     b.store(value, room)
-    copy(b, at, room, count, kind)
+    copy(b, pointer(b, address, kind), room, count, kind)
 
 
 def copy(b: ir.IRBuilder, to: ir.Value, at: ir.Value, count: ir.Value, kind: ir.VectorType) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from pto.isa.spec import OPERAND_WORDS, REGISTERS, TILE_FIELDS, Instr, Pipe
+from pto.isa.spec import MEMORY_OPERANDS, OPERAND_WORDS, REGISTERS, Instr, Pipe
 
 WORD = 8
 
@@ -15,12 +15,13 @@ WORD = 8
 # whether it is a view.
 SLOT_BASE, SLOT_BYTES, SLOT_PITCH, SLOT_ROWS, SLOT_COLS, SLOT_SIZE, SLOT_WORDS = range(7)
 
-STATIC_WORDS = TILE_FIELDS * SLOT_WORDS
+STATIC_WORDS = MEMORY_OPERANDS * SLOT_WORDS
 
 # A context: state of one core. Descriptors of tensors, then of views, come last: base, rows (-1: a view that
 # is not set), columns, bytes from one row and from one column to the next.
 PC, FUEL, STATUS, TRAP_KIND, TRAP_OPERAND, TRAP_VALUE, SCALARS, TILES = range(8)
 ARENA, SPARE, EXACT = 8, 9, 10
+ALIGN_MASK, FLAG_IDS, EVENT_IDS = 11, 12, 13  # of the target; the mask has the bits that are 0 in every offset
 LENDING = 15  # whether a load may leave its bytes where they are, see `pto.sim.loans`
 SHARED, CORE, CORES, SYNCS = 16, 17, 18, 19
 AWAITED, WATCH = 20, 21  # arrivals that a sync_all under way waits for, or 0; what a checked run keeps
@@ -48,12 +49,12 @@ STATIC_AT = 12
 SURFACE_AT, SURFACE_IS_VIEW = range(2)
 RECORD_WORDS = STATIC_AT + STATIC_WORDS
 
-FLAGS = 8
+FLAGS = 8  # most flag ids of a target: what there is room for
 
 # What the cores of a launch share; words that several threads write lie on lines of their own. FAILED is the lowest
 # core that failed, from which cores on need not run; events are counts by source core, destination core and id.
 ARRIVALS, SETS, FAILED, EVENTS_AT = 0, 8, 16, 24
-EVENTS = 8
+EVENTS = 8  # most event ids of a target
 
 # The cores of one host thread.
 CREW_COUNT, CREW_NEXT, CREW_BUDGET, CREW_SPINS, CREW_SEEN, CREW_RESULT, CREW_AT = range(7)

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import Loc, ProgramError, TypeMismatch
+from pto.core.errors import CompilerBug, Loc, ProgramError, TypeMismatch
 from pto.core.target import BY_NAME, Target
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
@@ -20,6 +20,7 @@ from pto.isa.table import BY_OPCODE
 from pto.isa.table.scalar import TVIEW
 from pto.isa.table.sync import SET_FLAG, WAIT_FLAG
 from pto.sim.layout import (
+    EVENTS,
     FLAGS,
     HANDLER_AT,
     MASK,
@@ -49,7 +50,8 @@ PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
 SLOW = {  # times a plain pass over the elements
     "texp": 4, "trowexpandexpdif": 4, "tlog": 8, "ttanh": 8, "tsigmoid": 8, "tsilu": 8, "tgelu": 8, "terf": 12,
     "tsin": 16, "tcos": 16, "tcvt": 4, "ttopk": 64, "trowsum": 2, "trowargmax": 8, "trowargmin": 8, "tload_col": 8,
-    "tstore_col": 8, "mgather": 2, "mscatter": 16, "tgather": 16, "tscatter": 16, "tci": 16, "tgetval": 0,
+    "tstore_col": 8, "mgather": 2, "mgather_elem": 16, "mscatter": 16, "tgather": 16, "tscatter": 16, "tci": 16,
+    "tgetval": 0,
 }
 EXCHANGED = (("rows", "cols"), ("i", "j"), ("row_step", "col_step"))  # where tiles in columns pass for rows
 FLAG_ROWS = (SET_FLAG, WAIT_FLAG)
@@ -115,6 +117,8 @@ def link(program: Program) -> Linked:
         known = ", ".join(sorted(BY_NAME))
         raise ProgramError(f"no target is called {program.target!r}", hint=f"targets: {known}")
     target = BY_NAME[program.target]
+    if target.flags > FLAGS or target.events > EVENTS or target.align & target.align - 1:
+        raise CompilerBug(f"{target.name}: no machine has its flags, events or alignment")
     for tile in program.tiles:
         _check_tile(tile, target)
     for view in program.views:

@@ -18,9 +18,11 @@ from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
 from pto.sim import jit
 from pto.sim.launch import ENTRY, Frame, Launch
 from pto.sim.layout import (
+    ALIGN_MASK,
     ARENA,
     CORE,
     CORES,
+    EVENT_IDS,
     EXACT,
     LENDING,
     LOAN_WORDS,
@@ -154,6 +156,8 @@ class Machine:
         first = TENSORS_AT + TENSOR_WORDS * len(self.program.tensors)
         template[:, first + TENSOR_ROWS:TENSORS_AT + descriptors:TENSOR_WORDS] = -1
         template[:, EXACT] = self.exact
+        target = BY_NAME[self.program.target]
+        template[:, ALIGN_MASK:EVENT_IDS + 1] = target.align - 1, target.flags, target.events
         template[:, REGISTERS_AT] = template[:, CORE] = np.arange(self.cores)
         template[:, CORES] = self.cores
         template[:, REGISTERS_AT + 1] = self.cores

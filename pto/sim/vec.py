@@ -87,11 +87,6 @@ def emits(result: Any, *arguments: Any) -> Callable[[Emit], Any]:
     return wrap
 
 
-def all_lanes(value: float, kind: ir.VectorType = F32X8) -> ir.Constant:
-    """A constant with the same value in every lane."""
-    return ir.Constant(kind, [value] * LANES)
-
-
 def emits_int(*arguments: Any) -> Callable[[Emit], Callable[..., int]]:
     """The same, for a function whose result is an int64."""
     return emits(INT, *arguments)
@@ -193,6 +188,14 @@ def clear_byte(b: ir.IRBuilder, to: ir.Value) -> None:
     store(b, to, ir.IntType(8)(0))
 
 
+@emits(VOID, INT)
+def prefetch(b: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the line of memory at an address, which need not be anybody's."""
+    at = pointer(b, address, ir.IntType(8))
+    kind = ir.FunctionType(ir.VoidType(), [at.type, I32, I32, I32])
+    b.call(declared(b.module, kind, "llvm.prefetch.p0"), [at, I32(0), I32(3), I32(1)])
+
+
 @emits(FLOAT, FLOAT)
 def canonical1(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """A NaN becomes the canonical NaN."""
@@ -242,37 +245,49 @@ def splat8(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return broadcast(b, value)
 
 
-def first_lanes(b: ir.IRBuilder, count: ir.Value) -> ir.Value:
-    """A mask of the first lanes."""
-    return b.icmp_signed("<", lanes(range(LANES)), broadcast(b, b.trunc(count, I32), I32X8))
+def first_lanes(b: ir.IRBuilder, count: ir.Value, number: int = LANES) -> ir.Value:
+    """A mask of the first of a number of lanes."""
+    wide = ir.VectorType(I32, number)
+    return b.icmp_signed("<", lanes(range(number)), broadcast(b, b.trunc(count, I32), wide))
+
+
+def masked(b: ir.IRBuilder, action: str, result: ir.Type, vector: ir.VectorType, *values: ir.Value) -> ir.Value:
+    """LLVM's masked load or store of lanes of 32 bits."""
+    suffix = f"v{vector.count}{'f' if vector.element == F32 else 'i'}32.p0"
+    kind = ir.FunctionType(result, [value.type for value in values])
+    return b.call(declared(b.module, kind, f"llvm.masked.{action}.{suffix}"), values)
+
+
+def load_first(b: ir.IRBuilder, address: ir.Value, count: ir.Value, rest: ir.Value) -> ir.Value:
+    """The first lanes, of 32 bits, from memory, the others as in `rest`; memory of the others is not touched."""
+    kind = rest.type
+    at = pointer(b, address, kind)
+    return masked(b, "load", kind, kind, at, I32(1), first_lanes(b, count, kind.count), rest)
+
+
+def store_first(b: ir.IRBuilder, address: ir.Value, count: ir.Value, value: ir.Value) -> None:
+    """Store the first lanes, of 32 bits; memory of the others is not touched."""
+    kind = value.type
+    at = pointer(b, address, kind)
+    masked(b, "store", ir.VoidType(), kind, value, at, I32(1), first_lanes(b, count, kind.count))
 
 
 @emits(VECTOR, INT, INT, FLOAT)
 def load_part(b: ir.IRBuilder, address: ir.Value, count: ir.Value, rest: ir.Value) -> ir.Value:
-    """The first lanes from memory, the others `rest`; memory of the others is not touched."""
-    at = pointer(b, address, F32X8)
-    kind = ir.FunctionType(F32X8, [at.type, I32, ir.VectorType(ir.IntType(1), LANES), F32X8])
-    function = declared(b.module, kind, "llvm.masked.load.v8f32.p0")
-    return b.call(function, [at, I32(1), first_lanes(b, count), broadcast(b, rest)])
+    """The first lanes from memory, the others `rest`."""
+    return load_first(b, address, count, broadcast(b, rest))
 
 
 @emits(VOID, INT, INT, VECTOR)
 def store_part(b: ir.IRBuilder, address: ir.Value, count: ir.Value, value: ir.Value) -> None:
-    """Store the first lanes; memory of the others is not touched."""
-    at = pointer(b, address, F32X8)
-    kind = ir.FunctionType(ir.VoidType(), [F32X8, at.type, I32, ir.VectorType(ir.IntType(1), LANES)])
-    function = declared(b.module, kind, "llvm.masked.store.v8f32.p0")
-    b.call(function, [value, at, I32(1), first_lanes(b, count)])
+    """Store the first lanes."""
+    store_first(b, address, count, value)
 
 
-def arithmetic(operation: str) -> Any:
-    """Lanewise arithmetic whose NaNs are canonical."""
-    def emit(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-        return canonical(b, getattr(b, operation)(x, y))
-    return emits(VECTOR, VECTOR, VECTOR)(emit)
-
-
-add8, sub8, mul8, div8 = (arithmetic(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+@emits(VECTOR, VECTOR, VECTOR)
+def sub8(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Lanewise difference whose NaNs are canonical."""
+    return canonical(b, b.fsub(x, y))
 
 
 @emits(VECTOR, VECTOR, VECTOR)

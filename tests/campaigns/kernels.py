@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 
+from pto.core.errors import PtoError
 from tests.campaigns.report import Report, main
-from tests.fuzz.generate import generate
-from tests.fuzz.judge import Senseless, judge
+from tests.fuzz.flags import extents, redundant
+from tests.fuzz.generate import SMALL, generate
+from tests.fuzz.judge import Judge, Senseless, judge
 from tests.fuzz.planted import BUGS, found_after
 from tests.fuzz.shrink import shrink
 
 COUNT = 20_000
 WITHIN = 2000  # kernels, in which a planted bug is found
+FLAGS = 50  # of so many kernels the flags of one are left out in turn
 SHRUNK = 3  # failures that are made small
-# Defects that are known and open, by what is said of them: each has a file in `tests/passes/fuzz_cases/open`.
-OPEN = {"race on flag": "a back flag is set again before its wait where the loops between them are empty"}
 
 
 def run(count: int, seed: int, first: int = 0) -> Report:
@@ -37,9 +38,6 @@ def one(report: Report, number: int, small: bool) -> None:
         found = judge(case)
     except Senseless as err:
         report.fail(f"kernel {number} has no meaning: {err}")
-        return
-    if known := next((what for said, what in OPEN.items() if said in found.said and found.kind), ""):
-        report.saw(f"open defect: {known}")
         return
     if found.kind:
         case = shrink(case) if small else case
@@ -60,6 +58,28 @@ def one(report: Report, number: int, small: bool) -> None:
             report.saw(f"argument: {kind}, {len(what) - 1} axes")
 
 
+def relations(count: int, seed: int) -> Report:
+    """Is every flag relation of `count` kernels with small tiles needed?"""
+    report = Report()
+    for number in range(seed * COUNT, seed * COUNT + count):
+        case = generate(number, SMALL)[0]
+        try:
+            judged = Judge(case)
+            judged.called()
+            judged.bound()
+        except (Senseless, PtoError):
+            report.saw("left out: no program")
+            continue
+        except Exception as err:
+            report.fail(f"kernel {number} of small tiles, {type(err).__name__}: {err}\n{case.text}")
+            continue
+        found, useless = redundant(judged.variant.program, extents(case), number)
+        report.saw("flag relations that are needed", found)
+        if useless:
+            report.fail(f"kernel {number} of small tiles: redundant are {'; '.join(useless)}\n{case.text}")
+    return report
+
+
 def plants(count: int, seed: int) -> Report:
     """Look for every planted bug among `count` kernels."""
     report = Report()
@@ -75,6 +95,7 @@ def both(count: int, seed: int) -> Report:
     """All of a run."""
     os.environ["PTO_DISABLE_CACHE"] = "1"
     report = run(count, seed)
+    report.add(relations(count // FLAGS, seed))
     report.add(plants(min(count, WITHIN), seed))
     return report
 

@@ -69,6 +69,7 @@ def run(folder: Path, *words: str, shell: str = "") -> subprocess.CompletedProce
     (["disasm", "kernels.py:matmul"], "return pt.matmul(A, B)"), (["disasm", "m.pto"], "return pt.matmul(A, B)"),
     (["graph", "kernels.py:matmul"], "tile matmul("), (["graph", "kernels.py:matmul", "--level", "all"], "execution"),
     (["graph", "kernels.py:matmul", "--level", "tensor", "--no-spans"], "tensor.matmul %A, %B"),
+    (["compile", "kernels.py:matmul", "--explain"], "acc has one slot, and two would let pipes overlap: l0c is full"),
     (["check", "m.pto"], "legal"), (["check", "kernels.py:matmul"], "legal"),
     (["disasm", "kernels.py:plain", "--arg", "x=f32[N]", "--arg", "y=f32[N]"], "tadd"),
     (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy"], "result2: float32 3x5\n[[8. 8."),
@@ -130,7 +131,7 @@ def test_assembly_gives_the_same_bytes(folder):
     (["run", "shape.py"], 4, "inner extents differ: 3 x 4 times 5 x 6"),
     (["compile", "large.py", "-o", "l.pto"], 4, "do not fit l1"),
     (["compile", "kernels.py:matmul", "-o", "missing/m.pto"], 2, "missing"),
-    (["compile", "kernels.py:matmul"], 2, "output"),
+    (["compile", "kernels.py:matmul"], 2, "write the program with -o"),
 ])
 def test_mistakes_end_in_one_message_and_a_documented_code(folder, words, code, expected):
     done = run(folder, *words)

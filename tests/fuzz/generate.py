@@ -18,6 +18,8 @@ from tests.fuzz.meaning import PT, Value
 Shape = tuple[int, ...]
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 20)
 TILES = (1, 2, 3, 4, 5, 7, 8, 16, 32)
+SMALL = (1, 2, 3, 4)  # extents of tiles, many of which are in little
+OPTIONS = ("tile_m", "tile_n", "tile_k")
 MOST = 2.0**20  # of an element, in kernels of integers
 STATEMENTS = (1, 1, 1, 2, 2, 2, 3, 4)
 
@@ -68,8 +70,9 @@ NORMS = (Row("softmax", "pt.softmax({a})"), Row("layer_norm", "pt.layer_norm({a}
 class Writer:
     """One kernel under construction."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, tiles: Sequence[int] = TILES) -> None:
         self.rng = np.random.default_rng([seed, 17])
+        self.tiles = tiles
         self.seed = seed
         self.exact = bool(seed % 2 == 0)
         self.sizes = [int(n) for n in self.rng.choice(EXTENTS, 3)]
@@ -313,7 +316,8 @@ class Writer:
         start, name = self.result()
         x = self.argument(self.size(), n, static=True)
         self.used.append("op arange")
-        return self.put([f"{start}{x} + pt.arange({n}, {int(self.rng.integers(9))}, {self.one((1, 2))})"],
+        first, step = int(self.rng.integers(9)), int(self.one((1, 2)))
+        return self.put([f"{start}{x} + pt.arange({first}, {first + n * step}, {step})"],
                         **{name: Info(True)})
 
     def attended(self) -> bool:
@@ -411,7 +415,7 @@ class Writer:
         shape, name = self.some(), self.fresh()
         a, b, c = (self.expression(shape, int(self.rng.integers(1, 3))) for _ in range(3))
         b, c = (self.row(BINARY).text.format(a=name, b=x) if self.chance(0.8) else x for x in (b, c))
-        if self.chance(0.5):
+        if self.tiles is SMALL or self.chance(0.5):  # what a branch says of an extent is no bound of its loops
             test = f"{self.integer(int(self.rng.integers(0, 5)))} < {self.rng.integers(0, 5)}"
         else:
             x = self.argument(*shape)
@@ -438,7 +442,7 @@ class Writer:
 
     def tiled(self) -> bool:
         """A nest of loops over tiles, written out."""
-        tm, tn, tk = (int(self.one(TILES)) for _ in range(3))
+        tm, tn, tk = (int(self.one(self.tiles)) for _ in range(3))
         m, n, k = self.size(), self.size(), self.size()
         kind = self.one(("map", "rows", "product", "line", "column"))
         out, i, j = self.fresh(), self.fresh("i"), self.fresh("j")
@@ -503,8 +507,10 @@ class Writer:
         chosen = [made[-1]] if made else []
         chosen += [n for n in made[:-1] if self.chance(0.4)][:2]
         lines = [*self.lines, f"return {', '.join(chosen)}"] if chosen else self.lines or ["return None"]
-        if self.chance(0.6):
-            self.options = {n: int(self.one(TILES[1:])) for n in ("tile_m", "tile_n", "tile_k") if self.chance(0.8)}
+        if self.tiles is SMALL:
+            self.options = {n: int(self.one(self.tiles[1:])) for n in OPTIONS}
+        elif self.chance(0.6):
+            self.options = {n: int(self.one(self.tiles[1:])) for n in OPTIONS if self.chance(0.8)}
         text = "".join(f"    {line}\n" for line in lines)
         needed = [n for n in self.arguments if n in text]
         head = f"@pt.tile_kernel({', '.join(f'{k}={v}' for k, v in self.options.items())})\n"
@@ -521,7 +527,7 @@ STATEMENT = tuple(row[0] for row in STATEMENT_ROWS)
 WEIGHTS = np.array([row[1] for row in STATEMENT_ROWS]) / sum(row[1] for row in STATEMENT_ROWS)
 
 
-def generate(seed: int) -> tuple[Case, list[str]]:
+def generate(seed: int, tiles: Sequence[int] = TILES) -> tuple[Case, list[str]]:
     """A kernel, and what it is made of."""
-    writer = Writer(seed)
+    writer = Writer(seed, tiles)
     return writer.case(), writer.used

@@ -281,8 +281,8 @@ PT = SimpleNamespace(
     relu=kept(lambda v: np.maximum(v, 0)), maximum=picked(np.maximum), minimum=picked(np.minimum), sum=total,
     max=largest, mean=mean, matmul=matmul, tile_matmul=matmul, dot=matmul, softmax=softmax, layer_norm=layer_norm,
     rms_norm=rms_norm, sigmoid=sigmoid, silu=lambda x: x / (1.0 + exp(-x)), attention=attention, concat=concat,
-    embedding=lambda ids, table: table[ids], arange=lambda count, start=0, step=1: Value(
-        start + step * np.arange(count)),
+    embedding=lambda ids, table: table[ids], arange=lambda start, stop, step=1: Value(
+        np.arange(start, stop, step)),
     empty=empty, full=full, zeros=lambda shape, dtype=None: full(shape, 0.0), range=range, static_range=range,
     cdiv=lambda a, b: -(-a // b), tile_kernel=tile_kernel, f32=_Type(), s32=_Type(), index=_Type(), constexpr=_Type(),
 )

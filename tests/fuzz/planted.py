@@ -32,8 +32,8 @@ class Bug:
 E, T, B = "passes.expression:Expression.", "passes.materialise:", "passes.tile_to_block:ToBlock."
 A, F = "passes.allocate:", "passes.insert_flags:"
 BUGS = tuple(Bug(*row) for row in (
-    ("a sum starts at one", E + "neutral", "scalar=REDUCTIONS[node.op.name][1]", "scalar=1.0"),
-    ("parts of a maximum are added", E + "fold", "TILE_OPS[REDUCTIONS[self.old[key].op.name][0]]", 'TILE_OPS["add"]'),
+    ("a sum starts at one", "passes.reducing:neutral", "scalar=one.neutral(kind)", "scalar=1.0"),
+    ("parts of a maximum are added", "passes.reducing:merged", "make(row.combine, ", 'make("add", '),
     ("tail as long as the whole axis", E + "valid", 'graph.index("sub", size, start)', "size"),
     ("offset of a batch lost", E + "window", 'graph.index("madd", first, rows, at.i)', "at.i"),
     ("an axis of one is no broadcast", E + "leading", "0 if extent == 1 else c", "c"),

@@ -27,8 +27,9 @@ FAMILIES = {
     "conversion": "tcvt",
     "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",
     "choice": "trowargmax trowargmin ttopk_index",
-    "movement": "tload tstore tmov textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels tgetval ldg",
-    "gather": "mgather tgather",
+    "movement": "tload tstore tmov tinsert textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels "
+                "tgetval ldg",
+    "gather": "mgather mgather_elem tgather",
     "scatter": "mscatter tscatter",
 }
 OTHERS = {

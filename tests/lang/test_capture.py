@@ -418,17 +418,6 @@ def test_a_carried_tile_that_changes_its_extents_is_refused():
     refused(k, X, X.copy(), error=ShapeError)
 
 
-def test_a_carried_tile_whose_valid_region_changes_is_refused():
-    @pt.tile_kernel
-    def k(x, out):
-        acc = pt.zeros((16, 16))
-        for i in pt.range(0, x.shape[0], 16):
-            acc += x[i:i + 16, 0:16]
-        out[0:16, 0:16] = acc
-
-    refused(k, X, X.copy(), error=ShapeError)
-
-
 def test_a_function_that_reads_a_carried_name_is_refused():
     @pt.tile_kernel
     def k(x):

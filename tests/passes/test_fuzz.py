@@ -15,7 +15,6 @@ from tests.fuzz.shrink import kind_of, shrink
 
 SAMPLE = 400
 CASES = sorted((Path(__file__).parent / "fuzz_cases").glob("*.py"))
-OPEN = sorted((Path(__file__).parent / "fuzz_cases" / "open").glob("*.py"))
 EASY = ("parts of a maximum are added", "tail as long as the whole axis", "the first tile of a row left out",
         "rows and columns expanded as each other", "every part stored at the start",
         "a carried tensor is not replaced", "rows of a table from its first column")
@@ -40,12 +39,6 @@ def test_a_kernel_that_once_failed(path):
     assert len(text.splitlines()) <= 20
     found = judge(Case.read(text))
     assert not found.kind and not found.refused, found.said
-
-
-@pytest.mark.parametrize("path", OPEN, ids=lambda path: path.stem)
-def test_an_open_defect_is_still_there(path):
-    """Fixed? Move the file one folder up, and take what is said of it out of the campaign."""
-    assert judge(Case.read(path.read_text())).kind
 
 
 def test_the_text_of_a_case_is_read_back():

@@ -178,7 +178,7 @@ SCHEDULE = {
 @pytest.mark.parametrize("lost", SCHEDULE)
 def test_flags_that_are_not_inserted_give_a_race(lost, monkeypatch):
     right = insert_flags.needed
-    monkeypatch.setattr(insert_flags, "needed", lambda accesses, flags: SCHEDULE[lost](right(accesses, flags)))
+    monkeypatch.setattr(insert_flags, "needed", lambda *given: SCHEDULE[lost](right(*given)))
     case = BY_NAME["gemm_loop"]
     bound = bind(case.kernel, case.arguments())
     graph = case.kernel.compiled().compiled.stages[0].graph

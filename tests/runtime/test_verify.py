@@ -31,9 +31,11 @@ def reference(q, k):
 def test_every_step_of_a_right_compilation_agrees():
     verdict = scores.verify(*arrays(), ref=reference)
     assert verdict
-    assert [name for name, _ in verdict.steps] == [
-        "trace", "materialise", "tensor-to-tile", "tile-to-block", "hoist", "bufferize", "allocate", "insert-barriers",
-        "insert-flags", "emit", "the machine", "races in a core", "races between cores"]
+    passes = [stage.name for stage in scores.compiled().compiled.stages]
+    assert passes[0] == "trace"
+    assert passes[-1] == "insert-flags"
+    assert [name for name, _ in verdict.steps] == [*passes, "emit", "the machine", "races in a core",
+                                                   "races between cores"]
 
 
 def test_a_wrong_reference_is_told_from_a_wrong_pass():

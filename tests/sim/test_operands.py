@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from numba.core.compiler_lock import global_compiler_lock
 
 from pto.core.dtypes import DTYPES, F32
-from pto.core.types import Layout
-from pto.isa.spec import WHOLE, Instr, Kind
-from pto.isa.table import TABLE, move, vector
+from pto.core.errors import CompilerBug, TrapError
+from pto.core.target import BY_NAME, V2
+from pto.core.types import Layout, Space, TileType
+from pto.isa.program import Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
+from pto.isa.spec import MEMORY_OPERANDS, WHOLE, Instr, Kind, Pipe
+from pto.isa.table import BY_MNEMONIC, TABLE, move, vector
 from pto.isa.table.gather import MGATHER
 from pto.isa.table.scalar import TVIEW
 from pto.sim.compile import entry_module  # whose module imports every module of kernels
-from pto.sim.kernels.operands import MOST, Form, find_all_rows, find_panels, find_window_out
+from pto.sim.kernels.operands import Form, find_all_rows, find_panels, find_window_out
 from pto.sim.kernels.registry import FORMS
+from pto.sim.machine import Machine
 from pto.sim.names import handler_name, type_part
+from pto.sim.slow import SlowMachine
 from pto.sim.vec import inline, set_word
 
 
@@ -33,7 +41,7 @@ def names(row: Instr) -> set[str]:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.mnemonic)
 def test_every_route_and_type_has_a_kernel(row: Instr) -> None:
     assert names(row) <= set(FORMS)
-    assert len(row.memory) <= MOST
+    assert len(row.memory) <= MEMORY_OPERANDS
 
 
 def test_no_kernel_is_for_what_no_row_allows() -> None:
@@ -74,3 +82,52 @@ def test_a_function_is_compiled_once_for_all_constants() -> None:
     with global_compiler_lock:
         assert "entry" in entry_module(use, "entry")
     assert len(add.overloads) == 1  # type: ignore[attr-defined]
+
+
+def refusal(machine: Machine | SlowMachine, parameters: list[int], *arrays: np.ndarray) -> str:
+    """What the trap says, or nothing."""
+    try:
+        machine.run(list(arrays), parameters)
+    except TrapError as err:
+        return str(err)
+    return ""
+
+
+@pytest.mark.parametrize("align", [32, 64, 128])
+@pytest.mark.parametrize("check", ["", "uninitialised"])
+def test_a_target_has_its_own_alignment(monkeypatch: pytest.MonkeyPatch, align: int, check: str) -> None:
+    monkeypatch.setitem(BY_NAME, "odd", replace(V2, name="odd", align=align))
+    tiles = tuple(TileDecl(name, TileType(F32, 1, 64, Space.UB), 0x400 * n) for n, name in enumerate("ab"))
+    tensors = (TensorDecl("x", F32, (1, 96)),)
+    code = (Inst(move.TLOAD, (TileRef(0), 0, 0, 0, 1, 64)),
+            Inst(move.TMOV, (TileRef(1), TileRef(0, Reg(2)), 1, 16)), Inst(BY_MNEMONIC["halt"], ()))
+    program = Program("p", "odd", (Parameter("at", 0, 256),), tensors, tiles, code)
+    x = np.zeros((1, 96), np.float32)
+    for offset in (0, 32, 64, 96, 128, 192, 224):
+        told = [refusal(machine, [offset], x) for machine in (Machine(program, check=check), SlowMachine(program))]
+        assert told[0] == told[1]
+        assert ("offset is not aligned" in told[0]) == bool(offset % align)
+
+
+@pytest.mark.parametrize("ids", [3, 8])
+@pytest.mark.parametrize("mnemonic", ["set_flag", "event_set"])
+def test_a_target_has_its_own_numbers_of_flags_and_events(monkeypatch: pytest.MonkeyPatch, ids: int, mnemonic: str
+                                                          ) -> None:
+    monkeypatch.setitem(BY_NAME, "odd", replace(V2, name="odd", flags=ids, events=ids))
+    pairs = {"set_flag": ("wait_flag", (Pipe.MTE2, Pipe.V), (Pipe.MTE2, Pipe.V)),
+             "event_set": ("event_wait", (Pipe.V, 0), (0,))}
+    other, sent, awaited = pairs[mnemonic]
+    code = (Inst(BY_MNEMONIC[mnemonic], (*sent, Reg(2))), Inst(BY_MNEMONIC[other], (*awaited, Reg(2))),
+            Inst(BY_MNEMONIC["halt"], ()))
+    program = Program("p", "odd", (Parameter("id", 0, 9),), (), (), code)
+    for number in range(10):
+        told = [refusal(machine, [number]) for machine in (Machine(program), SlowMachine(program))]
+        assert told[0] == told[1]
+        assert bool(told[0]) == (number >= ids)
+
+
+def test_a_target_that_no_machine_has_room_for_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    for change in ({"flags": 9}, {"events": 9}, {"align": 48}):
+        monkeypatch.setitem(BY_NAME, "odd", replace(V2, name="odd", **change))
+        with pytest.raises(CompilerBug, match="odd"):
+            Machine(Program("p", "odd", (), (), (), (Inst(BY_MNEMONIC["halt"], ()),)))

@@ -60,6 +60,7 @@ MEANING: dict[str, Meaning] = {
     gather.MSCATTER.mnemonic: scattered_rows,
     gather.MSCATTER_ADD.mnemonic: added_rows,
     gather.TGATHER.mnemonic: gathered,
+    gather.MGATHER_ELEM.mnemonic: gathered,
     gather.TSCATTER.mnemonic: scattered,
     gather.TCI.mnemonic: sequence,
     gather.TGETVAL.mnemonic: element,

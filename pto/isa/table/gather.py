@@ -49,6 +49,13 @@ TGATHER = Instr(
     "dst[i, j] = src[i, index[i, j]]",
     dtypes=CHOSEN, routes=(Route((UB, UB, UB), Pipe.V),), traits=Trait.BITS,
 )
+MGATHER_ELEM = Instr(
+    "mgather_elem", 0x36,
+    (tile("dst", role=Role.OUT), Operand("src", Kind.TENSOR, Role.IN, "rows", "width", ("i", 0)), by_column("src"),
+     *index("i", "rows", "cols", "width")),
+    "dst[r, c] = element index[r, c] of row i + r of src, of whose columns the first width count",
+    dtypes=CHOSEN, routes=(Route((UB, GM, UB), Pipe.MTE2), Route((COLUMN, GM, COLUMN), Pipe.MTE2)), traits=Trait.BITS,
+)
 TSCATTER = Instr(
     "tscatter", 0x3C,
     (tile("dst", "rows", "width", role=Role.INOUT), tile("src"), by_column("dst"), *index("rows", "cols", "width")),

@@ -64,15 +64,15 @@ def row_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
     return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), (Route((COL, ROW), Pipe.V),), Trait.NONE, op)
 
 
-def row_choose(mnemonic: str, opcode: int, doc: str) -> Instr:
+def row_choose(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
     operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
     return Instr(mnemonic, opcode, operands, f"{doc}, NaN is ignored; 0 where there is nothing else",
-                 tuple(("s32", name) for name in REDUCED), (Route((COL, ROW), Pipe.V),))
+                 tuple(("s32", name) for name in REDUCED), (Route((COL, ROW), Pipe.V),), Trait.NONE, op)
 
 
-def col_reduce(mnemonic: str, opcode: int, doc: str) -> Instr:
+def col_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
     operands = (tile("dst", 1, "cols", role=Role.OUT), tile("a"), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), (Route((ROW, ROW), Pipe.V),))
+    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), (Route((ROW, ROW), Pipe.V),), Trait.NONE, op)
 
 
 def row_largest(mnemonic: str, opcode: int, doc: str, dtypes: Types, traits: Trait = Trait.NONE) -> Instr:
@@ -166,8 +166,8 @@ TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the 
 TROWMAX = row_reduce("trowmax", 0x81, "dst[i] = largest a[i, j]; NaN is ignored unless all are", "rowmax")
 TROWMIN = row_reduce("trowmin", 0x82, "dst[i] = smallest a[i, j]; NaN is ignored unless all are", "rowmin")
 TROWPROD = row_reduce("trowprod", 0x83, "dst[i] = product over j of a[i, j], from the left", "rowprod")
-TROWARGMAX = row_choose("trowargmax", 0x84, "dst[i] = the first j of which no a[i, j] is larger")
-TROWARGMIN = row_choose("trowargmin", 0x85, "dst[i] = the first j of which no a[i, j] is smaller")
+TROWARGMAX = row_choose("trowargmax", 0x84, "dst[i] = the first j of which no a[i, j] is larger", "rowargmax")
+TROWARGMIN = row_choose("trowargmin", 0x85, "dst[i] = the first j of which no a[i, j] is smaller", "rowargmin")
 TTOPK = row_largest("ttopk", 0x86, "dst[i] = the largest a[i, j], and the lowest value where there are no more,",
                     alike(REDUCED))
 TTOPK_INDEX = row_largest("ttopk_index", 0x87, "dst[i] = the j of the largest a[i, j], and -1 where there are no more,",
@@ -177,10 +177,10 @@ TROWDOT = Instr(  # ours: a sum of squares, or of products, without a tile of th
     "dst[i] = sum over j of a[i, j] * b[i, j] from 0 on, from the left, each term with one rounding; integers wrap",
     alike(REDUCED), (Route((COL, ROW, ROW), Pipe.V),),
 )
-TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the top")
-TCOLMAX = col_reduce("tcolmax", 0x89, "dst[j] = largest a[i, j]; NaN is ignored unless all are")
-TCOLMIN = col_reduce("tcolmin", 0x8A, "dst[j] = smallest a[i, j]; NaN is ignored unless all are")
-TCOLPROD = col_reduce("tcolprod", 0x8B, "dst[j] = product over i of a[i, j], from the top")
+TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the top", "colsum")
+TCOLMAX = col_reduce("tcolmax", 0x89, "dst[j] = largest a[i, j]; NaN is ignored unless all are", "colmax")
+TCOLMIN = col_reduce("tcolmin", 0x8A, "dst[j] = smallest a[i, j]; NaN is ignored unless all are", "colmin")
+TCOLPROD = col_reduce("tcolprod", 0x8B, "dst[j] = product over i of a[i, j], from the top", "colprod")
 
 TROWEXPANDADD = row_expand("trowexpandadd", 0x90, "dst[i, j] = a[i, j] + b[i]", "add")
 TROWEXPANDSUB = row_expand("trowexpandsub", 0x91, "dst[i, j] = a[i, j] - b[i]", "sub")

@@ -8,15 +8,19 @@ as long for 2 layers as for 30. The cache of keys is [layers, kv_heads, context,
 from typing import Any
 
 import pto as pt
-from pto.core.dtypes import DType
 from pto.models.config import LlamaConfig
+from pto.models.llama.precision import EXACT, Precision
 from pto.models.tensors import KINDS
 
 
-def typed(kernel: Any, c: LlamaConfig, context: int, dtype: DType) -> Any:
-    """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache."""
+def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision) -> Any:
+    """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache.
+
+    Quantised weights bring theirs along.
+    """
     for kind in KINDS:
-        kernel.declare(kind.name, dtype[kind.shape(c)])
+        if not precision.scheme(kind):
+            kernel.declare(kind.name, precision.dtype(kind)[kind.shape(c)])
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("cos", "sin"), (context, c.head_dim // 2))
     shapes["keys"] = c.layers, c.kv_heads, context, c.head_dim
     shapes["values"] = c.layers, c.kv_heads, c.head_dim, context
@@ -25,13 +29,13 @@ def typed(kernel: Any, c: LlamaConfig, context: int, dtype: DType) -> Any:
     return kernel
 
 
-def decode_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, *, best: int = 0) -> Any:
+def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *, best: int = 0) -> Any:
     """The kernel that takes one token and gives the logits of the next, [1, vocab].
 
     `length` is how many positions are known with this one: the token stands at position length - 1.
 
     Args:
-        dtype: of the weights; all else is float32.
+        precision: of the weights; all else is float32.
         best: give the best so many logits instead, the best first, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
@@ -53,16 +57,17 @@ def decode_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, *, best: 
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(decode, c, context, dtype)
+    return typed(decode, c, context, precision)
 
 
-def prefill_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, *, every: bool = False, best: int = 0) -> Any:
+def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *, every: bool = False,
+                   best: int = 0) -> Any:
     """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
 
     `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
 
     Args:
-        dtype: of the weights; all else is float32.
+        precision: of the weights; all else is float32.
         every: give the logits after every token, [count, vocab].
         best: give the best so many logits after the last one, and their tokens, [1, best] each.
     """
@@ -90,7 +95,7 @@ def prefill_kernel(c: LlamaConfig, context: int, dtype: DType = pt.f32, *, every
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(prefill, c, context, dtype)
+    return typed(prefill, c, context, precision)
 
 
 def layer_kernel(c: LlamaConfig) -> Any:

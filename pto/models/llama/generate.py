@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from pto.core.errors import ModelError, UsageError
@@ -35,7 +35,7 @@ def pool(model: Llama, sampling: Sampling) -> int:
 
 
 def stream(session: Session, prompt: Sequence[int], *, limit: int | None = None, sampling: Sampling = GREEDY,
-           stop: Sequence[int] | None = None) -> Iterator[Piece]:
+           stop: Sequence[int] | None = None) -> Generator[Piece, None, None]:
     """Continue a text: the prompt is taken first, then one token at a time is made.
 
     Args:

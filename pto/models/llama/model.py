@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.arrays import numpy_dtype
-from pto.core.dtypes import BF16, BY_NUMPY, F16, F32, DType
 from pto.core.errors import UsageError
 from pto.models.chat import Chat, recognise
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
 from pto.models.llama.decoder import decode_kernel, prefill_kernel
+from pto.models.llama.precision import EXACT, Precision, find
+from pto.models.llama.read import read
 from pto.models.rope import rope_tables
 from pto.models.tensors import KINDS
 from pto.models.tokenizer import Tokenizer, build
-from pto.models.weights import Progress, load_weights
+from pto.models.weights import Progress
+from pto.quant.forms import Packed
 
 CONTEXT = 2048  # positions of a cache, where nothing else is asked for and the model has them
 AT_ONCE = 512  # tokens of a prompt that go through the layers together
-PRECISIONS = {row.name: row for row in (F32, F16, BF16)}  # what weights can be rounded to
 
 Floats = NDArray[np.float32]
 _decoder, _prefiller = cache(decode_kernel), cache(prefill_kernel)
@@ -37,14 +37,16 @@ class Llama:
 
     Attributes:
         config: shapes and constants.
-        weights: arrays by kind, [layers, out, in] for the matrices of layers (`pto.models.tensors`), of one type.
+        weights: arrays by kind, [layers, out, in] for the matrices of layers (`pto.models.tensors`), or quantised ones.
         context: positions that a text may have.
+        precision: what the weights are kept in.
         tokenizer, chat: how texts become tokens, where the file tells.
     """
 
     config: LlamaConfig
-    weights: Mapping[str, NDArray[Any]]
+    weights: Mapping[str, NDArray[Any] | Packed]
     context: int
+    precision: Precision = EXACT
     tokenizer: Tokenizer | None = None
     chat: Chat | None = None
 
@@ -55,7 +57,7 @@ class Llama:
 
         Args:
             context: positions that a text may have.
-            precision: "f32", "f16" or "bf16": what the weights are rounded to; all else is float32.
+            precision: what the weights are kept in: "f32", "f16", "bf16", or one of `pto.models.llama.precision`.
             memory_limit: bytes that the model may take; None: what is available.
 
         Raises:
@@ -63,24 +65,17 @@ class Llama:
             MemoryLimitError: the model does not fit; nothing was allocated.
             UsageError: the context is longer than the model's, or there is no such precision.
         """
-        if precision not in PRECISIONS:
-            raise UsageError(f"there is no precision {precision!r}", hint=f"precisions are {', '.join(PRECISIONS)}")
+        row = find(precision)
         checkpoint = open_checkpoint(path)
         config = checkpoint.config
         wanted = min(CONTEXT, config.context) if context is None else context
         if not 1 <= wanted <= config.context:
             raise UsageError(f"a context has 1 to {config.context} positions in this model, not {wanted}")
-        weights = load_weights(checkpoint, numpy_dtype(PRECISIONS[precision]), memory_limit=memory_limit,
-                               progress=progress)
+        weights = read(checkpoint, row, memory_limit=memory_limit, progress=progress)
         words = checkpoint.vocabulary
         tokenizer = build(words, config) if words is not None else None
         chat = recognise(words.template) if words is not None and words.template else None
-        return cls(config, weights, wanted, tokenizer, chat)
-
-    @cached_property
-    def dtype(self) -> DType:
-        """Element type of the weights."""
-        return BY_NUMPY[self.weights["embed"].dtype.name]
+        return cls(config, weights, wanted, row, tokenizer, chat)
 
     @cached_property
     def tables(self) -> tuple[Floats, Floats]:
@@ -88,7 +83,7 @@ class Llama:
         return rope_tables(self.config, self.context)
 
     @cached_property
-    def arguments(self) -> tuple[NDArray[Any], ...]:
+    def arguments(self) -> tuple[Any, ...]:
         """What every launch of either program takes before the cache."""
         return (*(self.weights[kind.name] for kind in KINDS), *self.tables)
 
@@ -165,14 +160,14 @@ class Session:
         if len(ids) - last > 1:
             return self._prefill(ids[last:], best=best)
         model, length = self.model, self.length + 1
-        decode = _decoder(model.config, model.context, model.dtype, best=best)
+        decode = _decoder(model.config, model.context, model.precision, best=best)
         found = decode(int(ids[last]), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found
 
     def _prefill(self, ids: Sequence[int], **form: Any) -> Any:
         model, length = self.model, self.length + len(ids)
-        prefill = _prefiller(model.config, model.context, model.dtype, **form)
+        prefill = _prefiller(model.config, model.context, model.precision, **form)
         found = prefill(np.asarray(ids, np.int32), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import takewhile
 
 from pto.core.errors import UsageError
@@ -25,7 +25,7 @@ class Conversation:
         self.known: list[int] = []  # the tokens that the session holds
         conversation(model, [Message("user", "")])
 
-    def ask(self, text: str, *, limit: int | None = None, sampling: Sampling = GREEDY) -> Iterator[Piece]:
+    def ask(self, text: str, *, limit: int | None = None, sampling: Sampling = GREEDY) -> Generator[Piece, None, None]:
         """Say something; gives the answer as it is made. One that is not taken to its end stays as far as it went.
 
         Raises:

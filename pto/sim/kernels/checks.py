@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pto.core.types import PANEL_COLS
 from pto.sim.layout import (
+    ALIGN_MASK,
     ARENA,
     SLOT_BASE,
     SLOT_BYTES,
@@ -29,7 +31,6 @@ from pto.sim.layout import (
 from pto.sim.traps import TrapKind
 from pto.sim.vec import called, inline, set_word, word
 
-ALIGN = 64
 SLOT = WORD * SLOT_WORDS
 TRAPPED = int(Status.TRAPPED)
 OUT_OF_BOUNDS, MISALIGNED, BAD_REGION = (
@@ -74,7 +75,7 @@ def placed(ctx: int, s: int, operand: int, offset: int, extent: int) -> int:
     """The address of a tile whose offset is aligned and whose first `extent` bytes, or one, are its declaration's."""
     if offset < 0:
         return trap(ctx, OUT_OF_BOUNDS, operand, offset)
-    if offset % ALIGN:
+    if offset & word(ctx, ALIGN_MASK):
         return trap(ctx, MISALIGNED, operand, offset)
     if offset > word(s, SLOT_BYTES) - max(extent, 1):
         return trap(ctx, OUT_OF_BOUNDS, operand, offset)
@@ -108,7 +109,7 @@ def panels(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols
         return 0
     extent = 0
     if rows > 0 and cols > 0:
-        extent = ((cols + 15) // 16 - 1) * word(s, SLOT_PITCH) + 16 * word(s, SLOT_SIZE) * rows
+        extent = (-(-cols // PANEL_COLS) - 1) * word(s, SLOT_PITCH) + PANEL_COLS * word(s, SLOT_SIZE) * rows
     return placed(ctx, s, operand, word(ops, operand), extent)
 
 

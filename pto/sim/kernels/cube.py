@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pto.core.dtypes import F32, DType
-from pto.core.types import Layout
+from pto.core.types import PANEL_COLS, Layout
 from pto.isa.table import cube
 from pto.sim.blocks import INTEGERS, LINE, Block, PairBlock, pair_rows, widener
 from pto.sim.kernels.checks import pitch
@@ -73,11 +73,11 @@ def row_widener(dtype: DType) -> Any:
 
     @inline
     def run(to: int, at: int, count: int, scratch: int) -> None:
-        while count >= 16:
+        while count >= PANEL_COLS:
             widen(to, at)
-            to += 16 * wide
-            at += 16 * size
-            count -= 16
+            to += PANEL_COLS * wide
+            at += PANEL_COLS * size
+            count -= PANEL_COLS
         if count > 0:
             clear(scratch, 64)
             copy_row(scratch, at, size * count)
@@ -92,7 +92,7 @@ def panel_widener(dtype: DType) -> Any:
         @inline
         def pairs(to: int, at: int, depth: int, scratch: int) -> None:
             for _ in range(depth // 2):
-                pair_rows(to, at, at + 16)
+                pair_rows(to, at, at + PANEL_COLS)
                 to += LINE
                 at += 32
             if depth % 2:
@@ -106,7 +106,7 @@ def panel_widener(dtype: DType) -> Any:
         for _ in range(depth):
             widen(to, at)
             to += LINE
-            at += 16 * size
+            at += PANEL_COLS * size
     return rows
 
 
@@ -122,7 +122,7 @@ def plain(ctx: int, ops: int, st: int, at: Any) -> None:
     m, n, k, acc = word(ops, M), word(ops, N), word(ops, K), word(ops, ACC)
     c, a, b, _ = at
     a_pitch, b_panel, c_panel = pitch(st, 1), pitch(st, 2), pitch(st, 0)
-    for _ in range(0, n, 16):
+    for _ in range(0, n, PANEL_COLS):
         float_panel(a, a_pitch, b, c, m, k, acc)
         b += b_panel
         c += c_panel
@@ -133,7 +133,7 @@ def widened(left: DType, right: DType) -> Body:
     integer = right in INTEGERS
     multiply, per_step = (pair_panel, 2) if integer else (float_panel, 1)
     widen_row, widen_panel = row_widener(left), panel_widener(right)
-    a_size, b_row = left.size, 16 * right.size
+    a_size, b_row = left.size, PANEL_COLS * right.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         m, n, k, acc = word(ops, M), word(ops, N), word(ops, K), word(ops, ACC)
@@ -145,7 +145,7 @@ def widened(left: DType, right: DType) -> Body:
             steps = (depth + per_step - 1) // per_step
             for row in range(m):
                 widen_row(wide_a + 4 * steps * row, a + a_size * start + row * pitch(st, 1), depth, scratch)
-            for j in range((n + 15) // 16):
+            for j in range(-(-n // PANEL_COLS)):
                 widen_panel(wide_b, b + b_row * start + j * pitch(st, 2), depth, scratch)
                 multiply(wide_a, 4 * steps, wide_b, c + j * pitch(st, 0), m, steps, 1 if start else acc)
     return run

@@ -121,6 +121,27 @@ def element_gather(form: Form) -> Body:
     return run
 
 
+@kernel(gather.MGATHER_ELEM, ROW, ROW)
+@kernel(gather.MGATHER_ELEM, COL, COL)
+def memory_gather(form: Form) -> Body:
+    """Elements of each row of global memory."""
+    move, size, upright, (_, src, chosen) = mover(form.size), form.size, form.layouts[0] is COL, form.places
+    lines, length, width = chosen.lines, chosen.length, src.length
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        (d, s, index, _), count, long = at, extent(ops, lines), extent(ops, length)
+        index = indices(ctx, index, pitch(st, 2), count, long, extent(ops, width))
+        if index == 0:
+            return
+        for line in range(count):
+            for j in range(long):
+                row = j if upright else line
+                move(d + size * j, s + row * stride(ctx, st, 1) + read_index(index) * step(ctx, st, 1))
+                index += 4
+            d += pitch(st, 0)
+    return run
+
+
 @kernel(gather.TSCATTER, ROW, ROW, ROW)
 def element_scatter(form: Form) -> Body:
     """Elements to each row."""

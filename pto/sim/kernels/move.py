@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from pto.core.types import Layout
+from pto.core.types import PANEL_COLS, Layout
 from pto.isa.table import move
 from pto.sim.kernels.checks import pitch, step, stride
 from pto.sim.kernels.copying import arranger, clear, copy_row, copy_rows, turner, windower
@@ -57,10 +57,10 @@ def panel_scatterer(size: int) -> Any:
     @called
     def run(d: int, d_row: int, d_col: int, s: int, panel: int, rows: int, cols: int) -> None:
         while cols > 0:
-            arrange(d, d_row, d_col, s, 16 * size, size, rows, min(cols, 16))
-            d += 16 * d_col
+            arrange(d, d_row, d_col, s, PANEL_COLS * size, size, rows, min(cols, PANEL_COLS))
+            d += PANEL_COLS * d_col
             s += panel
-            cols -= 16
+            cols -= PANEL_COLS
     return run
 
 
@@ -107,7 +107,7 @@ def stored_panels(form: Form) -> Body:
         down, along = strides_of_rows(ctx, st, 0)
         rows, cols = extent(ops, lines), extent(ops, length)
         if along == size:
-            unpack(at[0], down, at[1], pitch(st, 1), rows, size * cols, 16 * size)
+            unpack(at[0], down, at[1], pitch(st, 1), rows, size * cols, PANEL_COLS * size)
         else:
             scatter(at[0], down, along, at[1], pitch(st, 1), rows, cols)
     return run
@@ -121,7 +121,7 @@ def unpacked(form: Form) -> Body:
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         rows, nbytes = extent(ops, lines), size * extent(ops, length)
-        unpack(at[0], pitch(st, 0), at[1], pitch(st, 1), rows, nbytes, 16 * size)
+        unpack(at[0], pitch(st, 0), at[1], pitch(st, 1), rows, nbytes, PANEL_COLS * size)
     return run
 
 
@@ -140,6 +140,7 @@ def scattered(form: Form) -> Body:
 @kernel(move.TTRANS, ROW, COL)
 @kernel(move.TTRANS, COL, ROW)
 @kernel(move.TMOV, ROW, ROW)
+@kernel(move.TINSERT, ROW, ROW)
 def copied(form: Form) -> Body:
     """Lines to lines."""
     dst, _ = form.places
@@ -167,7 +168,7 @@ def turned(form: Form) -> Body:
 def packed(form: Form) -> Body:
     """Rows to panels, filled up with zeros."""
     dst, _ = form.places
-    lines, length, size, line = dst.lines, dst.length, form.size, 16 * form.size
+    lines, length, size, line = dst.lines, dst.length, form.size, PANEL_COLS * form.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         (d, s, _, _), panel, s_pitch = at, pitch(st, 0), pitch(st, 1)
@@ -188,16 +189,16 @@ def packed(form: Form) -> Body:
 def turned_to_panels(form: Form) -> Body:
     """Columns to panels, filled up with zeros."""
     dst, _ = form.places
-    lines, length, turn, line = dst.lines, dst.length, turner(form.size), 16 * form.size
+    lines, length, turn, line = dst.lines, dst.length, turner(form.size), PANEL_COLS * form.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         (d, s, _, _), panel, s_pitch = at, pitch(st, 0), pitch(st, 1)
         rows, cols = extent(ops, lines), extent(ops, length)
         while cols > 0:
-            if cols < 16:
+            if cols < PANEL_COLS:
                 clear(d, line * rows)
-            turn(d, line, s, s_pitch, rows, min(cols, 16))
+            turn(d, line, s, s_pitch, rows, min(cols, PANEL_COLS))
             d += panel
-            s += 16 * s_pitch
-            cols -= 16
+            s += PANEL_COLS * s_pitch
+            cols -= PANEL_COLS
     return run

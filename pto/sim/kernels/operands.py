@@ -12,7 +12,7 @@ from typing import Any
 
 from pto.core.dtypes import DType
 from pto.core.types import Layout
-from pto.isa.spec import TILE_FIELDS, WHOLE, Instr, Kind, Operand, Role
+from pto.isa.spec import MEMORY_OPERANDS, WHOLE, Instr, Kind, Operand, Role
 from pto.sim.kernels.checks import beside, panels, part, pitch, surface, window, window_out
 from pto.sim.kernels.copying import settle
 from pto.sim.layout import TENSOR_ROWS, number_or_operand
@@ -20,7 +20,6 @@ from pto.sim.vec import inline, word
 
 Compiled = Callable[[int, int, int], None]
 Body = Callable[..., None]
-MOST = TILE_FIELDS  # memory operands of an instruction
 NOTHING, NOWHERE = -1, (0,) * 6
 
 
@@ -163,7 +162,7 @@ class Form:
 def checked(form: Form, body: Body) -> Compiled:
     """The function of an instruction: its operands checked in order, then the body with their addresses."""
     rest = inline(body)
-    missing = [(find_nothing, NOWHERE)] * (MOST - len(form.places))
+    missing = [(find_nothing, NOWHERE)] * (MEMORY_OPERANDS - len(form.places))
     steps = [(place.find, place.words) for place in form.places] + missing
     (first, where1), (second, where2), (third, where3), (fourth, where4) = steps
 
@@ -192,7 +191,7 @@ def aside(form: Form, body: Body) -> Body:
     dst, *sources = form.places
     write, lines, length, size = inline(body), dst.lines, dst.length, dst.dtype.size
     words = [(source.slot, *source.shape, source.is_like(dst)) for source in sources]
-    first, second, third = (*words, *[(0, *dst.shape, True)] * (MOST - len(form.places)))
+    first, second, third = (*words, *[(0, *dst.shape, True)] * (MEMORY_OPERANDS - len(form.places)))
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         nbytes = size * extent(ops, length)

@@ -14,8 +14,10 @@ from pto.sim.kernels.copying import clear, gatherer
 from pto.sim.kernels.operands import Body, Form
 from pto.sim.kernels.registry import kernel
 from pto.sim.layout import SPARE
-from pto.sim.vec import inline, word
+from pto.sim.vec import inline, prefetch, word
 
+LINE = 64  # bytes that the host fetches together
+AHEAD = 4  # rows: of rows that do not follow each other the host does not guess the next
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
 
 
@@ -41,12 +43,12 @@ def widening(dot: Dot) -> Any:
 
 
 def product(dot: Dot) -> Any:
-    """The sums of one row; elements that lie apart, or that complete no round, come by way of scratch memory.
+    """The sums of one row; elements that lie apart come by way of scratch memory.
 
     Integers are added in two chains, for a step waits for the one before it; of floats the order is laid down.
     """
     zero, advance, size, factor_size = dot.zero, dot.step, dot.weights.size, dot.factor.size
-    gather, merge, twice = gatherer(size), dot.merge, dot.factor is not F32
+    gather, last, merge, twice = gatherer(size), dot.last, dot.merge, dot.factor is not F32
 
     @inline
     def run(x: int, w: int, apart: int, k: int, scratch: int) -> Any:
@@ -65,6 +67,8 @@ def product(dot: Dot) -> Any:
             sums = advance(sums, x, w)
             x += factor_size * DOT_LANES
             w += size * DOT_LANES
+        if apart == size and whole < k:
+            return last(sums, x, w, k - whole)
         for at in range(whole, k, DOT_LANES):
             clear(scratch, size * DOT_LANES)
             gather(scratch, w, apart, min(k - at, DOT_LANES))
@@ -81,14 +85,17 @@ def streamed(form: Form) -> Body:
     """y = x W', one row of W after the other: memory likes one stream better than several."""
     _, vector, weights = form.types
     dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
-    widen, multiply, settle = widening(dot), product(dot), dot.settle
+    widen, multiply, settle, size = widening(dot), product(dot), dot.settle, weights.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         k, factors = word(ops, K), word(ctx, SPARE)
         y, x, w, _ = at
         scratch = widen(factors, x, k)
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
+        lines = 0 if pitch == k * size else -(-k * size // LINE)
         for _ in range(word(ops, N)):
+            for line in range(lines):
+                prefetch(w + AHEAD * pitch + line * LINE)
             settle(y, multiply(factors, w, apart, k, scratch), add)
             y += 4
             w += pitch

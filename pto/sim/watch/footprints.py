@@ -11,6 +11,7 @@ from pto.core.target import BY_NAME
 from pto.core.types import PANEL_COLS, Layout, TileType
 from pto.isa.program import Inst, Program, TileRef
 from pto.isa.spec import WHOLE, Operand, Role, Trait
+from pto.sim.layout import number_or_operand
 from pto.sim.link import EXCHANGED, descriptor
 from pto.sim.names import transposes
 from pto.sim.watch.words import (
@@ -74,4 +75,4 @@ def _numbers(program: Program, inst: Inst, operand: Operand) -> Iterator[int]:
         if side == WHOLE:
             yield ALL_ROWS
         else:
-            yield -1 - side if isinstance(side, int) else inst.spec.position(swapped.get(side, side))
+            yield number_or_operand(inst.spec, swapped.get(side, side))

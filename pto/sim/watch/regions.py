@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pto.sim.kernels.checks import trap
+from pto.core.types import PANEL_COLS
+from pto.isa.spec import Pipe
+from pto.sim.kernels.checks import overlaps, trap
+from pto.sim.kernels.operands import extent
 from pto.sim.layout import (
+    ALIGN_MASK,
     CORE,
     STATUS,
     TENSOR_BASE,
@@ -59,6 +63,7 @@ from pto.sim.watch.words import (
     FOOTPRINTS,
     LAYOUT_COL,
     LAYOUT_ROW,
+    MEMORIES,
     MODES,
     P_COUNT,
     P_FIRST,
@@ -75,17 +80,10 @@ from pto.sim.watch.words import (
     UNINITIALISED,
 )
 
-PIPES, SPACES, ALIGN = 7, 5, 64
+PIPES = len(Pipe)
 FULL, NEVER_WRITTEN = int(Status.NO_ROOM), int(TrapKind.UNINITIALISED)
 FOOT, FIRST_FOOT, FOOTPRINT = WORD * F_WORDS, WORD * FOOT_AT, WORD * FOOT_WORDS
 PIECE, PIECES, PLACE = WORD * P_WORDS, WORD * PIECES_AT, WORD * PLACE_WORDS
-
-
-@inline
-def number(ops: int, f: int, field: int) -> int:
-    """An extent or a position."""
-    source = word(f, field)
-    return word(ops, source) if source >= 0 else -1 - source
 
 
 @inline
@@ -112,38 +110,32 @@ def fits(row: int, col: int, rows: int, cols: int, height: int, width: int) -> b
 
 
 @called
-def tile_piece(ops: int, f: int, piece: int) -> int:
+def tile_piece(ctx: int, ops: int, f: int, piece: int) -> int:
     """The region of a tile operand; 0 where the handler will refuse it."""
-    row, col, rows, cols = number(ops, f, F_ROW), number(ops, f, F_COL), number(ops, f, F_ROWS), number(ops, f, F_COLS)
+    row, col = extent(ops, word(f, F_ROW)), extent(ops, word(f, F_COL))
+    rows, cols = extent(ops, word(f, F_ROWS)), extent(ops, word(f, F_COLS))
     offset, size, pitch, layout = word(ops, word(f, F_POSITION)), word(f, F_SIZE), word(f, F_PITCH), word(f, F_LAYOUT)
     if not fits(row, col, rows, cols, word(f, F_HEIGHT), word(f, F_WIDTH)):
         return 0
-    if offset < 0 or offset % ALIGN or offset > word(f, F_BYTES):
+    if offset < 0 or offset & word(ctx, ALIGN_MASK) or offset > word(f, F_BYTES):
         return 0
     if layout == LAYOUT_ROW:
         at, count, length = row * pitch + col * size, rows, cols * size
     elif layout == LAYOUT_COL:
         at, count, length = col * pitch + row * size, cols, rows * size
     else:
-        at, count, length = col // 16 * pitch + row * 16 * size, (cols + 15) // 16, rows * 16 * size
+        line = PANEL_COLS * size
+        at, count, length = col // PANEL_COLS * pitch + row * line, -(-cols // PANEL_COLS), rows * line
     if count > 0 and length > 0 and offset + at + (count - 1) * pitch + length > word(f, F_BYTES):
         return 0
     return set_piece(piece, word(f, F_ADDRESS) + offset + at, pitch, count, 0, 1, length)
 
 
-@inline
-def is_one_to_one(rows: int, cols: int, down: int, across: int) -> bool:
-    """Whether no two elements of a window are one."""
-    if rows == 0 or cols == 0:
-        return True
-    by_rows = (cols == 1 or across > 0) and (rows == 1 or down > (cols - 1) * across)
-    return by_rows or ((rows == 1 or down > 0) and (cols == 1 or across > (rows - 1) * down))
-
-
 @called
 def window_piece(ctx: int, ops: int, f: int, piece: int) -> int:
     """The region of a window, in bytes of its tensor in row-major order; 0 where the handler will refuse it."""
-    row, col, rows, cols = number(ops, f, F_ROW), number(ops, f, F_COL), number(ops, f, F_ROWS), number(ops, f, F_COLS)
+    row, col = extent(ops, word(f, F_ROW)), extent(ops, word(f, F_COL))
+    rows, cols = extent(ops, word(f, F_ROWS)), extent(ops, word(f, F_COLS))
     surface, tensor, size = ctx + word(f, F_SURFACE), ctx + word(f, F_TENSOR), word(f, F_SIZE)
     height, width = word(surface, TENSOR_ROWS), word(surface, TENSOR_COLS)
     if word(f, F_ROWS) == ALL_ROWS:
@@ -154,7 +146,7 @@ def window_piece(ctx: int, ops: int, f: int, piece: int) -> int:
     if surface != tensor:  # a view: its tensor lies in row-major order
         down, across = word(surface, TENSOR_STRIDE), word(surface, TENSOR_STEP)
         first = word(surface, TENSOR_BASE) - word(tensor, TENSOR_BASE)
-        if word(f, F_WRITES) and not is_one_to_one(rows, cols, down, across):
+        if word(f, F_WRITES) and overlaps(rows, cols, down, across):
             return 0
     first += row * down + col * across
     if across == size or cols == 1:
@@ -167,9 +159,9 @@ def window_piece(ctx: int, ops: int, f: int, piece: int) -> int:
 @called
 def resolve(ctx: int, watch: int, ops: int, f: int, piece: int) -> int:
     """The region of an operand, and the place that it lies in."""
-    place = word(f, F_PLACE) + (0 if word(f, F_IS_TENSOR) else word(ctx, CORE) * SPACES)
+    place = word(f, F_PLACE) + (0 if word(f, F_IS_TENSOR) else word(ctx, CORE) * word(watch, MEMORIES))
     set_word(piece, P_PLACE, place)
-    return window_piece(ctx, ops, f, piece) if word(f, F_IS_TENSOR) else tile_piece(ops, f, piece)
+    return window_piece(ctx, ops, f, piece) if word(f, F_IS_TENSOR) else tile_piece(ctx, ops, f, piece)
 
 
 @inline

@@ -61,7 +61,8 @@ class Watch:
         for table, size in sizes.items():
             self._place(table, np.zeros(size, np.int64))
         self._place(w.FOOTPRINTS, footprints(program, cores))
-        self.memories = [(space, size) for _ in range(cores) for space, size in BY_NAME[program.target].capacity]
+        capacity = BY_NAME[program.target].capacity
+        self.words[w.MEMORIES], self.memories = len(capacity), list(capacity) * cores
         self.shadows = [self._shadow(size, True) for _, size in self.memories]
         self.shadows += [self._shadow(size, False) for size in nbytes]
         places = [table.ctypes.data for shadow in self.shadows for table in shadow]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-# The watch. Addresses of tables are int64 words; a pool has a free list (0: none) and a count of what is free.
+from pto.isa.spec import MEMORY_OPERANDS
+
+# The watch. Addresses of tables are int64 words; a pool has a free list (0: none) and a count of what is free; a core
+# has so many memories.
 (
     MODES, CLOCKS, NOW, JOINED, VERSION, FLAG_CLOCKS, FLAG_LAST, BARRIERS, CHANNELS, PLACES, FOOTPRINTS,
     NODES, NODES_FREE, NODES_LEFT, ENTRIES, ENTRIES_FREE, ENTRIES_LEFT, GROUPS, GROUPS_FREE, GROUPS_LEFT,
-    ACCESS_AT,
-) = range(21)
+    MEMORIES, ACCESS_AT,
+) = range(22)
 UNINITIALISED, RACES = 1, 2  # bits of MODES
 
 # The access under way: who, what it does, the group that its bytes form, and where it failed.
@@ -18,11 +21,10 @@ R_PLACE, R_START, R_STOP, R_CHAIN, R_PC, R_WRITES, R_MINE, R_MY_WRITES, R_WORDS 
 FLAG_PLACE, EVENT_PLACE = -1, -2  # places of races that are not of bytes; the start is then a flag's or event's number
 PIECES_AT = REPORT_AT + R_WORDS  # of the memory operands of the present instruction
 P_FIRST, P_OUTER, P_COUNT, P_INNER, P_INNER_COUNT, P_LENGTH, P_PLACE, P_WORDS = range(8)
-MEMORY_OPERANDS = 4
 WATCH_WORDS = PIECES_AT + P_WORDS * MEMORY_OPERANDS
 
 # A footprint: how many memory operands, the pipe; then for each operand what follows. Extents and positions are
-# operand words, or -1 - n for the number n, or ALL_ROWS of a tensor; READS_IF is the operand word without which
+# numbers for `pto.sim.kernels.operands.extent`, or ALL_ROWS of a tensor; READS_IF is the operand word without which
 # nothing is read, or -1.
 FOOT_COUNT, FOOT_PIPE, FOOT_AT = range(3)
 (

@@ -1,0 +1,65 @@
+"""Precisions of a model as rows: what its weights are kept in, and what they are multiplied with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pto.core.dtypes import BF16, F16, F32, DType
+from pto.core.errors import UsageError
+from pto.models.tensors import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """One precision.
+
+    Attributes:
+        name: the option.
+        embed: element type of the embedding, of which a token reads one row.
+        plain: element type of all other weights that are not quantised.
+        layers, head: schemes of the matrices of layers and of the head (`pto.quant.schemes`); "": `plain`.
+        activation: what these are multiplied with (`pto.quant.forms`).
+        doc: one sentence.
+    """
+
+    name: str
+    embed: DType
+    plain: DType
+    layers: str = ""
+    head: str = ""
+    activation: str = ""
+    doc: str = ""
+
+    def scheme(self, kind: Kind) -> str:
+        """The scheme of a kind of weights; "": they are plain."""
+        if kind.is_norm or kind.name == "embed":
+            return ""
+        return self.head if kind.name == "head" else self.layers
+
+    def dtype(self, kind: Kind) -> DType:
+        """The element type of a kind of plain weights."""
+        return self.embed if kind.name == "embed" else self.plain
+
+
+ROWS = "int8_channel"
+PRECISIONS = (
+    Precision("f32", F32, F32, doc="weights in float32"),
+    Precision("f16", F16, F16, doc="weights rounded to float16"),
+    Precision("bf16", BF16, BF16, doc="weights rounded to bfloat16"),
+    Precision("w8a16", F16, F32, ROWS, ROWS, "a16", "8-bit weights, a scale for each channel"),
+    Precision("w8a14", F16, F32, ROWS, ROWS, "a14", "the same, activations of products in 14 bits"),
+    Precision("w8a8", F16, F32, ROWS, ROWS, "a8", "the same, activations of products in 8 bits"),
+)
+BY_NAME = {row.name: row for row in PRECISIONS}
+EXACT = BY_NAME["f32"]
+
+
+def find(name: str) -> Precision:
+    """The precision with a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in BY_NAME:
+        raise UsageError(f"there is no precision {name!r}", hint=f"precisions are {', '.join(BY_NAME)}")
+    return BY_NAME[name]

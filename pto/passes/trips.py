@@ -1,0 +1,258 @@
+"""How often loops run, as far as their bounds tell, and which of the loops that may be empty run together.
+
+A conflict has two ends. What else is ordered may run or not, so it is seen where least else orders it: where only the
+loops around its ends run, those that run whenever these do, and no other. Loops whose bounds change from one iteration
+to the next of a loop around them may run in some only, so their ends are also taken one and two iterations apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from pto.ir.graph import Graph, Node
+from pto.ir.ops import CONST, DIM, PARAM
+from pto.isa.table import scalar
+
+TURNS = frozenset((0, 1, 2))  # iterations of a schedule
+EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.MUL, scalar.DIV, scalar.MIN)}
+Term = int | tuple[Any, ...]
+Course = Mapping["Bounds", frozenset[int]]  # which loops that may be empty run, and in which iterations around them
+
+
+@dataclass(frozen=True)
+class End:
+    """A bound of a loop: a constant, or the identity of the node that says it and the body that it changes in."""
+
+    constant: int | None
+    node: int = 0
+    home: int = 0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """From where to where a loop runs.
+
+    Attributes:
+        least: what the upper bound surely reaches.
+        grows: once it runs, it runs in all later iterations around it.
+    """
+
+    low: End
+    high: End
+    least: int | None = field(default=None, compare=False)
+    grows: bool = field(default=False, compare=False)
+
+    @property
+    def home(self) -> int:
+        """The body in whose iterations the bounds change; 0: none."""
+        return self.high.home or self.low.home
+
+    def runs_with(self, other: Bounds) -> bool:
+        """Does this loop run whenever a loop of other bounds does?"""
+        return _at_most(self.low, other.low) and _at_most(other.high, self.high)
+
+    def goes_on(self, other: Bounds) -> bool:
+        """Does it begin where another ends, and at least one of the two run?"""
+        first, last = other.low.constant, self.least
+        return self.low == other.high and first is not None and last is not None and first < last
+
+
+def _at_most(a: End, b: End) -> bool:
+    return a == b or (a.constant is not None and b.constant is not None and a.constant <= b.constant)
+
+
+class Trips:
+    """What is known of the loops of one graph."""
+
+    def __init__(self, root: Graph) -> None:
+        self.loops = {id(n.body): (graph, n) for graph, _, n in root.walk() if n.body is not None}
+
+    def bounds(self, graph: Graph, node: Node) -> Bounds:
+        """From where to where a loop runs."""
+        low, high = (self._end(graph, key) for key in node.inputs[:2])
+        grows = low.constant is not None and self.rises(graph, node.inputs[1], high.home)
+        return Bounds(low, high, self.least(graph, node.inputs[1]), grows)
+
+    def _end(self, graph: Graph, key: int) -> End:
+        graph, key = origin(graph, key)
+        node = graph[key]
+        if node.op is CONST:
+            return End(int(node["value"]))
+        return End(None, id(node), id(graph) if graph.outer is not None else 0)
+
+    def least(self, graph: Graph, key: int) -> int | None:
+        """A number that an index is surely not below."""
+        graph, key = origin(graph, key)
+        node = graph[key]
+        if node.op is CONST:
+            return int(node["value"])
+        if node.op is DIM:
+            symbols = {s.name: s.low for s in _root(graph).symbols}
+            return symbols.get(node["name"], 0)
+        if node.op is PARAM and id(graph) in self.loops and key == graph.params[0]:
+            outer, loop = self.loops[id(graph)]
+            return self.least(outer, loop.inputs[0])
+        found = [self.least(graph, i) for i in node.inputs] if node.op.name in _LEAST else [None]
+        known = [n for n in found if n is not None]
+        return _LEAST[node.op.name](known) if len(known) == len(found) else None
+
+
+    def rises(self, graph: Graph, key: int, home: int) -> bool:
+        """Does an index never fall from one iteration of a body to the next?"""
+        graph, key = origin(graph, key)
+        node = graph[key]
+        if id(graph) != home or node.op is CONST or (node.op is PARAM and key == graph.params[0]):
+            return True
+        if node.op.name not in _LEAST or node.op.name == scalar.MOD.mnemonic:
+            return False
+        return all(self.rises(graph, i, home) and (self.least(graph, i) or -1) >= -1 for i in node.inputs)
+
+
+def _nonnegative(values: list[int]) -> int | None:
+    return 0 if min(values) >= 0 else None
+
+
+_LEAST: dict[str, Callable[[list[int]], int | None]] = {
+    scalar.ADD.mnemonic: sum, scalar.MIN.mnemonic: min, scalar.MAX.mnemonic: max,
+    scalar.MADD.mnemonic: lambda values: values[2] if min(values[:2]) >= 0 else None,
+    **dict.fromkeys((scalar.MUL.mnemonic, scalar.DIV.mnemonic, scalar.MOD.mnemonic), _nonnegative),
+}
+
+
+def courses(seen: Iterable[Collection[frozenset[Bounds]]]) -> Iterator[Course]:
+    """The further courses through a schedule whose first one takes all loops.
+
+    Args:
+        seen: for each stretch between barriers the loops that may be empty, each with those of them around it.
+    """
+    every = {bounds for stretch in seen for found in stretch for bounds in found}
+    made: dict[frozenset[tuple[Bounds, frozenset[int]]], None] = {}
+    for stretch in seen:
+        for a, b in product((frozenset(), *stretch), stretch):
+            for turn in TURNS if any(x.home for x in a | b) else (0,):
+                for course in _with_others(_ends(a, b, turn), every):
+                    made[frozenset(course.items())] = None
+    whole = frozenset((x, TURNS) for x in every)
+    yield from (dict(course) for course in made if course != whole)
+
+
+def _ends(a: frozenset[Bounds], b: frozenset[Bounds], turn: int) -> dict[Bounds, frozenset[int]]:
+    """The loops around one end in the first iteration, those around the other some iterations later."""
+    found: dict[Bounds, frozenset[int]] = {}
+    for bounds, at in (*((x, 0) for x in a), *((x, turn) for x in b)):
+        found[bounds] = found.get(bounds, frozenset()) | ({at} if bounds.home else TURNS)
+    return found
+
+
+def _after(turns: frozenset[int]) -> frozenset[int]:
+    return frozenset(n for n in TURNS if turns and n >= min(turns))
+
+
+def _with_others(ends: Course, every: Collection[Bounds]) -> Iterator[Course]:
+    """With all loops that run whenever these do; of two of which one runs, one or the other."""
+    found = {x: frozenset[int]().union(*(turns for y, turns in ends.items() if x.runs_with(y))) for x in every}
+    found = {x: _after(turns) if x.grows else turns for x, turns in found.items()}
+    pairs = [(x, y) for x in every for y in every if y.goes_on(x)]
+    for first in (True, False) if pairs else (True,):
+        chosen = dict(found)
+        for x, y in pairs:
+            filled, other = (x, y) if first else (y, x)
+            chosen[filled] |= TURNS - chosen[other]
+            chosen[filled] = _after(chosen[filled]) if filled.grows else chosen[filled]
+        yield {x: turns for x, turns in chosen.items() if turns}
+
+
+def exactly(graph: Graph, node: Node) -> int | None:
+    """How many iterations a loop of constant bounds has."""
+    low, high, step = (term(graph, key) for key in node.inputs[:3])
+    if not (isinstance(low, int) and isinstance(high, int) and isinstance(step, int)):
+        return None
+    return max(-(-(high - low) // step), 0)
+
+
+def at_most(graph: Graph, node: Node) -> int:
+    """How many iterations a loop has at most, as far as its bounds tell; else more than a schedule takes."""
+    low, high, stride = (term(graph, key) for key in node.inputs[:3])
+    if "grid" in dict(node.attrs):  # from the number of the core, by the number of cores: all, where there is one
+        low, stride = 0, 1
+    span = gap(high, low)
+    if span is None or not isinstance(stride, int) or stride < 1:
+        return len(TURNS)
+    return max(-(-span // stride), 0)
+
+
+def term(graph: Graph, key: int, depth: int = 8) -> Term:
+    """An index as an expression: a number, an operation of others, or the identity of the node that says it."""
+    graph, key = origin(graph, key)
+    node = graph[key]
+    if node.op is CONST:
+        return int(node["value"])
+    if node.op.name in EXPANDED and depth > 0:
+        return (node.op.name, *(term(graph, k, depth - 1) for k in node.inputs))
+    return "", id(node)
+
+
+def gap(high: Term, low: Term) -> int | None:
+    """What one index is at most above another; None: nobody knows."""
+    if isinstance(high, int) and isinstance(low, int):
+        return high - low
+    if high == low:
+        return 0
+    match low:
+        case (scalar.ADD.mnemonic, one, int(more)):
+            return _plus(gap(high, one), -more)
+        case (scalar.MUL.mnemonic, (scalar.DIV.mnemonic, one, int(by)), int(times)) if by == times:
+            return _plus(gap(high, one), by - 1)
+        case (scalar.MIN.mnemonic, one, other):
+            gaps = gap(high, one), gap(high, other)
+            return None if None in gaps else max(n for n in gaps if n is not None)
+    match high:
+        case (scalar.ADD.mnemonic, one, int(more)):
+            return _plus(gap(one, low), more)
+        case (scalar.MIN.mnemonic, one, other):
+            return min((n for n in (gap(one, low), gap(other, low)) if n is not None), default=None)
+    return None
+
+
+def _plus(one: int | None, other: int) -> int | None:
+    return None if one is None else one + other
+
+
+def at_least_once(graph: Graph, node: Node) -> bool:
+    """Does a loop surely run: from 0 to a positive constant, or to an extent (which is at least 1)?"""
+    low, high = graph.constant(node.inputs[0]), origin(graph, node.inputs[1])
+    end = high[0][high[1]]
+    if low is None:
+        return False
+    if end.op is CONST:
+        return int(end["value"]) > low
+    return low == 0 and (_positive(graph, end) or _edge(end))
+
+
+def _root(graph: Graph) -> Graph:
+    while graph.outer is not None:
+        graph = graph.outer
+    return graph
+
+
+def _positive(graph: Graph, node: Node) -> bool:
+    """Is it an extent: a symbol of the program that is at least 1?"""
+    return node.op is DIM and all(s.low > 0 for s in _root(graph).symbols if s.name == node["name"])
+
+
+def origin(graph: Graph, key: int) -> tuple[Graph, int]:
+    """Where a captured value comes from: the graph that makes it, and its key there."""
+    while graph[key].op is PARAM and graph.outer is not None:
+        source = next((v for v, k in graph.captured.items() if k == key), None)
+        if source is None:
+            break
+        graph, key = source.graph, source.key
+    return graph, key
+
+
+def _edge(node: Node) -> bool:
+    """The smaller of a tile's extent and what is left of a tensor: at least 1 inside a loop over it."""
+    return node.op.name == scalar.MIN.mnemonic
