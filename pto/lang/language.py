@@ -110,11 +110,6 @@ def silu(x: Any) -> Any:
     return values.unary("silu", x)
 
 
-<<<<<<< HEAD
-def gelu(x: Any) -> Any:
-    """The tanh form of the Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016)."""
-    return values.unary("gelu", x)
-=======
 @values.in_f32
 def gelu(x: Any, approximate: str = "tanh") -> Any:
     """The Gaussian error linear unit, element by element (Hendrycks and Gimpel, 2016): its tanh form, or ("none") the
@@ -122,9 +117,7 @@ def gelu(x: Any, approximate: str = "tanh") -> Any:
     """
     if approximate == "none":
         return x * (0.5 + 0.5 * erf(x * 0.7071067811865476))
-    twice = 2.0 * 0.7978845608028654  # tanh(y) is 2 sigmoid(2 y) - 1
-    return x / (1.0 + exp(x * (x * x * (-0.044715 * twice) - twice)))
->>>>>>> main
+    return values.unary("gelu", x)
 
 
 @values.in_f32
