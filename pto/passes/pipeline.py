@@ -18,6 +18,7 @@ from pto.passes.base import Fact, Pass, Stage, run_pass, uncollected
 from pto.passes.bufferize import bufferize
 from pto.passes.choose_tiles import choices
 from pto.passes.combine import combine
+from pto.passes.elide_copies import elide_copies
 from pto.passes.emit import emit
 from pto.passes.expression import Tiles
 from pto.passes.hoist import hoist
@@ -76,6 +77,7 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
         # Before materialise: it decides which of the values that a product becomes get a tensor of their own.
         Pass("lower-quantised", lower_quantised),
         Pass("simplify", simplify),
+        Pass("elide-copies", elide_copies),
         Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
         Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),

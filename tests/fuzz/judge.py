@@ -17,7 +17,7 @@ from pto.sim.traps import MachineTrap, TrapKind
 from tests.fuzz.case import Case
 from tests.fuzz.meaning import Value
 
-RUNS = ("trace", "simplify", "materialise", "tensor-to-tile", "tile-to-block", "combine", "hoist",
+RUNS = ("trace", "simplify", "elide-copies", "materialise", "tensor-to-tile", "tile-to-block", "combine", "hoist",
         "insert-flags")  # stages whose graphs run
 LARGE = 20_000  # instructions and beyond: left to the fast machine
 CORES = 2

@@ -45,8 +45,8 @@ def test_a_wrong_reference_is_told_from_a_wrong_pass():
     assert verdict.difference.before == "the reference"
 
 
-PASSES = ("simplify", "materialise", "tensor_to_tile", "tile_to_block", "combine", "hoist", "bufferize", "allocate",
-          "insert_barriers", "insert_flags")
+PASSES = ("simplify", "elide_copies", "materialise", "tensor_to_tile", "tile_to_block", "combine", "hoist", "bufferize",
+          "allocate", "insert_barriers", "insert_flags")
 
 
 def expressions():

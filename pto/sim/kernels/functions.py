@@ -9,7 +9,7 @@ from llvmlite import ir
 from pto.core.types import Layout
 from pto.isa.spec import Instr
 from pto.isa.table import vector
-from pto.sim.exponential import FAST_LIMIT, exp_exact, exp_fast, exp_short, filled
+from pto.sim.exponential import BLOCK, FAST_LIMIT, exp_exact, exp_fast, exp_short, filled
 from pto.sim.fast_functions import FUNCTIONS, from_to, with_exact
 from pto.sim.fast_functions import Emit as Unary
 from pto.sim.kernels.exponential import in_mode
@@ -50,7 +50,7 @@ def over_one_and_exp(form: Form, exponent: Unary) -> Body:
         def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
             return b.fdiv(x, b.fadd(exp(b, exponent(b, x)), filled(1.0, x.type)))
         return emit
-    return in_mode(form, by(exp_exact), by(with_exact(exp_short, from_to(-FAST_LIMIT, FAST_LIMIT), exp_fast)), LANES)
+    return in_mode(form, by(exp_exact), by(with_exact(exp_short, from_to(-FAST_LIMIT, FAST_LIMIT), exp_fast)), BLOCK)
 
 
 kernel(vector.TSILU, ROW, ROW)(partial(over_one_and_exp, exponent=silu_exponent))
