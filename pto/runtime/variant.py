@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +38,17 @@ def picked(positions: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
     return tuple([values[i] for i in positions])
 
 
+def named(program: Program, outputs: Sequence[int], names: Sequence[str]) -> Program:
+    """A program whose results are called as in the kernel, where that is no other's name."""
+    tensors = list(program.tensors)
+    taken = {decl.name for decl in tensors} | {row.name for row in program.parameters}
+    for slot, name in zip(outputs, names, strict=False):
+        if tensors[slot].name == f"result{slot}" and name not in taken:
+            tensors[slot] = replace(tensors[slot], name=name)
+            taken.add(name)
+    return replace(program, tensors=tuple(tensors))
+
+
 @dataclass(frozen=True)
 class Variant:
     """A traced and compiled kernel, ready to be launched.
@@ -60,7 +71,7 @@ class Variant:
         uncached = fresh or os.environ.get("PTO_DISABLE_CACHE") or os.environ.get("PTO_DUMP_DIR")
         name = "" if uncached else keep.key(traced.graph, options)
         if name and (kept := keep.fetch(name)):
-            return cls(arguments, counts, traced, options, *kept)
+            return cls(arguments, counts, traced, options, named(*kept, traced.names), kept[1])
         compiled = compile_graph(traced.graph, options)
         if directory := os.environ.get("PTO_DUMP_DIR"):
             dump(compiled, Path(directory))
@@ -68,7 +79,7 @@ class Variant:
         outputs = tuple(slot_of(tile, k) for k in tile.outputs)
         if name:
             keep.put(name, compiled.program, outputs)
-        made = cls(arguments, counts, traced, options, compiled.program, outputs)
+        made = cls(arguments, counts, traced, options, named(compiled.program, outputs, traced.names), outputs)
         made.__dict__["compiled"] = compiled
         return made
 
@@ -144,17 +155,18 @@ class Variant:
         return {n: a if contiguous(a) else np.ascontiguousarray(a) for n, a in arrays.items()}
 
     @cached_property
-    def machines(self) -> dict[int, Machine]:
-        """A machine for each number of threads that was used."""
+    def machines(self) -> dict[tuple[int, str], Machine]:
+        """A machine for each number of threads, and for what was looked for."""
         return {}
 
     @property
     def machine(self) -> Machine:
         """The program on as many cores as there are threads for it."""
-        count = get_num_threads()
-        found = self.machines.get(count)
+        count, check = get_num_threads(), os.environ.get("PTO_CHECK", "")
+        found = self.machines.get((count, check))
         if found is None:
-            found = self.machines[count] = Machine(self.program, cores=count, threads=count)
+            cores = max(count, 2) if check else count  # one core has no races with another
+            found = self.machines[count, check] = Machine(self.program, cores=cores, threads=count, check=check)
         return found
 
     @cached_property
@@ -208,11 +220,11 @@ class Variant:
         return {}
 
     def scratch(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Room for an intermediate value."""
+        """Room for an intermediate value; zeros at first, for a kernel need not store to all of its own."""
         try:
             return self.idle[decl.name, shape].pop()
         except (KeyError, IndexError):
-            return np.empty(shape, numpy_dtype(decl.dtype))
+            return np.zeros(shape, numpy_dtype(decl.dtype))
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -230,7 +242,9 @@ class Variant:
     def declared_results(self) -> frozenset[str]:
         """Results that the kernel made by `pt.empty`, and stores to where it likes."""
         nodes = (node for _, node in self.traced.graph.items() if node.op is ARG and node["result"])
-        return frozenset(node["name"] for node in nodes)
+        known = {node["name"] for node in nodes}
+        return frozenset(d.name for slot, d in enumerate(self.program.tensors)
+                         if d.name in known or f"result{slot}" in known)
 
     def room(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
         """A new result; zeros, where the program may leave elements as they are."""
