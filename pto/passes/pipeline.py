@@ -171,7 +171,7 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
             except OutOfFlags as err:
                 thrift = thrift.fewer_flags()
                 if thrift is None:
-                    raise CapacityError(err.message, hint="split the kernel in two") from None
+                    raise OutOfFlags(err.message, hint="split the kernel in two") from None
             except CapacityError as err:
                 problem = problem or err
                 thrift = replace(thrift, hoisting=False) if thrift.hoisting else None

@@ -36,6 +36,7 @@ from pto.lang.integers import Index
 from pto.lang.kernel import Source, Traced
 from pto.lang.quantised import Parts
 from pto.lang.trace import Argument, is_tracing
+from pto.passes.insert_flags import OutOfFlags
 from pto.passes.pipeline import Options, compile_graph
 from pto.quant.forms import Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
@@ -267,6 +268,8 @@ class Kernel:
 
         try:
             made = Variant.make(arguments, (*self.source.counts, *sizes), traced(self.options), directed(self.options))
+        except OutOfFlags:  # smaller tiles need no fewer
+            raise
         except CapacityError as err:
             advise(err, self.options, lambda options: compile_graph(traced(options).graph, directed(options)))
             raise

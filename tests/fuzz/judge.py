@@ -196,7 +196,9 @@ class Judge:
         return self.judged(level, tensors)
 
     def slow(self) -> Iterator[list[np.ndarray]]:
-        for cores, order in ((1, "program"), (CORES, f"random:{self.case.seed}")):
+        """In program order on one core, or in another legal order on two: of each two kernels one so, one so."""
+        first, other = (1, "program"), (CORES, f"random:{self.case.seed}")
+        for cores, order in ((first,) if self.case.seed // 2 % 2 else (other,)):
             tensors = self.room()
             SlowMachine(self.variant.program, cores=cores, order=order).run(tensors, self.parameters)
             yield self.judged(f"slow machine, {order.split(':')[0]} order, {cores} cores", tensors)
