@@ -16,6 +16,7 @@ from pto.sim.slow import SlowMachine
 from pto.sim.traps import MachineTrap, TrapKind
 from tests.fuzz.case import Case
 from tests.fuzz.meaning import Value
+from tests.kernels import empty
 
 RUNS = ("trace", "materialise", "tensor-to-tile", "tile-to-block", "hoist", "insert-flags")  # stages whose graphs run
 LARGE = 20_000  # instructions and beyond: left to the fast machine
@@ -178,7 +179,7 @@ class Judge:
         made = [a.copy() for a in self.arrays]
         for decl in self.variant.program.tensors[len(made):]:
             shape = [self.extents[d] if isinstance(d, str) else d for d in decl.dims]
-            made.append(np.full(shape, np.nan, decl.dtype.numpy))
+            made.append(empty(shape, decl))
         return made
 
     def judged(self, level: str, tensors: list[np.ndarray],
