@@ -27,6 +27,8 @@ _HOMES = {
     "pto.lang.shapes": ("chunk", "eye", "flatten", "flip", "gather", "index_select", "linspace", "one_hot", "outer",
                         "pad", "repeat_interleave", "roll", "tile", "tril", "triu"),
     "pto.lang.convolution": ("conv2d",),
+    "pto.lang.random": ("dropout", "rand", "randint", "randn"),
+    "pto.lang.tiling": ("TileConfig", "TileOptimizer", "tile_optimizer"),
     "pto.lang.attention": ("attention",),
     "pto.lang.choosing": ("topk",),
     "pto.lang.selection": ("clamp", "clip", "masked_fill", "where"),

@@ -155,6 +155,13 @@ _SAID = {  # operations that authors write as operators
 }
 
 
+def kept(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:
+    """Equal types."""
+    if types[0] != types[1] or not isinstance(types[0], TileType):
+        raise TypeMismatch(f"takes two tiles of one type, not {types[0]} and {types[1]}")
+    return types[0]
+
+
 def of_type(value: Type, dtype: DType) -> Type:
     """The same tensor or tile with other elements."""
     assert isinstance(value, TensorType | TileType)
@@ -374,6 +381,7 @@ TILE_OPS = {
     "gather": Op("tile.gather", ("tensor", "index", "j", "rows", "cols", VIEW), (), declared, gather.MGATHER.doc),
     "take": Op("tile.take", ("tensor", "index", "i", "rows", "cols", "width", VIEW), (), declared,
                gather.MGATHER_ELEM.doc),
+    "over": Op("tile.over", ("old", "new"), (), kept, "new where it is valid, else old"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
     "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
+from difflib import get_close_matches
 from functools import cached_property, partial
 from types import CodeType, FunctionType
 from typing import Any
@@ -14,7 +15,7 @@ from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
-from pto.lang import capture, language, methods  # noqa: F401  (methods: gives tensors theirs)
+from pto.lang import capture, elements, language, methods  # noqa: F401  (methods: gives tensors theirs)
 from pto.lang.integers import unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
@@ -93,14 +94,21 @@ def _unify_annotations(annotations: Mapping[str, TensorType], values: Mapping[st
             symbols.equal(mine, expected, f"{name} has an extent of {symbols.show(mine)}, not {symbols.show(expected)}")
 
 
+def _meant(err: Exception) -> str:
+    """What to write instead of what Python does not find."""
+    wanted, owner = getattr(err, "name", None), getattr(err, "obj", None)
+    close = get_close_matches(str(wanted), [n for n in dir(owner) if not n.startswith("_")], n=1) if wanted else []
+    if close:
+        return f"did you mean {close[0]}?"
+    return ("a kernel's values have + - * / @, subscripts and views; other functions are in pto, as pt.exp and pt.sum")
+
+
 def _run(function: Callable[..., Any], values: Sequence[Any], named: Mapping[str, Any]) -> Any:
     """Call a kernel's function; what Python says of an operation that tensors lack is an error at the author's line."""
     try:
         return function(*values, **named)
     except (TypeError, AttributeError) as err:
-        raise CaptureError(str(err), loc=Loc.of_error(err),
-                           hint="a kernel's values have + - * / @, subscripts and views; other functions are in pto, "
-                                "as pt.exp and pt.sum") from err
+        raise CaptureError(str(err), loc=Loc.of_error(err), hint=_meant(err)) from err
     except RecursionError as err:
         raise CaptureError("the kernel calls itself, or nests calls too deeply", loc=Loc.of_error(err)) from None
 
@@ -300,7 +308,8 @@ class Source:
 
     def run(self, values: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Run the function under the current tracer; gives its result, and parameters that it bound anew."""
-        hooks = {capture.FOR: language.for_loop, capture.SETITEM: setitem, capture.RANGE: language.python_range,
+        hooks = {**elements.HOOKS, capture.FOR: language.for_loop, capture.SETITEM: setitem,
+                 capture.RANGE: language.python_range,
                  capture.WHILE: language.known, capture.COUNTED: language.counted, capture.LIFT: lifted_if_named,
                  capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
                  capture.RESULT: lambda value, written, names: (value, dict(zip(names, written, strict=True)))}
@@ -381,9 +390,16 @@ class Source:
             raise CaptureError(f"the extent {dim} of {self.name} has a name that means something else", loc=self.loc,
                                hint=f"argument names and {', '.join(RESERVED)} are taken: name the extent otherwise")
 
+    def _unstored(self) -> str:
+        """How a kernel gets a result."""
+        bound = sorted(self.stored)
+        if bound:
+            return f"{bound[0]} is bound to another value, not stored to: write {bound[0]}[:] = value"
+        return "return a tensor, or store to an argument"
+
     def _check(self, outputs: list[Any]) -> None:
         if not outputs:
-            raise CaptureError(f"{self.name} has no result", hint="return a tensor, or store to an argument")
+            raise CaptureError(f"{self.name} has no result", hint=self._unstored())
         for value in outputs:
             tracer().require_seen([unwrap(value)])
             if not isinstance(value, Tensor):

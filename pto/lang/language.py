@@ -15,6 +15,7 @@ from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.reductions import max, mean, sum
+from pto.lang.regions import outside, valid
 from pto.lang.trace import Argument, Tracer, tracer
 from pto.lang.values import wrap
 
@@ -377,7 +378,8 @@ class Range:
     def __iter__(self) -> Iterator[Any]:
         raise CaptureError("a loop over pt.range must be a plain `for NAME in pt.range(...)` without return or else, "
                            "in a kernel whose source is in a file",
-                           loc=Loc.of_user(), hint="use pt.static_range(...) to unroll")
+                           loc=Loc.of_user(), hint="store in the loop, and return after the loop; or unroll it: "
+                                                     "pt.static_range(...)")
 
 
 def range(low: Any, high: Any = None, step: Any = 1) -> Range:
@@ -385,7 +387,8 @@ def range(low: Any, high: Any = None, step: Any = 1) -> Range:
     if high is None:
         low, high = 0, low
     if isinstance(step, int) and step < 1:
-        raise CaptureError(f"a loop's step must be positive, not {step}", loc=Loc.of_user())
+        raise CaptureError(f"a loop's step must be positive, not {step}", loc=Loc.of_user(),
+                           hint="count upwards in steps of at least 1, and subscript from the end: n - step - i")
     return Range(low, high, step)
 
 
@@ -472,6 +475,7 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
             found.require_seen(map(unwrap, results))
+            results = tuple(_kept(before, after) for before, after in zip(carried, results, strict=True))
         for name, before, after in zip(names, carried, results, strict=True):
             was, kind = (_kind(found, value) for value in (before, after))
             if kind != was:
@@ -483,6 +487,16 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     found.require_seen([*limits, *map(unwrap, carried)])
     inits = [Val(found.graph, found.graph.use(v)) for v in map(unwrap, carried)]
     return tuple(map(wrap, found.graph.loop(limits, inits, trace, found.spans(loc))))
+
+
+def _kept(before: Val, after: Any) -> Any:
+    """A carried tile after a turn: outside of a window that is shorter at this turn it is what it was before."""
+    if not isinstance(after, values.Tile) or after.type != before.type:
+        return after
+    sizes = [outside(s) for s in valid(after.val) if isinstance(s, Val)]
+    if not any(s.graph.depth >= before.graph.depth for s in sizes):
+        return after
+    return tracer().emit(TILE_OPS["over"], before, after)
 
 
 def _kind(found: Tracer, value: Any) -> Any:

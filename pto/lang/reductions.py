@@ -146,7 +146,7 @@ def _axes(x: values.Tensor, axis: Axes) -> list[int]:
     asked = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
     for one in asked:
         if not -x.ndim <= one < x.ndim:
-            raise ShapeError(f"there is no axis {one} of {x.ndim}")
+            raise ShapeError(f"there is no axis {one} of {x.ndim}", hint=f"axes are from {-x.ndim} to {x.ndim - 1}")
     found = sorted({one % x.ndim for one in asked}, reverse=True)
     if len(found) != len(asked) or not found:
         raise ShapeError(f"axis={axis} names no axis, or one twice")

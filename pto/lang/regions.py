@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pto.core.types import TileType
-from pto.ir.graph import Val
+from pto.ir.graph import LOOP_BOUNDS, Val
 from pto.ir.ops import TILE_OPS
 from pto.lang.trace import tracer
 
@@ -27,8 +27,10 @@ def _sources(tile: Val) -> list[Val]:
     """The tiles that a tile's valid region comes from."""
     node, graph = tile.node, tile.graph
     if node.op.name == "get" and (body := graph[node.inputs[0]].body) is not None:
-        return [Val(body, body.outputs[node["index"]])]
-    if node.op.instr is None and node.op is not TILE_OPS["matmul"]:
+        last = Val(body, body.outputs[node["index"]])
+        before = Val(graph, graph[node.inputs[0]].inputs[LOOP_BOUNDS + node["index"]])
+        return [before if last.key == body.params[1 + node["index"]] else last]
+    if node.op.instr is None and node.op not in (TILE_OPS["matmul"], TILE_OPS["over"]):
         return []
     return [v for v in (Val(graph, k) for k in node.inputs) if isinstance(v.type, TileType)]
 
@@ -38,10 +40,12 @@ def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     inputs = [Val(graph, k) for k in node.inputs]
     if node.op is TILE_OPS["load"]:
         return inputs[3], inputs[4]
+    if node.op is TILE_OPS["over"]:
+        return valid(inputs[0])
     if node.op is TILE_OPS["matmul"]:
         return valid(inputs[0])[0], valid(inputs[1])[1]
-    if node.op.name == "get" and (body := inputs[0].node.body) is not None:
-        return valid(Val(body, body.outputs[node["index"]]))
+    if node.op.name == "get":
+        return valid(_sources(tile)[0])
     if node.op.instr is None:
         return None, None
     kind = tile.type

@@ -73,7 +73,8 @@ class Symbols:
             return
         have, room = self.value(extent), self.value(size)
         if start < 0 or (have is not None and room is not None and start + have > room):
-            raise ShapeError(f"{have} elements from {start} on are not inside an axis of extent {room}", loc=loc)
+            raise ShapeError(f"{have} elements from {start} on are not inside an axis of extent {room}", loc=loc,
+                             hint="take fewer elements, or begin further to the front")
         if not (isinstance(extent, int) and isinstance(size, int)):
             self.within.setdefault((extent, start, size), loc)
 

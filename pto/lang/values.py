@@ -150,7 +150,13 @@ class Array(Proxy):
     __hash__ = object.__hash__
 
     def __setitem__(self, where: Any, value: Any) -> None:
-        raise CaptureError("store through a local name of the kernel: `out[...] = value`", loc=Loc.of_user())
+        raise CaptureError("what is stored to is an argument of the kernel, or made by it: `out[...] = value`",
+                           loc=Loc.of_user(), hint="make it an argument of the kernel, and store to that by its name")
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        raise CaptureError("NumPy is given a value of the kernel, which has no elements yet when the kernel is traced",
+                           loc=Loc.of_user(), hint="make what is stored to an argument of the kernel; functions are in "
+                           "pto, as pt.exp for numpy.exp")
 
 
 class Tensor(Array):
@@ -289,7 +295,8 @@ def setitem(target: Any, where: Any, value: Any) -> Any:
         operands, extent = selected.window(rest)
         if value.shape != extent:
             raise ShapeError(f"a tile of {value.shape[0]} x {value.shape[1]} cannot be stored to a window of "
-                             f"{extent[0]} x {extent[1]}")
+                             f"{extent[0]} x {extent[1]}",
+                             hint=f"store to a window of {value.shape[0]} x {value.shape[1]}")
         if value.dtype != target.dtype:
             raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}",
                              hint=f"store value.to(pt.{target.dtype.public})")

@@ -123,7 +123,8 @@ def _subscripts(tensor: Tensor, where: Any) -> list[Any]:
     parts = [_subscript(p) for p in (where if isinstance(where, tuple) else (where,))]
     used = sum(p is not None and p is not Ellipsis for p in parts)
     if used > tensor.ndim:
-        raise ShapeError(f"{used} subscripts of a tensor with {tensor.ndim} axes")
+        raise ShapeError(f"{used} subscripts of a tensor with {tensor.ndim} axes",
+                         hint=f"write {tensor.ndim} subscripts, or x.unsqueeze(axis) for one more axis")
     rest = [slice(None)] * (tensor.ndim - used)
     dots = [n for n, p in enumerate(parts) if p is Ellipsis]
     if len(dots) > 1:
@@ -139,7 +140,8 @@ def _subscript(part: Any) -> Any:
     if not isinstance(part, Proxy | bool) and hasattr(part, "__index__"):
         return index(part)
     raise UnsupportedError(f"a {type(part).__name__.lower()} is no subscript of a tensor in a kernel",
-                           hint="subscripts are integers, slices, None and ...; pt.embedding(ids, table) gathers rows")
+                           hint="write n // 2 for half of n" if isinstance(part, float) else "subscripts are integers, "
+                                "slices, None and ...; pt.embedding(ids, table) gathers rows")
 
 
 def _position(part: Any, extent: int | str) -> Any:
@@ -152,7 +154,8 @@ def _position(part: Any, extent: int | str) -> Any:
         return part
     size = tracer().symbols.value(extent)
     if size is not None and not -size <= part < size:
-        raise ShapeError(f"index {part} is out of range for an axis of extent {size}")
+        raise ShapeError(f"index {part} is out of range for an axis of extent {size}",
+                         hint=f"subscripts are from {-size} to {size - 1}")
     return part + tracer().dim(extent) if part < 0 else part
 
 
@@ -295,7 +298,8 @@ def span(size: Any, part: Any) -> tuple[Any, Any, int]:
     """(start, valid extent, capacity) of one axis of a window."""
     graph = tracer().graph
     if part.step not in (None, 1):
-        raise UnsupportedError("a window has no step", hint="load the whole window")
+        raise UnsupportedError("a window has no step", hint="load the whole window; or step outside of the kernel, and "
+                                                            "pass x[::step] as an argument")
     start = 0 if part.start is None else part.start
     stop = size if part.stop is None else part.stop
     extent = tracer().wrap(graph.index("sub", unwrap(stop), unwrap(start)))

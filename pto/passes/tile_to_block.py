@@ -47,9 +47,9 @@ from pto.passes.trips import at_least_once
 
 Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK = (
-    TILE_OPS[n]
-    for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index", "pick")
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER = (
+    TILE_OPS[n] for n in (
+        "load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index", "pick", "over")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -173,6 +173,8 @@ class ToBlock(Rewriter):
             return self.load(old, key, node, new, inputs)
         if node.op is EXP and inputs[0] is None:
             return self.power(old[node.inputs[0]], node, new, env)
+        if node.op is OVER:
+            return self.over(old, key, node, new, inputs)
         make: Maker = self.makers.get(node.op, self.vector)
         return make(node, new, inputs)
 
@@ -180,7 +182,7 @@ class ToBlock(Rewriter):
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
-                GATHER: self.gather, TAKE: self.take, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
+                GATHER: self.gather, TAKE: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
@@ -220,23 +222,26 @@ class ToBlock(Rewriter):
                          type=in_ub(node.type), valid=(rows, cols), locs=node.locs)
 
     def gather(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """Rows of a tensor in global memory, by a column of integers."""
+        """Rows of a tensor in global memory by a column of integers, or elements of its rows by a tile of them."""
         tensor, ids, *where = inputs
         assert isinstance(node.type, TileType)
-        if node.type.cols == 1:
+        row = gather.MGATHER if node.op is GATHER else gather.MGATHER_ELEM
+        if node.type.cols == 1 and node.op is GATHER:
             raise UnsupportedError("rows of one element are not gathered", loc=(*node.locs, None)[0],
                                    hint="give the table more than one column")
         index = self.into(new, ids, Space.UB, node.locs)
-        return self.make(new, BLOCK_OPS[gather.MGATHER.mnemonic], tensor, index, *where, type=in_ub(node.type),
+        return self.make(new, BLOCK_OPS[row.mnemonic], tensor, index, *where, type=in_ub(node.type),
                          valid=(where[1], where[2]), locs=node.locs)
 
-    def take(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """Elements of each row of a tensor in global memory, by a tile of integers."""
-        tensor, ids, *where = inputs
+    def over(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """A tile over the valid region of another, in that one's place where nothing needs it any more."""
+        under, tile = (self.into(new, v, Space.UB, node.locs) for v in inputs)
+        source = node.inputs[0]
+        if source in old.outputs or any(user > key for user, _ in old.users(source)):
+            under = self.copy(new, under, node.locs)
         assert isinstance(node.type, TileType)
-        index = self.into(new, ids, Space.UB, node.locs)
-        return self.make(new, BLOCK_OPS[gather.MGATHER_ELEM.mnemonic], tensor, index, *where, type=in_ub(node.type),
-                         valid=(where[1], where[2]), locs=node.locs)
+        return self.make(new, BLOCK_OPS[move.TINSERT.mnemonic], under, tile, 0, 0, *self.size(tile),
+                         type=in_ub(node.type), valid=self.valid.get(under, (None, None)), locs=node.locs)
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)

@@ -90,7 +90,7 @@ def require_writable(value: Any, name: str, kernel: str) -> None:
     view = convert(value, name)
     if not isinstance(value, np.ndarray) and not np.may_share_memory(view, convert(value, name)):  # made anew each time
         raise UsageError(f"{kernel} stores to {name}, which is a {type(value).__name__}",
-                         hint="pass an array to store to")
+                         hint="pass an array to store to, as numpy.asarray(...) makes one")
     if not view.flags.writeable:
         raise UsageError(f"{kernel} stores to {name}, which is read-only", hint="pass a copy, and use that")
     if not view.flags.c_contiguous and overlaps_itself(view):

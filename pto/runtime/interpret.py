@@ -161,7 +161,7 @@ class Interpreter:
         tile: dict[str, Callable[..., Any]] = {
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
-            "iota": self.sequence, "gemv": self.streamed, "matmul": self.product,
+            "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "matmul": self.product,
         }
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
@@ -215,6 +215,11 @@ class Interpreter:
             i, rows, cols, _, *view = where
             tensor, ids = seen(tensor, view)[i:i + rows], ids[:rows, :cols]
         found: Array = np.take_along_axis(tensor, ids.astype(np.int64), axis=-1)
+        return found
+
+    def overlaid(self, node: Node, old: Array, new: Array) -> Array:
+        found = old.copy()
+        found[:len(new), :new.shape[1]] = new[:len(old), :old.shape[1]]
         return found
 
     def sequence(self, node: Node, start: int, *steps: int) -> Array:

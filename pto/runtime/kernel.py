@@ -35,6 +35,7 @@ from pto.isa.program import Program
 from pto.lang.integers import Index
 from pto.lang.kernel import Source, Traced
 from pto.lang.quantised import Parts
+from pto.lang.tiling import DIRECTIONS, TileOptimizer, config_of
 from pto.lang.trace import Argument, is_tracing
 from pto.passes.insert_flags import OutOfFlags
 from pto.passes.pipeline import Options, compile_graph
@@ -46,8 +47,6 @@ from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
 
 NATIVE = frozenset(map(np.dtype, BY_NUMPY))  # after `pto.core.arrays`, which makes bfloat16 known
-DIRECTIONS = ("tile_m", "tile_n", "tile_k")  # how whole-tensor expressions are cut
-
 Key = tuple[tuple[Any, ...], ...]  # element type and number of axes of each argument; constants
 Constants = Mapping[str, Any]
 NONE: Constants = MappingProxyType({})
@@ -78,11 +77,11 @@ class Kernel:
     """
 
     def __init__(self, function: FunctionType, *, target: Target = DEFAULT, options: Mapping[str, Any],
-                 bound: tuple[Any, ...] = ()) -> None:
+                 bound: tuple[Any, ...] = (), tiles: TileOptimizer | None = None) -> None:
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
         self.source = Source(function, bound, user_frame().f_locals)
         self._require_used(options)
-        self.target, self.options = target, dict(options)
+        self.target, self.options, self.tiles = target, dict(options), tiles
         self.variants: dict[Key, list[Variant]] = {}
         self._lock = threading.Lock()
         self._latest: Variant | None = None
@@ -104,7 +103,7 @@ class Kernel:
         """The kernel as a method: `self` is closed over, and its attributes are constants of the trace."""
         if instance is None:
             return self
-        made = Kernel(self.__wrapped__, target=self.target, options=self.options, bound=(instance,))
+        made = Kernel(self.__wrapped__, target=self.target, options=self.options, bound=(instance,), tiles=self.tiles)
         kept = getattr(instance, "__dict__", {})
         if isinstance(kept, dict) and getattr(owner, self.__name__, None) is self:
             kept[self.__name__] = made  # found there from now on, with its programs
@@ -218,13 +217,16 @@ class Kernel:
         rows = self.source.signature.parameters
         names = [p.name for p in rows.values() if p.kind is not p.KEYWORD_ONLY]
         if len(values) > len(names) or (len(values) < len(names) and not named and not self.source.flexible):
+            more = f"pass {', '.join(names[len(values):])}, too" if len(values) < len(names) else "leave out the rest"
             raise UsageError(f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), has {len(values)}",
-                             loc=Loc.of_user())
+                             loc=Loc.of_user(), hint=more)
         given = dict(zip(names, values, strict=False))
         for name in named:
             if name not in rows or name in given:
                 said = f"has two values for {name}" if name in given else f"has no argument {name}"
-                raise UsageError(f"{self.__name__} {said}", loc=Loc.of_user())
+                close = get_close_matches(name, rows, n=1)
+                raise UsageError(f"{self.__name__} {said}", loc=Loc.of_user(), hint=f"did you mean {close[0]}?" if close
+                                 and name not in given else f"its arguments are {', '.join(rows)}")
         given |= named
         for name, row in rows.items():
             if name not in given and row.default is row.empty:
@@ -266,16 +268,30 @@ class Kernel:
         def directed(options: Mapping[str, Any]) -> Options:
             return Options(self.target, {k: v for k, v in options.items() if isinstance(v, int)})
 
+        chosen = self._directed(arguments, hints)
         try:
-            made = Variant.make(arguments, (*self.source.counts, *sizes), traced(self.options), directed(self.options))
+            made = Variant.make(arguments, (*self.source.counts, *sizes), traced(chosen), directed(chosen))
         except OutOfFlags:  # smaller tiles need no fewer
             raise
         except CapacityError as err:
-            advise(err, self.options, lambda options: compile_graph(traced(options).graph, directed(options)))
+            advise(err, chosen, lambda options: compile_graph(traced(options).graph, directed(options)))
             raise
         with self._lock:
             self.variants.setdefault(key, []).append(made)
         return made
+
+    def with_tiles(self, tiles: TileOptimizer) -> Kernel:
+        """The kernel, whose tiles a tile optimizer directs."""
+        return Kernel(self.__wrapped__, target=self.target, options=self.options, bound=self.source.bound, tiles=tiles)
+
+    def _directed(self, arguments: Sequence[Argument], hints: Mapping[str, int]) -> Mapping[str, Any]:
+        """The options, with what the tile optimizer says of this call."""
+        if self.tiles is None:
+            return self.options
+        shapes = {a.name: tuple(d if isinstance(d, int) else hints.get(d, 0) for d in a.type.dims) for a in arguments}
+        dtypes = {a.name: a.type.dtype for a in arguments}
+        return {**self.options,
+                **self.tiles.tiles(config_of(self.target, self.__name__, shapes, dtypes, self.options))}
 
     def _kind(self, value: Any, name: str) -> tuple[DType, tuple[int, ...]]:
         """The element type and the extents of an array from outside."""
@@ -295,7 +311,8 @@ class Kernel:
                              hint=f"pass {name}.astype(numpy.{annotated.dtype.numpy})")
         if annotated.rank != array.ndim:
             raise ShapeError(f"{name} has {array.ndim} axes; {self.__name__} takes {annotated.rank}: "
-                             f"{' x '.join(map(str, annotated.dims))}")
+                             f"{' x '.join(map(str, annotated.dims))}", hint=f"add an axis, as {name}.reshape(1, -1)"
+                             if array.ndim < annotated.rank else f"pass a part, as {name}[0]")
         return Argument(name, annotated)
 
     def _symbol(self, name: str, axis: int) -> str:
@@ -317,7 +334,8 @@ class Kernel:
                 here = f"{argument.name}.shape[{axis}]"
                 want = hints.setdefault(dim, size) if isinstance(dim, str) else dim
                 if size == 0:
-                    raise ShapeError(f"{here} is 0; an argument has at least one element in each axis")
+                    raise ShapeError(f"{here} is 0; an argument has at least one element in each axis",
+                                     hint=f"leave out the call where {argument.name} is empty")
                 if want != size:
                     said = f"{first[dim]} is {want}" if isinstance(dim, str) else f"it must be {dim}"
                     raise ShapeError(f"{here} is {size}, but {said}", hint=f"both are {dim} in the annotations of "
@@ -378,12 +396,14 @@ class Kernel:
         return explain(self.compiled().compiled, self.target)
 
 
-def tile_kernel(function: FunctionType | None = None, *, target: str | Target = DEFAULT, **options: Any) -> Any:
+def tile_kernel(function: FunctionType | None = None, *, target: str | Target = DEFAULT,
+                tiles: TileOptimizer | None = None, **options: Any) -> Any:
     """Make a function a tile kernel.
 
     Use it plain or with options: ``@pt.tile_kernel`` or ``@pt.tile_kernel(tile_m=128, tile_n=128, tile_k=32)``.
     `tile_m`, `tile_n` and `tile_k` direct how whole-tensor expressions are cut; every option is a name that
-    the function may use. `target` is the machine: ``"AI_Accelerator_V1"``, ``"AI_Accelerator_V2"`` (default).
+    the function may use; `tiles`, a function decorated with `@pt.tile_optimizer`, gives them for each call that is
+    compiled. `target` is the machine: ``"AI_Accelerator_V1"``, ``"AI_Accelerator_V2"`` (default).
 
     Raises:
         UsageError: there is no such target, or what is decorated is no function.
@@ -394,10 +414,14 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         target = BY_NAME[target]
     for name, value in options.items():
         if name.startswith("tile_") and (not isinstance(value, int) or value < 1):
-            raise UsageError(f"{name} is a positive integer, not {value!r}", loc=Loc.of_user())
+            raise UsageError(f"{name} is a positive integer, not {value!r}", loc=Loc.of_user(),
+                             hint=f"an extent of a tile, as {name}=64")
     if function is None:
         chosen = target
-        return lambda f: tile_kernel(f, target=chosen, **options)
+        return lambda f: tile_kernel(f, target=chosen, tiles=tiles, **options)
     if not isinstance(function, FunctionType):
         raise CaptureError(f"tile_kernel decorates a function, not a {type(function).__name__}", loc=Loc.of_user())
-    return Kernel(function, target=target, options=options)
+    if tiles is not None and not isinstance(tiles, TileOptimizer):
+        raise UsageError(f"tiles is a {type(tiles).__name__}, not a tile optimizer", loc=Loc.of_user(),
+                         hint="decorate the function with @pt.tile_optimizer")
+    return Kernel(function, target=target, options=options, tiles=tiles)

@@ -25,7 +25,9 @@ from pto.runtime import keep
 from pto.runtime.arguments import as_array, contiguous, convert, require_writable
 from pto.runtime.dump import dump
 from pto.runtime.threads import get_num_threads
+from pto.runtime.trapped import explain
 from pto.sim.machine import Machine
+from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
@@ -261,7 +263,11 @@ class Variant:
             tensors.append(given if given is not None else
                            self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
         self._apart(arrays, others)
-        self.machine.run(tensors, values)
+        try:
+            self.machine.run(tensors, values)
+        except MachineTrap as err:
+            explain(err, self.program, [array.shape for array in tensors])
+            raise
         for (decl, _), array in zip(self._made, tensors[len(arrays):], strict=True):
             if decl.scratch:
                 self.idle.setdefault((decl.name, array.shape), []).append(array)

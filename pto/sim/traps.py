@@ -81,12 +81,14 @@ class MachineTrap(TrapError):
         pc: index of the instruction.
         core: number of the core.
         race: of a `RACE`, the two accesses.
+        operand, value: which operand of the instruction (-1: none) is wrong, and what it is.
     """
 
     def __init__(self, message: str, kind: TrapKind, pc: int, core: int, loc: Loc | None,
-                 race: Race | None = None) -> None:
+                 race: Race | None = None, operand: int = -1, value: int | None = None) -> None:
         super().__init__(message, loc=loc)
         self.kind, self.pc, self.core, self.race = kind, pc, core, race
+        self.operand, self.value = operand, value
         if kind is TrapKind.DEADLOCK:
             self.exit_code = 7
 
@@ -103,7 +105,7 @@ def trap_error(program: Program, kind: TrapKind | int, pc: int, core: int, opera
     else:
         words.append(f"pc {pc}, core {core}")
     message = ": ".join(filter(None, (*words, detail)))
-    return MachineTrap(message, kind, pc, core, program.span(pc) if pc >= 0 else None, race)
+    return MachineTrap(message, kind, pc, core, program.span(pc) if pc >= 0 else None, race, operand, value)
 
 
 def _operand(program: Program, inst: Inst, operand: int, value: int | None) -> str:

@@ -27,7 +27,8 @@ FAMILIES = {
     "conversion": "tcvt",
     "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",
     "choice": "trowargmax trowargmin ttopk_index",
-    "movement": "tload tstore tmov textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels tgetval ldg",
+    "movement": "tload tstore tmov tinsert textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels "
+                "tgetval ldg",
     "gather": "mgather mgather_elem tgather",
     "scatter": "mscatter tscatter",
 }

@@ -9,12 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto as pt
-
-RNG = np.random.default_rng(0)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, dtype=np.float32)
+from tests.arrays import some
 
 
 @st.composite
@@ -66,20 +61,6 @@ def test_tiles_of_one_row_or_column(tiles):
     found = pt.tile_kernel(lambda x: pt.softmax(x), **tiles)(x)
     powers = np.exp(x - x.max(-1, keepdims=True))
     np.testing.assert_allclose(found, powers / powers.sum(-1, keepdims=True), rtol=1e-5, atol=1e-6)
-
-
-def test_a_carried_tile_and_a_shorter_window_say_what_to_do():
-    @pt.tile_kernel
-    def k(x, out):
-        total = pt.zeros((16, 8))
-        for i in pt.range(0, x.shape[0], 16):
-            total += x[i:i + 16, 0:8]
-        out[0:16, 0:8] = total
-
-    with pytest.raises(pt.PtoError, match="is shorter at the tensor's edge") as caught:
-        k(some(20, 8), some(16, 8))
-    assert "axis=0" in caught.value.hint
-    assert caught.value.loc.file == __file__
 
 
 def test_a_variance_of_a_sample():

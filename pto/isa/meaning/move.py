@@ -31,6 +31,7 @@ MEANING: dict[str, Meaning] = {
     move.TLOAD.mnemonic: valid,
     move.TSTORE.mnemonic: valid,
     move.TMOV.mnemonic: valid,
+    move.TINSERT.mnemonic: valid,
     move.TEXTRACT.mnemonic: padded(valid),
     move.TEXTRACT_T.mnemonic: padded(turned),
     move.TTRANS.mnemonic: turned,

@@ -45,6 +45,13 @@ TTRANS = Instr(
     dtypes=ANY, traits=Trait.BITS,
     routes=(Route((UB, UB), Pipe.V), Route((UB, COLUMN), Pipe.V), Route((COLUMN, UB), Pipe.V)),
 )
+TINSERT = Instr(
+    "tinsert", 0x37,
+    (tile("dst", at=("i", "j"), role=Role.INOUT), tile("src"), *index("i", "j", "rows", "cols")),
+    "the region of rows x cols elements of dst at row i, column j = src; what is around it stays",
+    dtypes=ANY, traits=Trait.BITS,
+    routes=(Route((UB, UB), Pipe.V), Route((COLUMN, COLUMN), Pipe.V)),
+)
 TMOV = Instr(
     "tmov", 0x33,
     (tile("dst", role=Role.OUT), tile("src"), *index("rows", "cols")),

@@ -140,6 +140,7 @@ def scattered(form: Form) -> Body:
 @kernel(move.TTRANS, ROW, COL)
 @kernel(move.TTRANS, COL, ROW)
 @kernel(move.TMOV, ROW, ROW)
+@kernel(move.TINSERT, ROW, ROW)
 def copied(form: Form) -> Body:
     """Lines to lines."""
     dst, _ = form.places
