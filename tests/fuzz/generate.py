@@ -162,7 +162,8 @@ class Writer:
             less = less[1:]
         there = self.tensors(lambda n, s: 0 < len(s) <= len(shape) and all(
             a in (1, b) for a, b in zip(reversed(s), reversed(shape), strict=False)))
-        return self.one(there) if there and self.chance(0.6) else self.argument(*less)
+        again = 0.6 if len(less) < 3 else 0.3  # of three axes few are there whose first is one
+        return self.one(there) if there and self.chance(again) else self.argument(*less)
 
     # expressions
 
@@ -398,8 +399,9 @@ class Writer:
     def written(self) -> bool:
         """A tensor stored to an argument, or to a part of it."""
         kind = self.one(("whole", "row", "rows"))
-        rows, cols = self.size(), self.size()
-        x = self.argument(rows, cols)
+        there = [n for n in self.tensors(lambda n, s: len(s) == 2 and n in self.arguments)]
+        x = self.one(there) if there and self.chance(0.6) else self.argument(self.size(), self.size())
+        rows, cols = self.space[x].shape
         if kind == "whole":
             text = self.expression((rows, cols), int(self.rng.integers(1, 3)), lambda s: self.one((x, self.leaf(s))))
             lines = [f"{x}[:] = {text}"]
@@ -491,7 +493,7 @@ class Writer:
         """A nest of loops over tiles, written out."""
         tm, tn, tk = (int(self.one(self.tiles)) for _ in range(3))
         m, n, k = self.size(), self.size(), self.size()
-        kind = self.one(("map", "rows", "product", "line", "column"))
+        kind = self.one(("map", "rows", "product", "line", "column", "two", "start", "scan"))
         out, i, j = self.fresh(), self.fresh("i"), self.fresh("j")
         x = self.leaf((m, n))
         made = getattr(self, f"tiles_{kind}")(out, i, j, x, (m, n, k), (tm, max(tn, 2), max(tk, 2)))
@@ -513,6 +515,35 @@ class Writer:
         return [f"{out} = pt.empty(({x}.shape[0], 1))", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
                 f"    {acc} = pt.{start.format(t[0])}", f"    for {j} in pt.range(0, {x}.shape[1], {t[1]}):",
                 f"        {acc} = {how.format(a=acc, b=inner)}", f"    {out}[{i}:{i} + {t[0]}, 0:1] = {acc}"]
+
+    def tiles_two(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
+        """Two carried tiles that change places."""
+        window = f"{x}[{i}:{i} + {t[0]}, {j}:{j} + {t[1]}]"
+        a, b = self.fresh("t"), self.fresh("t")
+        ending = self.one((a, b, f"{a} - {b}"))
+        return [f"{out} = pt.empty(({x}.shape[0], 1))", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
+                f"    {a} = pt.zeros(({t[0]}, 1))", f"    {b} = pt.full(({t[0]}, 1), 1.0)",
+                f"    for {j} in pt.range(0, {x}.shape[1], {t[1]}):",
+                f"        {a}, {b} = {b}, {a} + pt.sum({window}, keepdims=True)",
+                f"    {out}[{i}:{i} + {t[0]}, 0:1] = {ending}"]
+
+    def tiles_start(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
+        """A tile that a loop starts with and that is read after it."""
+        window = f"{x}[{i}:{i} + {t[0]}, {j}:{j} + {t[1]}]"
+        first, acc = self.fresh("t"), self.fresh("t")
+        return [f"{out} = pt.empty(({x}.shape[0], 1))", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
+                f"    {first} = {x}[{i}:{i} + {t[0]}, 0:1] * 2.0", f"    {acc} = {first}",
+                f"    for {j} in pt.range(0, {x}.shape[1], {t[1]}):",
+                f"        {acc} = pt.maximum({acc}, pt.max({window}, keepdims=True))",
+                f"    {out}[{i}:{i} + {t[0]}, 0:1] = {acc} - {first}"]
+
+    def tiles_scan(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
+        """A carried tile that each turn stores."""
+        column, acc = f"[{i}:{i} + {t[0]}, {j}:{j} + 1]", self.fresh("t")
+        step = self.one((f"pt.maximum({acc}, {x}{column})", f"{acc} + {x}{column}"))
+        return [f"{out} = pt.empty({x}.shape)", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
+                f"    {acc} = pt.zeros(({t[0]}, 1))", f"    for {j} in pt.range(0, {x}.shape[1], 1):",
+                f"        {acc} = {step}", f"        {out}{column} = {acc}"]
 
     def tiles_column(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
         """Two passes over a row of tiles, the second with what the first carried."""

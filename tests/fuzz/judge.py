@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pto.core.errors import CapacityError, ShapeError, UnsupportedError
+from pto.core.errors import CapacityError, PtoError, ShapeError, UnsupportedError
 from pto.runtime.interpret import interpret
 from pto.sim.machine import Machine
 from pto.sim.slow import SlowMachine
@@ -25,6 +25,7 @@ OTHERS = 3  # of so many kernels one is called with other extents, too
 # Extents that are equal in a call, and that nothing in the text says are: the compiler asks for an annotation.
 TOLD_APART = (
     ("valid regions differ", "pt.tile_matmul"), ("before the loop and", "for "), ("before the loop and", "if "),
+    ("before the loop and", "while "),
 )
 
 
@@ -132,7 +133,7 @@ class Judge:
     def again(self) -> None:
         """The same kernel with other extents: right, or refused."""
         sizes = sorted({n for what in self.case.arguments.values() if not isinstance(what, int) for n in what[1:]})
-        for size in sizes[-2:]:
+        for size in dict.fromkeys((*sizes[:1], *sizes[-2:])):
             for other in {1, size + 1} - {size}:
                 changed = {n: a if isinstance(a, int) else (a[0], *(other if e == size else e for e in a[1:]))
                            for n, a in self.case.arguments.items()}
@@ -146,7 +147,9 @@ class Judge:
         given = case.fresh()
         try:
             found = self.kernel(*given)
-        except (ShapeError, UnsupportedError, CapacityError):
+        except (ShapeError, UnsupportedError, CapacityError) as err:
+            if takes(case):
+                raise Wrong(level, f"a kernel that was not called before takes what this one refuses: {err}") from None
             return
         except MachineTrap as err:
             if err.kind is TrapKind.OUT_OF_BOUNDS:  # a position that was inside of the extents before
@@ -214,6 +217,18 @@ class Judge:
                                   order="program" if cores == 1 else f"random:{self.case.seed}")
                 self.judged(f"{stage.graph.level} graph after {stage.name}", tensors,
                             found if stage.graph.level == "tensor" else None)
+
+
+def takes(case: Case) -> bool:
+    """Does a kernel work in its first call?"""
+    kernel, file = case.kernel()
+    try:
+        kernel(*case.fresh())
+    except PtoError:
+        return False
+    finally:
+        linecache.cache.pop(file, None)
+    return True
 
 
 def judge(case: Case) -> Verdict:

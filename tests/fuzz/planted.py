@@ -83,8 +83,6 @@ BUGS = tuple(Bug(*row) for row in (
     ("always the first slot", A + "_Slots.offset", 'graph.index("mul", self.parity[id(self.owner[name])], '
      'self.size[name])', "0"),
     ("parity that stays", A + "_Slots.owning", 'inner.index("xor", carried[-1], 1)', "carried[-1]"),
-    ("slots for a value that a loop carries", A + "Allocator.wants_two",
-     "and self.accesses.written_first(buffer.name)", ""),
     ("no barrier before what was written is read", "passes.insert_barriers:Slots.conflicts",
      "(later.reads | later.writes)", "later.writes"),
     ("no barrier from one turn to the next", "passes.insert_barriers:Barriers.walk", "self.walk(node.body, once)",
