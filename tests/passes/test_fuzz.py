@@ -60,8 +60,10 @@ def test_a_planted_bug_is_found(name):
     assert found_after(bug, 100)
 
 
-def test_a_failure_is_made_small():
-    [bug] = [bug for bug in BUGS if bug.name == "every part stored at the start"]
+@pytest.mark.parametrize("name", ["every part stored at the start", "carried tiles swapped one by one",
+                                  "offset of a batch lost"])
+def test_a_failure_is_made_small(name):
+    [bug] = [bug for bug in BUGS if bug.name == name]
     number = found_after(bug, 200) - 1
     with planted(bug):
         case, _ = generate(number)
