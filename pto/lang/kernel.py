@@ -145,6 +145,7 @@ class Traced:
         within: (extent, start, size, where): a piece that must be inside an axis.
         options: options of the kernel, as the author's code saw them.
         captured: arrays from outside of the kernel, which are implicit arguments.
+        names: of the returned tensors, where they are variables.
     """
 
     graph: Graph
@@ -153,6 +154,7 @@ class Traced:
     within: tuple[tuple[Extent, int, Extent, Loc], ...]
     options: Mapping[str, Any]
     captured: tuple[Captured, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -304,7 +306,8 @@ class Source:
         symbols = found.symbols
         within = tuple((symbols.resolve(a), n, symbols.resolve(b), loc) for (a, n, b), loc in symbols.within.items())
         same = {k: symbols.resolve(k) for k in symbols.same}
-        return Traced(graph, count, same, within, dict(options), tuple(captured))
+        return Traced(graph, count, same, within, dict(options), tuple(captured),
+                      capture.returned(self.function, len(returned)))
 
     def _lift(self, found: Tracer, captured: list[Captured], kind: Kind, value: Any) -> Any:
         """An array from outside as an implicit argument; None where no name leads to it."""
