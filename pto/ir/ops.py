@@ -16,7 +16,7 @@ from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
 from pto.isa.spec import Instr, Kind, Role, Trait
-from pto.isa.table import TABLE, cube, gather, move, vector
+from pto.isa.table import TABLE, cube, gather, log, move, vector
 
 Attrs = Mapping[str, Any]
 TypeRule = Callable[[tuple[Type, ...], Attrs, Type], Type]
@@ -381,6 +381,9 @@ TILE_OPS = {
     "gather": Op("tile.gather", ("tensor", "index", "j", "rows", "cols", VIEW), (), declared, gather.MGATHER.doc),
     "take": Op("tile.take", ("tensor", "index", "i", "rows", "cols", "width", VIEW), (), declared,
                gather.MGATHER_ELEM.doc),
+    "log": Op("tile.log", ("log", "tile", "site"), (), same_as_first, log.MLOG.doc, log.MLOG),
+    "log_unless": Op("tile.log_unless", ("log", "tile", "mask", "site"), (), same_as_first, log.MLOG_UNLESS.doc,
+                     log.MLOG_UNLESS),
     "over": Op("tile.over", ("old", "new"), (), kept, "new where it is valid, else old"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),

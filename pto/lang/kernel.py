@@ -21,7 +21,7 @@ from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
 from pto.lang.regions import outside
 from pto.lang.symbols import Extent
-from pto.lang.trace import Argument, Tracer, finish, tracer, tracing
+from pto.lang.trace import Argument, Site, Tracer, finish, tracer, tracing
 from pto.lang.values import Tensor, setitem, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
@@ -124,6 +124,7 @@ class Traced:
         within: (extent, start, size, where): a piece that must be inside an axis.
         options: options of the kernel, as the author's code saw them.
         captured: arrays from outside of the kernel, which are implicit arguments.
+        sites: places that report, by number; `log` is the name of the tensor in which they do.
     """
 
     graph: Graph
@@ -132,6 +133,8 @@ class Traced:
     within: tuple[tuple[Extent, int, Extent, Loc], ...]
     options: Mapping[str, Any]
     captured: tuple[Captured, ...] = ()
+    sites: tuple[Site, ...] = ()
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -282,7 +285,8 @@ class Source:
         symbols = found.symbols
         within = tuple((symbols.resolve(a), n, symbols.resolve(b), loc) for (a, n, b), loc in symbols.within.items())
         same = {k: symbols.resolve(k) for k in symbols.same}
-        return Traced(graph, count, same, within, dict(options), tuple(captured))
+        return Traced(graph, count, same, within, dict(options), tuple(captured),
+                      tuple(found.sites), found.log.val.node["name"] if found.log is not None else "")
 
     def _lift(self, found: Tracer, captured: list[Captured], kind: Kind, value: Any) -> Any:
         """An array from outside as an implicit argument; None where no name leads to it."""
