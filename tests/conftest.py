@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import arrays
+
 GOLDEN = Path(__file__).parent / "golden"
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
@@ -15,6 +17,12 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing")
+
+
+@pytest.fixture(autouse=True)
+def own_numbers(request: pytest.FixtureRequest) -> None:
+    """What a test draws does not depend on the tests before it, nor on which process runs it."""
+    arrays.start(request.node.nodeid)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import click
 from pto.core.errors import UsageError
 from pto.isa.words import printable
 from pto.models.catalog import MODELS, best, find
-from pto.models.llama.generate import Piece, encode, stream
+from pto.models.llama.generate import Piece, encode, stream, together
 from pto.models.llama.model import Llama
 from pto.models.llama.talk import Conversation
 from pto.models.sampling import Sampling
@@ -37,6 +37,7 @@ class Settings:
     seed: int
     context: int | None
     precision: str
+    kv: str
     threads: int
     as_json: bool
 
@@ -79,17 +80,14 @@ def generate(words: Sequence[str], file: TextIO | None, **options: Any) -> None:
     sampling = settings.sampling  # a wrong option is known before a model is loaded
     model, facts = load(name, settings)
     ids = [encode(model, prompt) for prompt in prompts]
-    empty = model.session()
     for tokens in ids:
-        empty.require(tokens)
-    rows = []
-    for number, (prompt, tokens) in enumerate(zip(prompts, ids, strict=True)):
-        if len(prompts) > 1 and not settings.as_json:
-            click.echo(f"{chr(10) if number else ''}==> {harmless(prompt)} <==")
-        told = tell(stream(model.session(), tokens, limit=settings.limit, sampling=sampling), settings)
-        rows.append({"prompt": prompt, "prompt_tokens": len(tokens), **told.facts()})
-        if told.finish == "interrupted":
-            break
+        model.require(tokens)
+    if len(ids) == 1:
+        made = [tell(stream(model.session(), ids[0], limit=settings.limit, sampling=sampling), settings)]
+    else:
+        made = tell_together(together(model, ids, limit=settings.limit, sampling=sampling), prompts, settings)
+    rows = [{"prompt": prompt, "prompt_tokens": len(tokens), **one.facts()}
+            for prompt, tokens, one in zip(prompts, ids, made, strict=False)]  # fewer, where it was interrupted
     finish({**facts, "texts": rows}, rows, settings)
 
 
@@ -158,9 +156,9 @@ def load(name: str | None, settings: Settings) -> tuple[Llama, dict[str, Any]]:
         click.echo(f"model: {row.name} ({row.title}){shipped}", err=True)
         name = row.name
     start = time.perf_counter()
-    model = Llama.load(find(name), context=settings.context, precision=settings.precision)
+    model = Llama.load(find(name), context=settings.context, precision=settings.precision, kv=settings.kv)
     seconds = round(time.perf_counter() - start, 3)
-    return model, {"schema": SCHEMA, "model": printable(name), "precision": settings.precision,
+    return model, {"schema": SCHEMA, "model": printable(name), "precision": settings.precision, "kv": settings.kv,
                    "context": model.context, "seed": settings.seed, "threads": settings.threads,
                    "load_seconds": seconds}
 
@@ -176,13 +174,47 @@ def tell(pieces: Generator[Piece, None, None], settings: Settings) -> Told:
             made.append(piece)
             if piece.text and not settings.as_json:
                 click.echo(harmless(piece.text), nl=False)
-        finish = "stop" if made[-1].stop else "limit" if len(made) == settings.limit else "context"
+        finish = made[-1].end
     except KeyboardInterrupt:
         finish = "interrupted"
     finally:
         pieces.close()
         if not settings.as_json and finish:
             click.echo()
+    return told(made, finish, times)
+
+
+def tell_together(pieces: Iterator[tuple[int, Piece]], prompts: Sequence[str], settings: Settings) -> list[Told]:
+    """Show texts that are made at once, each when it and those before it are whole; Ctrl-C ends all where they are."""
+    made: list[list[Piece]] = [[] for _ in prompts]
+    times = [[time.perf_counter()] for _ in prompts]
+    ends = [""] * len(prompts)
+    shown = 0
+    try:
+        for number, piece in pieces:
+            made[number].append(piece)
+            times[number].append(time.perf_counter())
+            ends[number] = piece.end
+            while shown < len(prompts) and ends[shown]:
+                show(shown, prompts[shown], made[shown], settings)
+                shown += 1
+    except KeyboardInterrupt:
+        begun = max(sum(map(bool, made)), sum(map(bool, ends)) + 1)  # the next one, if none was under way
+        made, ends = made[:begun], [end or "interrupted" for end in ends]
+    for number in range(shown, len(made)):
+        show(number, prompts[number], made[number], settings)
+    return [told(*row) for row in zip(made, ends, times, strict=False)]
+
+
+def show(number: int, prompt: str, made: Sequence[Piece], settings: Settings) -> None:
+    """A text below its prompt, unless a document follows."""
+    if not settings.as_json:
+        click.echo(f"{chr(10) if number else ''}==> {harmless(prompt)} <==")
+        click.echo(harmless("".join(piece.text for piece in made)))
+
+
+def told(made: Sequence[Piece], finish: str, times: Sequence[float]) -> Told:
+    """A text with the times of its tokens, after that of its beginning."""
     first = times[1] - times[0] if made else 0.0
     return Told("".join(p.text for p in made), len(made), finish, first, times[-1] - times[0] - first)
 

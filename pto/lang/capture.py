@@ -18,7 +18,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc
-from pto.lang import jumps
+from pto.lang import jumps, nests
 
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
 WHILE, COUNTED = "__pto_while__", "__pto_counted__"
@@ -187,6 +187,9 @@ class _Loops:
         return out
 
     def statement(self, node: ast.stmt, live: set[str], bound: set[str]) -> list[ast.stmt]:
+        if isinstance(node, ast.For) and (found := nests.raised(node, live, bound, SETITEM)) is not None:
+            loops = self.loop(node, live, bound)
+            return [ast.fix_missing_locations(ast.copy_location(ast.If(found[0], found[1], loops), node))]
         if isinstance(node, ast.For):
             return self.jumping(node, live, bound) if jumps.jumps(node.body) else self.loop(node, live, bound)
         if isinstance(node, ast.If):

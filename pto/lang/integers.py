@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc
@@ -118,6 +119,25 @@ class Index(Proxy):
 
     def __bool__(self) -> bool:
         return bool(self._python("a condition", JOINED))
+
+    def __float__(self) -> float:
+        """The number that an extent has in this call: the program is then for that."""
+        symbols, name = tracer().symbols, tracer().extent(self)
+        value = None if name is None else symbols.value(name)
+        if name is None or value is None:
+            return float(self._python("a Python number", "an extent is one, where the kernel is called with arrays or "
+                                      "annotated with a number; other integers are known at run time only"))
+        symbols.pin(name)
+        return float(value)
+
+    def __truediv__(self, other: Any) -> Any:
+        return float(self) / float(other) if isinstance(other, Index | Real) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return (float(other) if isinstance(other, Index) else other) / float(self)
+
+    def __pow__(self, other: Any) -> Any:
+        return float(self) ** other
 
     def __index__(self) -> int:
         return int(self._python("Python", "loop with `for ... in pt.range(...)`; give what must be constant as an "

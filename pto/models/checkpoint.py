@@ -18,7 +18,6 @@ from pto.models.tensors import KINDS, stored
 from pto.models.vocabulary import Vocabulary
 
 IGNORED = re.compile(rf"{re.escape(FREQUENCIES)}|.*rotary_emb\.inv_freq")  # what the configuration says too
-CACHE_BYTES = 4  # of a cached value, in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,18 @@ class Checkpoint:
         """Bytes of the weights as stored."""
         return sum(tensor.nbytes for group in self.tensors.values() for tensor in group)
 
-    def memory(self, context: int | None = None, itemsize: int = 4) -> int:
-        """Bytes of the weights in memory, and of a float32 cache for one text of `context` positions."""
+    def memory(self, context: int | None = None, itemsize: int = 4, cached: int = 4) -> int:
+        """Bytes of the weights in memory, and of a cache for one text of `context` positions.
+
+        Args:
+            itemsize, cached: bytes of a weight, and of an element of the cache.
+        """
         c = self.config
-        cache = 2 * c.layers * c.kv_heads * c.head_dim * min(context or c.context, c.context) * CACHE_BYTES
+        cache = 2 * c.layers * c.kv_heads * c.head_dim * min(context or c.context, c.context) * cached
         return self.parameters * itemsize + cache
 
-    def require_room(self, limit: int | None = None, context: int | None = None, itemsize: int = 4) -> None:
+    def require_room(self, limit: int | None = None, context: int | None = None, itemsize: int = 4,
+                     cached: int = 4) -> None:
         """Refuse a model that does not fit.
 
         Args:
@@ -64,7 +68,7 @@ class Checkpoint:
         Raises:
             MemoryLimitError: it needs more; the message says how much.
         """
-        needed, room = self.memory(context, itemsize), available_memory() if limit is None else limit
+        needed, room = self.memory(context, itemsize, cached), available_memory() if limit is None else limit
         if needed > room:
             raise MemoryLimitError(
                 f"{printable(str(self.path))} needs {needed / 2**30:.1f} GiB of memory, "

@@ -366,7 +366,7 @@ class Expression:
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""
         inside = self.inside(key)
-        products = [self.old[k] for k in inside if self.old[k].op is MATMUL and not self.is_leaf(k)]
+        products = self.products(key)
         self.keeps = self.depth(key) > 0 and not products
         if products and all(map(self.streams, products)):
             return 1, self.tiles.dealt(self.extents(key)[-1])
@@ -457,6 +457,12 @@ class Expression:
         self.tall, self.wide = self.cut(key)
         dims = self.extents(key)
         leading = () if self.flat else dims[:-2]
+        if self.shares_streams(key):  # a tile of the matrix is read once, for all rows
+            def column(inner: Graph, j: Val, versions: list[Val]) -> list[Val]:
+                return self.each(inner, leading, (), versions, lambda deep, batch, vs: self.put(
+                    deep, key, Place(0, j, 1, self.wide, batch), vs, locs), locs)
+
+            return graph.loop((0, self.size(dims[-1]), self.wide), [target], column, locs, parallel=1)[0]
 
         def nest(inner: Graph, batch: tuple[Size, ...], versions: list[Val]) -> list[Val]:
             rows = self.size(self.two(dims)[0])
@@ -468,6 +474,17 @@ class Expression:
                               parallel=1)
 
         return self.each(graph, leading, (), [target], nest, locs)[0]
+
+    def shares_streams(self, key: int) -> bool:
+        """Is a value made of several products of one row with the same streamed matrices?"""
+        products = self.products(key)
+        rows = [n for n in self.extents(key)[:-2] if n != 1]
+        return bool(rows) and bool(products) and not self.depth(key) and all(
+            self.streams(p) and set(self.extents(p.inputs[1])[:-2]) <= {1} for p in products)
+
+    def products(self, key: int) -> list[Node]:
+        """The matrix products in an expression."""
+        return [self.old[k] for k in self.inside(key) if self.old[k].op is MATMUL and not self.is_leaf(k)]
 
     def each(self, graph: Graph, dims: Dims, batch: tuple[Size, ...], versions: list[Val],
              body: Callable[[Graph, tuple[Size, ...], list[Val]], list[Val]], locs: tuple[Loc, ...]) -> list[Val]:
@@ -482,21 +499,23 @@ class Expression:
         row = Row(graph, at)
         for depth in range(1, self.depth(key) + 1):
             self.stage(row, self.reductions(key, depth))
-        dims = self.extents(key)
-        cols = self.two(dims)[1]
+        cols = self.two(self.extents(key))[1]
         wide, then = self.widths(cols)
 
-        def put(deep: Graph, here: Place, target: Val, memo: dict[Step, Val]) -> list[Val]:
-            where = self.seen(deep, self.place, dims, here) if self.place else self.window(deep, dims, here)
-            value = self.value(deep, key, here, row, memo)
-            return [deep.apply(TILE_OPS["store"], target, value, *where, locs=locs)]
-
         if self.keeps:
-            versions = put(graph, replace(at, j=0, cols=wide), versions[0], row.first)
+            versions = self.put(graph, key, replace(at, j=0, cols=wide), versions, locs, row, row.first)
         if not then:
             return versions
-        return graph.loop((wide if self.keeps else 0, self.size(cols), then), versions, lambda deep, j, vs: put(
-            deep, replace(at, j=j, cols=then), vs[0], {}), locs, parallel=1)
+        return graph.loop((wide if self.keeps else 0, self.size(cols), then), versions, lambda deep, j, vs: self.put(
+            deep, key, replace(at, j=j, cols=then), vs, locs, row, {}), locs, parallel=1)
+
+    def put(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...], row: Row | None = None,
+            memo: dict[Step, Val] | None = None) -> list[Val]:
+        """Store a tile of a value; gives the target's next version."""
+        dims = self.extents(key)
+        where = self.seen(graph, self.place, dims, at) if self.place else self.window(graph, dims, at)
+        value = self.value(graph, key, at, row, memo)
+        return [graph.apply(TILE_OPS["store"], versions[0], value, *where, locs=locs)]
 
     def widths(self, extent: Any) -> tuple[int, int]:
         """Columns of the first tile of a row, and of those that a loop is over, if there may be any."""

@@ -32,15 +32,22 @@ _lock = threading.Lock()
 _loaded: dict[str, int] = {}
 
 
-def build_key(host: Host) -> str:
-    """Names everything that object code depends on, apart from the function."""
+def sources_digest() -> str:
+    """Names the sources that are compiled, as they are now."""
     digest = hashlib.sha256()
     for pattern in SOURCES:
         for path in sorted(_ROOT.glob(pattern)):
             digest.update(path.read_bytes())
-    for word in (version("numba"), version("llvmlite"), host.cpu, host.features):
-        digest.update(b"\0" + word.encode())
     return digest.hexdigest()
+
+
+_imported = sources_digest()  # what this process runs: some of them are imported by now, others when first needed
+
+
+def build_key(host: Host) -> str:
+    """Names everything that object code depends on, apart from the function."""
+    words = (_imported, version("numba"), version("llvmlite"), host.cpu, host.features)
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
 @functools.cache
@@ -63,6 +70,7 @@ def _load(name: str) -> int:
     if code is None:
         compiler = importlib.import_module("pto.sim.compile")
         code = compiler.object_code(name, entry, loader.machine)
-        cache.put(name, code)
+        if sources_digest() == _imported:  # else code of other sources would have the name of these
+            cache.put(name, code)
     _loaded[name] = loader.load(code, entry)
     return _loaded[name]

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 import pto as pt
 from pto.ir.ops import FOR
-
-RNG = np.random.default_rng(0)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, dtype=np.float32)
+from tests.arrays import some
 
 
 @pt.tile_kernel(BLOCK=32)

@@ -9,13 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto as pt
+from tests.arrays import some
 
-RNG = np.random.default_rng(0)
 ROWS = st.integers(1, 40)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, dtype=np.float32)
 
 
 @pt.tile_kernel

@@ -11,17 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto as pt
+from tests.arrays import fixed, some
 
-RNG = np.random.default_rng(0)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, dtype=np.float32)
-
-
-GAIN = some(7)
-TABLES = {"first": [some(7), some(5, 7)]}
-X = some(5, 7)
+GAIN = fixed(1, 7)
+TABLES = {"first": [fixed(2, 7), fixed(3, 5, 7)]}
+X = fixed(4, 5, 7)
 
 
 class Layer:

@@ -9,12 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto as pt
-
-RNG = np.random.default_rng(0)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, dtype=np.float32)
+from tests.arrays import some
 
 
 @st.composite

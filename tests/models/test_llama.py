@@ -14,8 +14,8 @@ from pto.models.catalog import find
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
 from pto.models.llama.decoder import decode_kernel, prefill_kernel
-from pto.models.llama.generate import encode, generate, stream
-from pto.models.llama.model import Llama
+from pto.models.llama.generate import TOGETHER, encode, generate, stream, together
+from pto.models.llama.model import Batch, Llama
 from pto.models.reference import Reference
 from pto.models.sampling import Sampling
 from pto.models.tensors import KINDS
@@ -79,6 +79,48 @@ def test_weights_of_half_the_bytes(precision):
         Llama.load(TINY, precision="f8")
 
 
+def test_a_cache_of_half_the_bytes(tiny):
+    model = Llama.load(TINY, context=96, kv="f16")
+    ids = encode(model, TEXT)
+    want, whole, one = tiny.session().score(ids), model.session(), model.session()
+    assert whole.keys.dtype == whole.values.dtype == np.float16
+    assert np.allclose(whole.score(ids), want, atol=0.05)
+    assert np.allclose(np.stack([one.feed([i]) for i in ids]), want, atol=0.05)
+    assert np.abs(one.feed([65]) - tiny.session().feed([*ids, 65])).max() > 0  # it was rounded
+    with pytest.raises(UsageError, match="keys and values are not kept in 'bf16'"):
+        Llama.load(TINY, kv="bf16")
+
+
+PROMPTS = ("The old man took", "A dog", "Once upon a time, in a small house by the sea, there lived a", "The cat")
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.9, seed=5, repetition_penalty=1.1)],
+                         ids=["greedy", "drawn"])
+@pytest.mark.parametrize("kv", ["f32", "f16"])
+def test_texts_together_are_those_alone(kv, sampling):
+    """Of unequal prompts, up to the end of the context: the shorter ones go on when the longest is full."""
+    model = Llama.load(TINY, context=80, kv=kv)
+    ids = [encode(model, prompt) for prompt in PROMPTS]
+    found = [[] for _ in ids]
+    for number, piece in together(model, ids, sampling=sampling):
+        found[number].append(piece)
+    assert found == [list(stream(model.session(), one, sampling=sampling)) for one in ids]
+    assert {pieces[-1].end for pieces in found} <= {"context", "stop"}
+
+
+def test_more_texts_than_go_at_once(tiny):
+    prompts = [TEXT[:n] for n in range(3, 3 + TOGETHER + 2)]
+    assert generate(tiny, prompts, limit=4) == [generate(tiny, one, limit=4) for one in prompts]
+
+
+def test_a_batch_names_what_does_not_fit(tiny):
+    with pytest.raises(UsageError, match="the context is 96 tokens"):
+        next(together(tiny, [[1], [1] * 97]))
+    full, _ = Batch.of(tiny, [[1] * 96], 2)
+    with pytest.raises(UsageError, match="a text fills it"):
+        full.best([1], 2)
+
+
 def test_threads_change_no_bit(tiny):
     ids = encode(tiny, TEXT)
     found = []
@@ -134,7 +176,7 @@ def test_sampling_follows_its_seed(tiny):
 def test_a_stop_token_ends_and_the_context_is_a_limit(tiny):
     ids = encode(tiny, TEXT)
     first = next(stream(tiny.session(), ids)).id
-    assert [p.stop for p in stream(tiny.session(), ids, stop=[first])] == [True]
+    assert [p.end for p in stream(tiny.session(), ids, stop=[first])] == ["stop"]
     endless = list(stream(tiny.session(), ids, stop=[]))
     assert len(endless) == tiny.context - len(ids) + 1
     session = tiny.session()

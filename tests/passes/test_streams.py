@@ -52,3 +52,16 @@ def test_rows_that_end_within_a_round_read_nothing_behind_them(count, dtype):
     w[:, count:] = np.nan
     np.testing.assert_allclose(product(x, w, count), x[:, :count] @ w[:, :count].astype(np.float32).T,
                                rtol=1e-4, atol=1e-4)
+
+
+def test_a_tile_of_weights_serves_all_rows_before_the_next():
+    @pt.tile_kernel
+    def products(x: pt.f32[5, 1, 64], w: pt.f32[960, 64]):
+        return pt.matmul(x, w.T)
+
+    loops = [line for line in str(pt.text(products.graph("tile"))).splitlines() if " for " in line]
+    assert "0 .. 960 by" in loops[0]
+    assert "0 .. 5 by 1" in loops[1]
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape, np.float32) for shape in ((5, 1, 64), (960, 64)))
+    np.testing.assert_allclose(products(x, w), x @ w.T, rtol=1e-4, atol=1e-4)

@@ -11,12 +11,7 @@ import pytest
 import pto as pt
 from pto.core.errors import DTypeError, PtoError, UsageError
 from pto.runtime.arguments import as_array, overlaps_itself
-
-RNG = np.random.default_rng(0)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, dtype=np.float32)
+from tests.arrays import some
 
 
 @pt.tile_kernel

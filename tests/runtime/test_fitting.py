@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import pto as pt
 from pto.core.errors import CapacityError
 from pto.passes.choose_tiles import smaller
+from tests.arrays import fixed
 
-RNG = np.random.default_rng(0)
-A, B = RNG.standard_normal((70, 90), np.float32), RNG.standard_normal((90, 50), np.float32)
+A, B = fixed(1, 70, 90), fixed(2, 90, 50)
 CHOICE = re.compile(r"(\w+)=(\d+)")
 
 

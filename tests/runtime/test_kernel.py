@@ -16,13 +16,8 @@ from pto.isa.asm import assemble
 from pto.isa.disasm import disassemble
 from pto.isa.file import dumps, loads
 from pto.runtime.launch import run_program
+from tests.arrays import some
 from tests.kernels import CASES, NAMES, bind, gemm, on_fast, vadd
-
-RNG = np.random.default_rng(0)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, dtype=np.float32)
 
 
 def test_decorators_of_each_form():

@@ -185,6 +185,19 @@ def test_a_numba_without_a_step_as_it_is_known_compiles_by_its_usual_way(tmp_pat
     assert run(tmp_path / "other", script=OTHER_NUMBA.format(change=change) + SCRIPT) == (True, here)
 
 
+EDITED = """
+import pto.sim.jit as jit
+jit.sources_digest = lambda: "what an editor or a checkout has made of them"
+"""
+
+
+def test_code_of_sources_that_change_under_a_process_is_not_kept(tmp_path):
+    _, here = run(tmp_path / "as_imported")
+    assert run(tmp_path / "edited", script=EDITED + SCRIPT) == (True, here)
+    assert not list((tmp_path / "edited").rglob("*.bin"))
+    assert list((tmp_path / "as_imported").rglob("*.bin"))
+
+
 def test_this_numba_has_the_steps_that_are_left_out():
     assert all(step.is_known for step in importlib.import_module("pto.sim.compile").STEPS)
 

@@ -8,12 +8,14 @@ as long for 2 layers as for 30. The cache of keys is [layers, kv_heads, context,
 from typing import Any
 
 import pto as pt
+from pto.core.dtypes import DType
 from pto.models.config import LlamaConfig
 from pto.models.llama.precision import EXACT, Precision
 from pto.models.tensors import KINDS
 
 
-def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision) -> Any:
+def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision, cache: DType,
+          texts: tuple[str, ...] = ()) -> Any:
     """A kernel with the types of the weights, of the tables of rotary embedding [context, half] and of the cache.
 
     Quantised weights bring theirs along.
@@ -21,21 +23,21 @@ def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision) -> An
     for kind in KINDS:
         if not precision.scheme(kind):
             kernel.declare(kind.name, precision.dtype(kind)[kind.shape(c)])
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("cos", "sin"), (context, c.head_dim // 2))
-    shapes["keys"] = c.layers, c.kv_heads, context, c.head_dim
-    shapes["values"] = c.layers, c.kv_heads, c.head_dim, context
-    for name, shape in shapes.items():
-        kernel.declare(name, pt.f32[shape])
+    for name in ("cos", "sin"):
+        kernel.declare(name, pt.f32[context, c.head_dim // 2])
+    kernel.declare("keys", cache[c.layers, *texts, c.kv_heads, context, c.head_dim])
+    kernel.declare("values", cache[c.layers, *texts, c.kv_heads, c.head_dim, context])
     return kernel
 
 
-def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *, best: int = 0) -> Any:
+def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
+                  best: int = 0) -> Any:
     """The kernel that takes one token and gives the logits of the next, [1, vocab].
 
     `length` is how many positions are known with this one: the token stands at position length - 1.
 
     Args:
-        precision: of the weights; all else is float32.
+        precision, cache: of the weights, and of keys and values; all else is float32.
         best: give the best so many logits instead, the best first, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
@@ -46,8 +48,9 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *,
         for layer in pt.range(c.layers):
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
             q = pt.rope(pt.matmul(h, query[layer].T).view(c.heads, c.head_dim), cos[at], sin[at])
-            keys[layer, :, at] = pt.rope(pt.matmul(h, key[layer].T).view(c.kv_heads, c.head_dim), cos[at], sin[at])
-            values[layer, :, :, at] = pt.matmul(h, value[layer].T).view(c.kv_heads, c.head_dim)
+            k = pt.rope(pt.matmul(h, key[layer].T).view(c.kv_heads, c.head_dim), cos[at], sin[at])
+            keys[layer, :, at] = k.to(cache)
+            values[layer, :, :, at] = pt.matmul(h, value[layer].T).view(c.kv_heads, c.head_dim).to(cache)
             q = q.view(c.kv_heads, c.group, 1, c.head_dim)
             scores = pt.matmul(q, keys[layer, :, :length].unsqueeze(1).T) * c.head_dim**-0.5
             mixed = pt.matmul(pt.softmax(scores), values[layer, :, :, :length].unsqueeze(1).T)
@@ -57,17 +60,17 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *,
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(decode, c, context, precision)
+    return typed(decode, c, context, precision, cache)
 
 
-def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *, every: bool = False,
-                   best: int = 0) -> Any:
+def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
+                   every: bool = False, best: int = 0) -> Any:
     """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
 
     `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
 
     Args:
-        precision: of the weights; all else is float32.
+        precision, cache: of the weights, and of keys and values; all else is float32.
         every: give the logits after every token, [count, vocab].
         best: give the best so many logits after the last one, and their tokens, [1, best] each.
     """
@@ -83,8 +86,8 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *
             q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, c.head_dim), *turn)
             k = pt.rope(pt.matmul(h, key[layer].T).view(count, c.kv_heads, c.head_dim), *turn)
             v = pt.matmul(h, value[layer].T).view(count, c.kv_heads, c.head_dim)
-            keys[layer, :, start:length] = k.transpose(0, 1)
-            values[layer, :, :, start:length] = v.permute(1, 2, 0)
+            keys[layer, :, start:length] = k.to(cache).transpose(0, 1)
+            values[layer, :, :, start:length] = v.to(cache).permute(1, 2, 0)
             mixed = pt.attention(q.transpose(0, 1), keys[layer, :, :length],
                                  values[layer, :, :, :length].transpose(1, 2), causal=True, start=start)
             x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output[layer].T)
@@ -95,7 +98,47 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, *
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         return pt.topk(logits, best) if best else logits
 
-    return typed(prefill, c, context, precision)
+    return typed(prefill, c, context, precision, cache)
+
+
+def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
+                 best: int) -> Any:
+    """The kernel that takes one token of each of several texts; each weight is read once for all of them.
+
+    The cache has an axis of texts after that of layers. The texts end at the same column of it; `length` columns are in
+    use with these tokens. `mask` [texts, context] is added to the scores, and hides what lies before a text begins.
+    `positions` are where the tokens stand in their texts. Gives the best logits and their tokens, [texts, best] each.
+
+    Args:
+        precision, cache: of the weights, and of keys and values; all else is float32.
+    """
+    @pt.tile_kernel
+    def batch(tokens: pt.s32["texts"], positions: pt.s32["texts"], mask: pt.f32["texts", context], length: pt.index,
+              embed, attn_norm, query, key, value, output, ffn_norm, gate, up, down, norm, head, cos, sin, keys,
+              values):
+        texts, at = tokens.shape[0], length - 1
+        turn = pt.embedding(positions, cos).unsqueeze(1), pt.embedding(positions, sin).unsqueeze(1)
+        hidden = mask.view(texts, 1, 1, 1, context)[:, :, :, :, :length]
+
+        def times(h: Any, matrix: Any) -> Any:  # one text after the other meets each tile of the matrix
+            return pt.matmul(h.view(texts, 1, -1), matrix.T).view(texts, -1)
+
+        x = pt.embedding(tokens, embed).to(pt.f32)
+        for layer in pt.range(c.layers):
+            h = pt.rms_norm(x, attn_norm[layer], c.eps)
+            q = pt.rope(times(h, query[layer]).view(texts, c.heads, c.head_dim), *turn)
+            k = pt.rope(times(h, key[layer]).view(texts, c.kv_heads, c.head_dim), *turn)
+            keys[layer, :, :, at] = k.to(cache)
+            values[layer, :, :, :, at] = times(h, value[layer]).view(texts, c.kv_heads, c.head_dim).to(cache)
+            q = q.view(texts, c.kv_heads, c.group, 1, c.head_dim)
+            scores = pt.matmul(q, keys[layer, :, :, :length].unsqueeze(2).T) * c.head_dim**-0.5 + hidden
+            mixed = pt.matmul(pt.softmax(scores), values[layer, :, :, :, :length].unsqueeze(2).T)
+            x = x + times(mixed.view(texts, -1), output[layer])
+            h = pt.rms_norm(x, ffn_norm[layer], c.eps)
+            x = x + times(pt.silu(times(h, gate[layer])) * times(h, up[layer]), down[layer])
+        return pt.topk(times(pt.rms_norm(x, norm, c.eps), head), best)
+
+    return typed(batch, c, context, precision, cache, ("texts",))
 
 
 def layer_kernel(c: LlamaConfig) -> Any:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pto.core.errors import ModelError, UsageError
 from pto.models.chat import Message
-from pto.models.llama.model import Llama, Session
+from pto.models.llama.model import Batch, Llama, Session
 from pto.models.sampling import GREEDY, Sampling, choose
 
+TOGETHER = 8  # texts that go on at once; each has a cache of its own
 POOL = 256  # tokens to draw among, unless top_k says another number: what lies below them is next to nothing
 
 
@@ -20,12 +25,12 @@ class Piece:
     Attributes:
         id: the token.
         text: what it adds to the text; empty while a character is incomplete.
-        stop: it ends the text.
+        end: why the text ends with it: ``stop`` (the model says so), ``limit`` or ``context`` (it is full); or empty.
     """
 
     id: int
     text: str
-    stop: bool = False
+    end: str = ""
 
 
 def pool(model: Llama, sampling: Sampling) -> int:
@@ -47,29 +52,88 @@ def stream(session: Session, prompt: Sequence[int], *, limit: int | None = None,
     Raises:
         UsageError: the prompt does not fit the context.
     """
-    model = session.model
-    ends = model.config.stop if stop is None else tuple(stop)
-    words = model.tokenizer.stream(special=False) if model.tokenizer else None
-    seen, among = list(prompt), pool(model, sampling)
+    among = pool(session.model, sampling)
     values, ids = session.best(prompt, among)
-    room = model.context - session.length + 1
-    count = room if limit is None else min(limit, room)
-    for step in range(count):
-        token = choose(values, ids, sampling, seen=seen, step=step)
-        seen.append(token)
-        over = token in ends
-        text = words.push(token) if words and not over else ""
-        if over or step + 1 == count:
-            text += words.finish() if words else ""
-        yield Piece(token, text, over)
-        if over or step + 1 == count:
-            return
-        values, ids = session.best([token], among)
+    text = Text(session.model, prompt, limit, sampling, stop, session.length)
+    while not text.over:
+        piece = text.take(values, ids)
+        yield piece
+        if not text.over:
+            values, ids = session.best([piece.id], among)
+
+
+def together(model: Llama, prompts: Sequence[Sequence[int]], *, limit: int | None = None, sampling: Sampling = GREEDY,
+             stop: Sequence[int] | None = None) -> Iterator[tuple[int, Piece]]:
+    """Continue several texts at once; gives each token with the number of its text.
+
+    The texts are those that `stream` makes of each alone. So many at a time take turns; when one ends the others go on.
+
+    Args:
+        prompts: ids of each text's beginning, one at least.
+        limit, sampling, stop: as of `stream`.
+
+    Raises:
+        UsageError: a prompt does not fit the context.
+    """
+    for prompt in prompts:
+        model.require(prompt)
+    for first in range(0, len(prompts), TOGETHER):
+        group = prompts[first:first + TOGETHER]
+        texts = [Text(model, prompt, limit, sampling, stop, len(prompt)) for prompt in group]
+        for row, piece in _turns(model, group, texts, pool(model, sampling)):
+            yield first + row, piece
+
+
+def _turns(model: Llama, prompts: Sequence[Sequence[int]], texts: Sequence[Text],
+           among: int) -> Iterator[tuple[int, Piece]]:
+    """The tokens of the texts of one batch, those at one step in order."""
+    batch, found = Batch.of(model, prompts, among)
+    active = [*range(len(texts))]
+    while active:
+        last = []
+        for number, (values, ids) in zip(active, found, strict=True):
+            piece = texts[number].take(values, ids)
+            last.append(piece.id)
+            yield number, piece
+        rows = [row for row, number in enumerate(active) if not texts[number].over]
+        if rows and len(rows) < len(active):
+            batch = batch.only(rows)
+        active = [active[row] for row in rows]
+        found = batch.best([last[row] for row in rows], among) if rows else []
+
+
+class Text:
+    """A text that is being made: what was said, and whether it is over.
+
+    Args:
+        length: positions that it takes already.
+    """
+
+    def __init__(self, model: Llama, prompt: Sequence[int], limit: int | None, sampling: Sampling,
+                 stop: Sequence[int] | None, length: int) -> None:
+        self.seen, self.sampling, self.step = list(prompt), sampling, 0
+        self.ends = model.config.stop if stop is None else tuple(stop)
+        self.words = model.tokenizer.stream(special=False) if model.tokenizer else None
+        room = model.context - length + 1
+        self.count, self.last = (room, "context") if limit is None or limit > room else (limit, "limit")
+        self.over = self.count == 0
+
+    def take(self, values: NDArray[np.float32], ids: NDArray[np.int32]) -> Piece:
+        """The next token, of the best ones."""
+        token = choose(values, ids, self.sampling, seen=self.seen, step=self.step)
+        self.seen.append(token)
+        self.step += 1
+        end = "stop" if token in self.ends else self.last if self.step == self.count else ""
+        self.over = bool(end)
+        text = self.words.push(token) if self.words and end != "stop" else ""
+        if self.over:
+            text += self.words.finish() if self.words else ""
+        return Piece(token, text, end)
 
 
 def generate(model: Llama, prompt: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]], *,
              limit: int = 128, sampling: Sampling = GREEDY) -> str | list[str]:
-    """The continuation of a prompt, or of each prompt of a list.
+    """The continuation of a prompt, or of each prompt of a list, which are made together.
 
     Args:
         prompt: text or token ids, or a list of either.
@@ -79,9 +143,17 @@ def generate(model: Llama, prompt: str | Sequence[int] | Sequence[str] | Sequenc
         ModelError: text is given and the model has no tokenizer.
     """
     if not isinstance(prompt, str) and prompt and not isinstance(prompt[0], int):
-        return [str(generate(model, one, limit=limit, sampling=sampling)) for one in prompt]  # type: ignore[arg-type]
-    ids = encode(model, prompt) if isinstance(prompt, str) else [int(i) for i in prompt]  # type: ignore[arg-type]
-    return "".join(piece.text for piece in stream(model.session(), ids, limit=limit, sampling=sampling))
+        texts = [""] * len(prompt)
+        for number, piece in together(model, [tokens(model, one) for one in prompt], limit=limit, sampling=sampling):
+            texts[number] += piece.text
+        return texts
+    pieces = stream(model.session(), tokens(model, prompt), limit=limit, sampling=sampling)
+    return "".join(piece.text for piece in pieces)
+
+
+def tokens(model: Llama, prompt: Any) -> list[int]:
+    """The ids of a text, or of what are ids already."""
+    return encode(model, prompt) if isinstance(prompt, str) else [int(i) for i in prompt]
 
 
 def encode(model: Llama, text: str) -> list[int]:

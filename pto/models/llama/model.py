@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import numpy_dtype
+from pto.core.dtypes import F16, F32, DType
 from pto.core.errors import UsageError
 from pto.models.chat import Chat, recognise
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
-from pto.models.llama.decoder import decode_kernel, prefill_kernel
+from pto.models.llama.decoder import batch_kernel, decode_kernel, prefill_kernel
 from pto.models.llama.precision import EXACT, Precision, find
 from pto.models.llama.read import read
 from pto.models.rope import rope_tables
@@ -26,9 +28,11 @@ from pto.quant.forms import Packed
 
 CONTEXT = 2048  # positions of a cache, where nothing else is asked for and the model has them
 AT_ONCE = 512  # tokens of a prompt that go through the layers together
+CACHES = {row.name: row for row in (F32, F16)}  # what keys and values can be rounded to
 
 Floats = NDArray[np.float32]
-_decoder, _prefiller = cache(decode_kernel), cache(prefill_kernel)
+Best = tuple[Floats, NDArray[np.int32]]
+_decoder, _prefiller, _batcher = cache(decode_kernel), cache(prefill_kernel), cache(batch_kernel)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Llama:
         context: positions that a text may have.
         precision: what the weights are kept in.
         tokenizer, chat: how texts become tokens, where the file tells.
+        kv: element type of keys and values.
     """
 
     config: LlamaConfig
@@ -49,15 +54,17 @@ class Llama:
     precision: Precision = EXACT
     tokenizer: Tokenizer | None = None
     chat: Chat | None = None
+    kv: DType = F32
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, context: int | None = None, precision: str = "f32",
-             memory_limit: int | None = None, progress: Progress | None = None) -> Llama:
+             kv: str = "f32", memory_limit: int | None = None, progress: Progress | None = None) -> Llama:
         """Read a .gguf file, or a folder with config.json and safetensors.
 
         Args:
             context: positions that a text may have.
             precision: what the weights are kept in: "f32", "f16", "bf16", or one of `pto.models.llama.precision`.
+            kv: what keys and values are kept in: "f32" or "f16".
             memory_limit: bytes that the model may take; None: what is available.
 
         Raises:
@@ -66,16 +73,19 @@ class Llama:
             UsageError: the context is longer than the model's, or there is no such precision.
         """
         row = find(precision)
+        if kv not in CACHES:
+            raise UsageError(f"keys and values are not kept in {kv!r}", hint=f"they are in {', '.join(CACHES)}")
         checkpoint = open_checkpoint(path)
         config = checkpoint.config
         wanted = min(CONTEXT, config.context) if context is None else context
         if not 1 <= wanted <= config.context:
             raise UsageError(f"a context has 1 to {config.context} positions in this model, not {wanted}")
+        checkpoint.require_room(memory_limit, wanted, row.itemsize, CACHES[kv].size)
         weights = read(checkpoint, row, memory_limit=memory_limit, progress=progress)
         words = checkpoint.vocabulary
         tokenizer = build(words, config) if words is not None else None
         chat = recognise(words.template) if words is not None and words.template else None
-        return cls(config, weights, wanted, row, tokenizer, chat)
+        return cls(config, weights, wanted, row, tokenizer, chat, CACHES[kv])
 
     @cached_property
     def tables(self) -> tuple[Floats, Floats]:
@@ -87,17 +97,36 @@ class Llama:
         """What every launch of either program takes before the cache."""
         return (*(self.weights[kind.name] for kind in KINDS), *self.tables)
 
+    def require(self, ids: Sequence[int], length: int = 0) -> None:
+        """Can these tokens be taken, after so many?
+
+        Raises:
+            UsageError: there are none, one is not in the vocabulary, or the context is full.
+        """
+        if not ids:
+            raise UsageError("there is no token to go on from")
+        if len(ids) > self.context - length:
+            raise UsageError(f"the context is {self.context} tokens: {length} are there, {len(ids)} more do not fit",
+                             hint="start a new session, or load with a longer context")
+        for token in ids:
+            if not 0 <= token < self.config.vocab:
+                raise UsageError(f"token {token} is not in a vocabulary of {self.config.vocab}")
+
     def session(self) -> Session:
         """An empty text."""
-        c = self.config
-        return Session(self, np.zeros((c.layers, c.kv_heads, self.context, c.head_dim), np.float32),
-                       np.zeros((c.layers, c.kv_heads, c.head_dim, self.context), np.float32))
+        return Session(self, *self.cache())
+
+    def cache(self, *texts: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Room for keys and values: of one text, or with an axis of so many texts after that of layers."""
+        c, dtype = self.config, numpy_dtype(self.kv)
+        return (np.zeros((c.layers, *texts, c.kv_heads, self.context, c.head_dim), dtype),
+                np.zeros((c.layers, *texts, c.kv_heads, c.head_dim, self.context), dtype))
 
 
 class Session:
     """A text under way: the keys and values of its tokens are kept."""
 
-    def __init__(self, model: Llama, keys: Floats, values: Floats) -> None:
+    def __init__(self, model: Llama, keys: NDArray[Any], values: NDArray[Any]) -> None:
         self.model, self.keys, self.values = model, keys, values
         self.length = 0
 
@@ -142,15 +171,7 @@ class Session:
         Raises:
             UsageError: as `feed`.
         """
-        room, vocab = self.model.context - self.length, self.model.config.vocab
-        if not ids:
-            raise UsageError("there is no token to go on from")
-        if len(ids) > room:
-            raise UsageError(f"the context is {self.model.context} tokens: {self.length} are there, "
-                             f"{len(ids)} more do not fit", hint="start a new session, or load with a longer context")
-        for token in ids:
-            if not 0 <= token < vocab:
-                raise UsageError(f"token {token} is not in a vocabulary of {vocab}")
+        self.model.require(ids, self.length)
 
     def _all(self, ids: Sequence[int], best: int) -> Any:
         """What the programs give after the last token: logits, or the best of them with their tokens."""
@@ -160,14 +181,76 @@ class Session:
         if len(ids) - last > 1:
             return self._prefill(ids[last:], best=best)
         model, length = self.model, self.length + 1
-        decode = _decoder(model.config, model.context, model.precision, best=best)
+        decode = _decoder(model.config, model.context, model.precision, model.kv, best=best)
         found = decode(int(ids[last]), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found
 
     def _prefill(self, ids: Sequence[int], **form: Any) -> Any:
         model, length = self.model, self.length + len(ids)
-        prefill = _prefiller(model.config, model.context, model.precision, **form)
+        prefill = _prefiller(model.config, model.context, model.precision, model.kv, **form)
         found = prefill(np.asarray(ids, np.int32), length, *model.arguments, self.keys, self.values)
         self.length = length
         return found
+
+
+class Batch:
+    """Texts that go on together: each weight is read once for the next tokens of all of them.
+
+    The texts end at the same column of the cache, so the shorter ones begin later in it.
+    """
+
+    def __init__(self, model: Llama, count: int) -> None:
+        self.model = model
+        self.keys, self.values = model.cache(count)
+        self.lengths = np.zeros(count, np.int32)
+        self.columns = 0
+
+    @classmethod
+    def of(cls, model: Llama, prompts: Sequence[Sequence[int]], best: int) -> tuple[Batch, list[Best]]:
+        """Take the beginnings of texts; gives also the best logits after each, and their tokens.
+
+        Raises:
+            UsageError: as `Session.feed`.
+        """
+        for prompt in prompts:
+            model.require(prompt)
+        made, alone, found = cls(model, len(prompts)), model.session(), []
+        made.columns = max(map(len, prompts))
+        for row, prompt in enumerate(prompts):
+            alone.rewind(0)
+            found.append(alone.best(prompt, best))
+            made._put(row, len(prompt), alone.keys, alone.values, len(prompt))
+        return made, found
+
+    def best(self, ids: Sequence[int], count: int) -> list[Best]:
+        """Take the next token of each text; gives the best logits of the one after it, and their tokens.
+
+        Raises:
+            UsageError: the longest text fills the context.
+        """
+        model = self.model
+        if self.columns == model.context:
+            raise UsageError(f"the context is {model.context} tokens, and a text fills it")
+        known = np.arange(model.context) >= (self.columns - self.lengths)[:, None]
+        mask = np.where(known, np.float32(0), np.float32(-np.inf))
+        step = _batcher(model.config, model.context, model.precision, model.kv, best=count)
+        values, tokens = step(np.asarray(ids, np.int32), self.lengths, mask, self.columns + 1, *model.arguments,
+                              self.keys, self.values)
+        self.lengths, self.columns = self.lengths + np.int32(1), self.columns + 1
+        return list(zip(values, tokens, strict=True))
+
+    def only(self, rows: Sequence[int]) -> Batch:
+        """The batch of some of the texts."""
+        made = Batch(self.model, len(rows))
+        made.columns = int(self.lengths[list(rows)].max())
+        for to, row in enumerate(rows):
+            made._put(to, int(self.lengths[row]), self.keys[:, row], self.values[:, row], self.columns)
+        return made
+
+    def _put(self, row: int, length: int, keys: NDArray[Any], values: NDArray[Any], end: int) -> None:
+        """The cache of a text that ends at a column of other arrays."""
+        here, there = slice(self.columns - length, self.columns), slice(end - length, end)
+        self.keys[:, row, :, here] = keys[:, :, there]
+        self.values[:, row, :, :, here] = values[:, :, :, there]
+        self.lengths[row] = length

@@ -36,6 +36,11 @@ class Precision:
             return ""
         return self.head if kind.name == "head" else self.layers
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of most of the weights, of one of them."""
+        return 1 if self.layers else self.plain.size
+
     def dtype(self, kind: Kind) -> DType:
         """The element type of a kind of plain weights."""
         return self.embed if kind.name == "embed" else self.plain
