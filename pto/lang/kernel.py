@@ -15,7 +15,7 @@ from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
-from pto.lang import capture, elements, language, methods  # noqa: F401  (methods: gives tensors theirs)
+from pto.lang import capture, elements, language, methods, windows  # noqa: F401  (methods: gives tensors theirs)
 from pto.lang.integers import unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
@@ -315,7 +315,7 @@ class Source:
         hooks = {**elements.HOOKS, capture.FOR: language.for_loop, capture.SETITEM: setitem,
                  capture.RANGE: language.python_range,
                  capture.WHILE: language.known, capture.COUNTED: language.counted, capture.LIFT: lifted_if_named,
-                 capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
+                 capture.STORE: windows.stored, capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
                  capture.RESULT: lambda value, written, names: (value, dict(zip(names, written, strict=True)))}
         function = capture.build(self.function, self.code, {**options, **hooks})
         rows = [p for p in self.signature.parameters.values() if p.name in values]

@@ -71,11 +71,11 @@ device_assert = assert_
 
 
 def _record(found: Tracer, tile: Any, site: Site) -> None:
-    found.emit(TILE_OPS["log"], _log(found), tile, _number(found, site, tile))
+    found.emit(TILE_OPS["report"], _log(found), tile, _number(found, site, tile))
 
 
 def _unless(found: Tracer, tile: Any, mask: Any, site: Site) -> None:
-    found.emit(TILE_OPS["log_unless"], _log(found), tile, mask, _number(found, site, tile))
+    found.emit(TILE_OPS["report_unless"], _log(found), tile, mask, _number(found, site, tile))
 
 
 def _number(found: Tracer, site: Site, tile: Any) -> int:

@@ -47,9 +47,9 @@ from pto.passes.placing import Fill, Placing, Size, in_ub, shape
 from pto.passes.trips import at_least_once
 
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, LOG, LOG_UNLESS = (
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS = (
     TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index",
-                          "pick", "over", "log", "log_unless")
+                          "pick", "over", "report", "report_unless")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -120,7 +120,7 @@ class ToBlock(Placing):
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
                 **dict.fromkeys((GATHER, TAKE), self.gather), **dict.fromkeys((TOPK, TOPK_INDEX), self.largest),
-                **dict.fromkeys((LOG, LOG_UNLESS), self.report), PICK: self.pick}
+                **dict.fromkeys((REPORT, REPORT_UNLESS), self.report), PICK: self.pick}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)

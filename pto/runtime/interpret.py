@@ -159,7 +159,7 @@ class Interpreter:
             "quantised_matmul": self.quantised,
         }
         tile: dict[str, Callable[..., Any]] = {
-            "log": self.reported, "log_unless": self.reported,
+            "report": self.reported, "report_unless": self.reported,
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
             "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "matmul": self.product,
