@@ -322,12 +322,16 @@ def lifted(value: Any) -> Any:
 
 def copied(tensor: Tensor) -> Any:
     """A tensor in a room of its own."""
+    return tracer().emit(TENSOR_OPS["assign"], room(TensorType(tensor.dtype, tensor.dims)), tensor)
+
+
+def room(type: TensorType) -> Any:
+    """Room for a tensor that a function of the language makes."""
     found = tracer()
     name = f"copy{found.slots}"
     while name in found.names:
         name += "_"
-    room = found.argument(Argument(name, TensorType(tensor.dtype, tensor.dims)), result=1)
-    return found.emit(TENSOR_OPS["assign"], room, tensor)
+    return found.argument(Argument(name, type), result=1)
 
 
 def assign(target: Tensor, where: Any, value: Tensor) -> Any:

@@ -189,6 +189,11 @@ class ToBlock(Placing):
         if alone:  # one element is its own sum
             return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=in_ub(node.type),
                              valid=region, locs=node.locs)
+        if axis == 0 and shape(tile)[1] == 1:  # a column lies as the row does that is its transpose
+            count, type = self.size(tile)[0], TileType(node.type.dtype, 1, shape(tile)[0])
+            tile = self.make(new, BLOCK_OPS[move.TTRANS.mnemonic], tile, 1, count, type=in_ub(type),
+                             valid=(1, rows), locs=node.locs)
+            row = TILE_OPS[COLUMN_REDUCTIONS[row.tensor_op]].instr or row
         return self.make(new, BLOCK_OPS[row.mnemonic], tile, *self.size(tile), type=in_ub(node.type), valid=region,
                          locs=node.locs, **dict(node.attrs))
 
