@@ -16,8 +16,9 @@ from pto.cli.sources import Place, execute, integers, pairs, place, programs
 from pto.core.errors import PtoFormatError, UsageError
 from pto.isa.program import Program
 from pto.runtime.launch import run_program
+from pto.sim.watch.state import chosen
 
-OF_SCRIPTS = ("dump",)  # options that mean something for a script, too
+OF_SCRIPTS = ("dump", "check")  # options that mean something for a script, too
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -45,12 +46,18 @@ def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], para
     \b
     Examples:
       pto run examples/03_matmul.py
+      pto run --check all examples/03_matmul.py
       pto run matmul.pto --arg A=a.npy --arg B=b.npy --out result2=c.npy
     """
     where = place(file)
     if dump is not None:
+        if dump.exists() and not dump.is_dir():
+            raise UsageError(f"{dump} is no folder", hint="--dump takes a folder, which it makes where there is none")
         os.environ["PTO_DUMP_DIR"] = str(dump)
     if where.is_python:
+        if check:
+            chosen(check)
+            os.environ["PTO_CHECK"] = check
         return _script(where, arguments)
     if arguments:
         raise UsageError(f"{arguments[0]} means nothing to a program", hint="see pto run --help")
@@ -117,6 +124,9 @@ def _save(path: Path, array: NDArray[np.generic]) -> None:
 
 def _load(path: str) -> NDArray[np.generic]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it holds several arrays")
+        return found
     except (OSError, ValueError, EOFError) as err:
         raise PtoFormatError(f"{path} is not a .npy array: {err}") from None

@@ -162,8 +162,11 @@ def programs(where: Place, specs: tuple[str, ...] = ()) -> list[Program]:
         return [load(where.file)]
     if where.file.suffix == ".graph":
         return [import_module("pto.runtime.graphs").program(read(where.file).decode("utf-8", "replace"), where.file)]
+    content = read(where.file)
+    if b"\0" in content:
+        raise PtoFormatError(f"{where.file} is neither a program file (.pto) nor text")
     assemble = import_module("pto.isa.asm").assemble  # a parser generator: only for text
-    return [assemble(read(where.file).decode("utf-8", errors="replace"), str(where.file))]
+    return [assemble(content.decode("utf-8", errors="replace"), str(where.file))]
 
 
 def read(file: Path) -> bytes:

@@ -8,10 +8,13 @@ from typing import Any
 from pto.core.errors import CaptureError, Loc
 from pto.core.types import Type
 from pto.ir.graph import Val
-from pto.lang.trace import tracer
+from pto.lang.trace import tracer, uncaptured
 
 JOINED = ("for `a and b`, `a or b`, `not a` and `a < b < c` write `a & b`, `a | b`, `a != 1` and `(a < b) & (b < c)`, "
           "in a plain `if`")
+
+ASSERTED = ('annotate the argument, as x: pt.f32["M", 64]: each call is then checked; pt.static_assert is for '
+            "constants")
 
 
 class Proxy:
@@ -25,6 +28,9 @@ class Proxy:
     @property
     def type(self) -> Type:
         return self.val.type
+
+    def __repr__(self) -> str:
+        return f"<{self.type} of a kernel that is being traced>"
 
 
 def unwrap(value: Any) -> Any:
@@ -118,7 +124,8 @@ class Index(Proxy):
             loc=Loc.of_user(), hint=hint)
 
     def __bool__(self) -> bool:
-        return bool(self._python("a condition", JOINED))
+        asserts = Loc.of_user().source().lstrip().startswith("assert ")
+        return bool(self._python("a condition", ASSERTED if asserts else uncaptured() or JOINED))
 
     def __float__(self) -> float:
         """The number that an extent has in this call: the program is then for that."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from difflib import get_close_matches
 from functools import cached_property, partial
@@ -16,13 +17,13 @@ from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
 from pto.lang import capture, elements, language, methods, windows  # noqa: F401  (methods: gives tensors theirs)
-from pto.lang.integers import unwrap
+from pto.lang.integers import Index, unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
 from pto.lang.regions import outside
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Site, Tracer, finish, tracer, tracing
-from pto.lang.values import Tensor, setitem, wrap
+from pto.lang.values import Tensor, Tile, setitem, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
 
@@ -94,12 +95,31 @@ def _unify_annotations(annotations: Mapping[str, TensorType], values: Mapping[st
             symbols.equal(mine, expected, f"{name} has an extent of {symbols.show(mine)}, not {symbols.show(expected)}")
 
 
-def _meant(err: Exception) -> str:
+MEANT = {  # by the name that NumPy or PyTorch would have
+    "astype": "write x.to(pt.f16)", "type": "write x.to(pt.f16)", "numpy": "return the value: the call gives an array",
+    "item": "return the value: the call gives an array", "tolist": "return the value: the call gives an array",
+    "cpu": "leave it out: arrays are where they are", "cuda": "leave it out: arrays are where they are",
+    "copy": "leave it out: values never change", "clone": "leave it out: values never change",
+    "detach": "leave it out: there are no gradients", "einsum": "write pt.matmul of views, as q.unsqueeze(1)",
+}
+
+
+def _meant(err: Exception, space: Iterable[str]) -> str:
     """What to write instead of what Python does not find."""
     wanted, owner = getattr(err, "name", None), getattr(err, "obj", None)
-    close = get_close_matches(str(wanted), [n for n in dir(owner) if not n.startswith("_")], n=1) if wanted else []
+    if wanted in MEANT:
+        return MEANT[wanted]
+    names = [*space] if isinstance(err, NameError) else [n for n in dir(owner) if not n.startswith("_")]
+    close = get_close_matches(str(wanted), names, n=1) if wanted else []
     if close:
         return f"did you mean {close[0]}?"
+    if "'Index'" in str(err):
+        return ("an integer of the program is for bounds and subscripts; to compute with it make it a constant of the "
+                "program, `n: int`, or pass an array of one element")
+    if isinstance(err, NameError):
+        return "names are those of the function, of what is around it, and the options of @pt.tile_kernel"
+    if "argument" in str(err):
+        return "help(pt.name) shows what a function of pto takes"
     return ("a kernel's values have + - * / @, subscripts and views; other functions are in pto, as pt.exp and pt.sum")
 
 
@@ -107,8 +127,9 @@ def _run(function: Callable[..., Any], values: Sequence[Any], named: Mapping[str
     """Call a kernel's function; what Python says of an operation that tensors lack is an error at the author's line."""
     try:
         return function(*values, **named)
-    except (TypeError, AttributeError) as err:
-        raise CaptureError(str(err), loc=Loc.of_error(err), hint=_meant(err)) from err
+    except (TypeError, AttributeError, NameError) as err:
+        space = {*function.__code__.co_varnames, *function.__globals__} - {*dir(builtins)}
+        raise CaptureError(str(err), loc=Loc.of_error(err), hint=_meant(err, sorted(space))) from err
     except RecursionError as err:
         raise CaptureError("the kernel calls itself, or nests calls too deeply", loc=Loc.of_error(err)) from None
 
@@ -251,7 +272,8 @@ class Source:
         for name in names:
             if name not in self.annotations:
                 raise CaptureError(f"the type of {name} is not known", loc=self.loc,
-                                   hint=f'annotate it, `{name}: pt.f32["M", "N"]`, or call the kernel once')
+                                   hint=f'annotate it, `{name}: pt.f32["M", "N"]`, or call the kernel once; '
+                                        f'to a command give --arg "{name}=f32[M,N]"')
         return tuple(Argument(name, self.annotations[name]) for name in names)
 
     def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any],
@@ -407,8 +429,10 @@ class Source:
         for value in outputs:
             tracer().require_seen([unwrap(value)])
             if not isinstance(value, Tensor):
-                raise ShapeError(f"{self.name} returns a {type(value).__name__.lower()}; a kernel returns tensors",
-                                 hint="store the tile to a window of a result: C[i:i + m, j:j + n] = tile")
+                kind = "an integer" if isinstance(value, Index | int) else f"a {type(value).__name__.lower()}"
+                raise ShapeError(f"{self.name} returns {kind}; a kernel returns tensors",
+                                 hint="store the tile to a window of a result: C[i:i + m, j:j + n] = tile"
+                                 if isinstance(value, Tile) else "return a tensor, or several: return a, b")
             if value.val.node.op is ARG and value.val.node["result"]:
                 raise CaptureError(f"{self.name} returns a result that nothing is stored to",
                                    hint="store to it: out[:] = value, or out[i:i + m, j:j + n] = tile")

@@ -16,7 +16,7 @@ from pto.lang import values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.reductions import max, mean, sum
 from pto.lang.regions import outside, valid
-from pto.lang.trace import Argument, Tracer, tracer
+from pto.lang.trace import Argument, Tracer, tracer, uncaptured
 from pto.lang.values import wrap
 
 
@@ -378,8 +378,8 @@ class Range:
     def __iter__(self) -> Iterator[Any]:
         raise CaptureError("a loop over pt.range must be a plain `for NAME in pt.range(...)` without return or else, "
                            "in a kernel whose source is in a file",
-                           loc=Loc.of_user(), hint="store in the loop, and return after the loop; or unroll it: "
-                                                     "pt.static_range(...)")
+                           loc=Loc.of_user(), hint=uncaptured() or "store in the loop, and return after the loop; or "
+                           "unroll it: pt.static_range(...)")
 
 
 def range(low: Any, high: Any = None, step: Any = 1) -> Range:
@@ -432,7 +432,9 @@ def known(test: Any) -> Any:
     if isinstance(test, Index):
         raise CaptureError("a while loop of the program counts: its condition is `name < bound`, and its last "
                            "statement `name += step`", loc=Loc.of_user(),
-                           hint="write it so, or as `for name in pt.range(low, high, step)` with `if` and `break`")
+                           hint=uncaptured() or "write it so, with a bound that the loop does not change "
+                           "(`n = x.shape[0]` before it), or as `for name in pt.range(low, high, step)` with `if` and "
+                           "`break`")
     return test
 
 

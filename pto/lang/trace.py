@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pto.core.dtypes import S32, DType
-from pto.core.errors import CaptureError, Loc, located
+from pto.core.errors import CaptureError, Loc, located, user_frame
 from pto.core.types import EFFECT, INDEX, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val
 from pto.ir.ops import ARG, DIM, Op
@@ -177,6 +178,19 @@ def tracer() -> Tracer:
         raise CaptureError("this works inside a kernel only", loc=Loc.of_user(),
                            hint="call it from a function decorated with @pt.tile_kernel")
     return found
+
+
+def uncaptured() -> str:
+    """Why Python runs the author's control flow as it is, and what to do about it; empty where it is captured."""
+    frame = user_frame()
+    name, file = frame.f_code.co_name, frame.f_code.co_filename
+    kernels = tracer().inlined
+    mine = getattr(kernels[-1], "function", None) if kernels else None
+    if not linecache.getlines(file, frame.f_globals):
+        return "write the kernel in a file: of what is typed, or given to exec, there is no source to look at"
+    if mine is not None and (name, file) != (mine.__name__, mine.__code__.co_filename) and not name.startswith("__pto"):
+        return f"decorate {name} with @pt.tile_kernel: it is then a part of the kernel that calls it"
+    return ""
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce, wraps
 from numbers import Real
 from typing import Any
@@ -251,6 +251,17 @@ class Tensor(Array):
                 raise ShapeError(f"there is no axis {axis} of {self.ndim}")
             return narrowed(layout(self), axis % self.ndim, start, length).tensor()
 
+    def __len__(self) -> int:
+        extent = self.dims[0] if self.dims else 0
+        if isinstance(extent, str):
+            raise CaptureError(f"Python needs a number, but the extent {extent} is known at run time only",
+                               loc=Loc.of_user(), hint="write x.shape[0]; loop with `for i in pt.range(x.shape[0])`; "
+                               "or annotate the extent with a number")
+        return extent
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in builtins.range(len(self)))
+
     def __getitem__(self, where: Any) -> Any:
         loc = Loc.of_user()
         with located(loc):
@@ -474,7 +485,8 @@ def compare(how: str, a: Array, b: Any) -> Any:
     b = spread(a, lifted(b))
     if not isinstance(b, Array):
         raise CaptureError(f"a tensor is compared with a tensor, a tile or a number, not with {type(b).__name__}",
-                           loc=Loc.of_user())
+                           loc=Loc.of_user(), hint="write `x is None`, of an argument with a default" if b is None else
+                           "make it a number, or an argument of the kernel")
     with located(Loc.of_user()):
         return tracer().emit(_ops(a)["compare"], *together(a, b), cmp=how)
 

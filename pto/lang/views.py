@@ -266,7 +266,9 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
         want[want.index(-1)] = one if missing.total() <= 1 else 0
         asked, given = Counter(d for d in want if isinstance(d, str)), given * left
     if asked != have or given != total or 0 in want:
-        raise ShapeError(f"{shown(tensor.dims)} elements cannot be seen as {' x '.join(map(str, dims))}")
+        raise ShapeError(f"{shown(tensor.dims)} elements cannot be seen as {' x '.join(map(str, dims))}",
+                         hint="the extents have the same product; where one is made of several, they are numbers: "
+                              "annotate them, x: pt.f32[3, 4]")
     shape = [tracer().dim(d) for d in want]  # type: ignore[arg-type]
     return found.made(want, contiguous(shape), found.offset)  # type: ignore[arg-type]
 

@@ -279,7 +279,8 @@ def number(flags: list[Flag], limit: int, segments: Segments) -> dict[Flag, int]
         found[flag] = sum(around)
         used[flag.src, flag.dst, path] = around[-1] + flag.slots
         if found[flag] + flag.slots > limit:
-            raise OutOfFlags(f"{flag.src.name} and {flag.dst.name} need more than {limit} flags")
+            raise OutOfFlags(f"{flag.src.name} and {flag.dst.name} need more than {limit} flags",
+                             loc=flag.locs[0] if flag.locs else None)
     return found
 
 

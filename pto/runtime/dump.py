@@ -19,8 +19,8 @@ def dump(compiled: Compiled, directory: Path) -> list[Path]:
         UsageError: the directory cannot be written to.
     """
     name = compiled.program.name
-    contents = {f"{name}.{n}-{s.name}-{s.graph.level}{SUFFIX}": text(s.graph) for n, s in enumerate(compiled.stages)}
-    contents[f"{name}.{len(compiled.stages)}-program.ptoas"] = disassemble(compiled.program)
+    contents = {f"{name}.{n:02}-{s.name}-{s.graph.level}{SUFFIX}": text(s.graph) for n, s in enumerate(compiled.stages)}
+    contents[f"{name}.{len(compiled.stages):02}-program.ptoas"] = disassemble(compiled.program)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file, content in contents.items():

@@ -37,7 +37,7 @@ def store() -> FileCache:
 def key(graph: Graph, options: Options) -> str:
     """The name under which a graph's program is kept."""
     spans = "\n".join(f"{loc.file}\0{loc.source()}" for _, _, node in graph.walk() for loc in node.locs)
-    parts = (text(graph), spans, options.target.name, json.dumps(options.tiles, sort_keys=True))
+    parts = (text(graph), spans, repr(options.target), json.dumps(options.tiles, sort_keys=True))
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -21,6 +21,7 @@ from pto.core.errors import (
     CaptureError,
     DTypeError,
     Loc,
+    MemoryLimitError,
     PtoError,
     ShapeError,
     UsageError,
@@ -155,6 +156,9 @@ class Kernel:
         except PtoError as err:
             err.loc = err.loc or Loc.of_user()
             raise
+        except MemoryError as err:
+            raise MemoryLimitError(f"{self.__name__}: {err}", loc=Loc.of_user(), hint="call it on parts of the arrays; "
+                                   "numpy.broadcast_to and strides of 0 are copied") from None
         if found.written and any(map(is_not, arrays, given)):
             found.write_back(arrays, given)
         return result
@@ -209,7 +213,11 @@ class Kernel:
         if type(value) is np.ndarray and value.flags.c_contiguous and value.dtype in NATIVE:
             return value
         array = as_array(value, name, Loc.of_user())
-        return array if contiguous(array) else np.ascontiguousarray(array)
+        try:
+            return array if contiguous(array) else np.ascontiguousarray(array)
+        except MemoryError as err:
+            raise MemoryLimitError(f"{name} is copied, for its elements are not one after the other: {err}",
+                                   loc=Loc.of_user(), hint="pass a contiguous array, or parts of it") from None
 
     def _bind(self, values: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
         """A value for each parameter, defaults included."""
@@ -360,17 +368,22 @@ class Kernel:
         """Run every level on these arguments, each compared with the one before it.
 
         Args:
-            ref: a function of the same arguments, or its result; the traced graph is compared with it.
+            ref: a function of the same arguments, which returns what the kernel does or stores to the same arguments;
+                or its result. The traced graph is compared with it.
             tolerance: allowed difference, relative to one plus the largest element.
         """
         names, given, constants, numbers = self._given(values, {})
         arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
         extents = [n for array in arrays for n in array.shape] + numbers
-        expected = ref(*[np.array(a) for a in arrays]) if callable(ref) else ref
+        self._latest = found = self._variant(arrays, extents, names, constants)
+        copies = [np.array(a) for a in arrays]
+        expected = ref(*copies) if callable(ref) else ref
+        if callable(ref) and expected is None:
+            expected = [copies[slot] for slot in found.outputs if slot < len(copies)]
         if expected is not None:
             expected = [np.asarray(e) for e in (expected if isinstance(expected, tuple | list) else [expected])]
-        self._latest = found = self._variant(arrays, extents, names, constants)
-        return Verification(found, arrays, extents, tolerance).run(expected)
+        with located(Loc.of_user()):
+            return Verification(found, arrays, extents, tolerance).run(expected)
 
     # looking inside
 
@@ -409,6 +422,9 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         if target not in BY_NAME:
             raise UsageError(f"there is no target {target}", loc=Loc.of_user(), hint=f"targets: {', '.join(BY_NAME)}")
         target = BY_NAME[target]
+    elif not isinstance(target, Target):
+        raise UsageError(f"a target is a name or a pto.Target, not {target!r}", loc=Loc.of_user(),
+                         hint=f"targets: {', '.join(BY_NAME)}")
     for name, value in options.items():
         if name.startswith("tile_") and (not isinstance(value, int) or value < 1):
             raise UsageError(f"{name} is a positive integer, not {value!r}", loc=Loc.of_user(),

@@ -145,17 +145,18 @@ class Variant:
         return {n: a if contiguous(a) else np.ascontiguousarray(a) for n, a in arrays.items()}
 
     @cached_property
-    def machines(self) -> dict[int, Machine]:
-        """A machine for each number of threads that was used."""
+    def machines(self) -> dict[tuple[int, str], Machine]:
+        """A machine for each number of threads, and for what was looked for."""
         return {}
 
     @property
     def machine(self) -> Machine:
         """The program on as many cores as there are threads for it."""
-        count = get_num_threads()
-        found = self.machines.get(count)
+        count, check = get_num_threads(), os.environ.get("PTO_CHECK", "")
+        found = self.machines.get((count, check))
         if found is None:
-            found = self.machines[count] = Machine(self.program, cores=count, threads=count)
+            cores = max(count, 2) if check else count  # one core has no races with another
+            found = self.machines[count, check] = Machine(self.program, cores=cores, threads=count, check=check)
         return found
 
     @cached_property
@@ -209,11 +210,11 @@ class Variant:
         return {}
 
     def scratch(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Room for an intermediate value."""
+        """Room for an intermediate value; zeros at first, for a kernel need not store to all of its own."""
         try:
             return self.idle[decl.name, shape].pop()
         except (KeyError, IndexError):
-            return np.empty(shape, numpy_dtype(decl.dtype))
+            return np.zeros(shape, numpy_dtype(decl.dtype))
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
-from pto.core.errors import Loc, PtoError
+from pto.core.errors import Loc, PtoError, ShapeError
 from pto.core.target import BY_NAME
 from pto.ir.graph import Graph, Node
 from pto.ir.ops import BLOCK_OPS, EXECUTION_OPS, TENSOR_OPS, TILE_OPS
@@ -183,6 +183,8 @@ class Verification:
     def run(self, reference: Sequence[Array] | None) -> Verdict:
         """Compare each step with the one before, the first with the reference."""
         before, last = reference, None
+        if reference is not None:
+            self.require_alike(reference)
         rows: list[tuple[str, float]] = []
         for step in self.steps():
             try:
@@ -198,6 +200,23 @@ class Verification:
                     return Verdict(tuple(rows), found)
             before, last = now, step
         return Verdict(tuple(rows), None)
+
+    def require_alike(self, reference: Sequence[Array]) -> None:
+        """The reference has the results that the kernel has.
+
+        Raises:
+            ShapeError: it has another number of them, or of other extents.
+        """
+        decls = [self.variant.program.tensors[slot] for slot in self.variant.outputs]
+        if len(reference) != len(decls):
+            raise ShapeError(f"the reference has {len(reference)} results, {self.variant.program.name} {len(decls)}",
+                             hint="it returns what the kernel returns, then the arguments that the kernel stores to")
+        for number, (found, decl) in enumerate(zip(reference, decls, strict=True)):
+            want = tuple(self.shape(decl))
+            if found.shape != want:
+                raise ShapeError(f"result {number} of the reference is {' x '.join(map(str, found.shape))}, that of "
+                                 f"{self.variant.program.name} {' x '.join(map(str, want))}",
+                                 hint="the reference computes what the kernel does, on NumPy arrays")
 
     def compare(self, last: Step | None, step: Step, before: Sequence[Array],
                 now: Sequence[Array]) -> Difference | None:

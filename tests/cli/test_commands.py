@@ -39,6 +39,10 @@ BAD = {
     "empty.pto": "",
     "wrong.ptoas": ".program x\n.target V9\n  halt\n",
     "array.npy": "no array",
+    "zeros.ptoas": "\0\0",
+    "name.py": "import numpy as np\nimport pto as pt\n@pt.tile_kernel(tile_m=8)\ndef k(x):\n    return x * tile_n\n"
+               "k(np.ones((3, 4), np.float32))\n",
+    "syntax.py": "def f(:\n", "imports.py": "import nosuch\n",
 }
 
 
@@ -50,6 +54,7 @@ def folder(tmp_path_factory):
         (where / name).write_text(content)
     np.save(where / "a.npy", np.ones((3, 4), np.float32))
     np.save(where / "b.npy", np.full((4, 5), 2, np.float32))
+    np.savez(where / "several.npz", a=np.ones(3))
     assert run(where, "compile", "kernels.py:matmul", "-o", "m.pto").returncode == 0
     return where
 
@@ -70,6 +75,8 @@ def run(folder: Path, *words: str, shell: str = "") -> subprocess.CompletedProce
     (["graph", "kernels.py:matmul"], "tile matmul("), (["graph", "kernels.py:matmul", "--level", "all"], "execution"),
     (["graph", "kernels.py:matmul", "--level", "tensor", "--no-spans"], "tensor.matmul %A, %B"),
     (["compile", "kernels.py:matmul", "--explain"], "acc has one slot, and two would let pipes overlap: l0c is full"),
+    (["run", "--check", "all", "kernels.py"], "ran [] 60.0"),
+    (["verify", "kernels.py:plain", "--arg", "x=f32[M,N]", "--arg", "y=f32[M,N]"], "every step agrees"),
     (["check", "m.pto"], "legal"), (["check", "kernels.py:matmul"], "legal"),
     (["disasm", "kernels.py:plain", "--arg", "x=f32[N]", "--arg", "y=f32[N]"], "tadd"),
     (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy"], "result2: float32 3x5\n[[8. 8."),
@@ -128,6 +135,13 @@ def test_assembly_gives_the_same_bytes(folder):
     (["run", "m.pto", "--arg", "A=a.npy", "--arg", "B=b.npy", "--fuel", "1"], 8, "fuel"),
     (["disasm", "text.pto"], 3, "text.pto"), (["run", "text.pto"], 3, "text.pto"), (["check", "empty.pto"], 3, "empty"),
     (["asm", "wrong.ptoas", "-o", "w.pto"], 3, "V9"), (["asm", "text.pto", "-o", "w.pto"], 3, ""),
+    (["run", "m.pto", "--arg", "A=several.npz"], 3, "several arrays"),
+    (["check", "zeros.ptoas"], 3, "neither a program file (.pto) nor text"),
+    (["run", "--dump", "a.npy", "kernels.py"], 2, "a.npy is no folder"),
+    (["run", "--check", "nothing", "kernels.py"], 2, "no check is called nothing"),
+    (["run", "name.py"], 4, "name 'tile_n' is not defined"), (["run", "name.py"], 4, "did you mean tile_m?"),
+    (["run", "syntax.py"], 1, "SyntaxError"),
+    (["verify", "kernels.py:plain"], 4, '--arg "x=f32[M,N]"'),
     (["run", "shape.py"], 4, "inner extents differ: 3 x 4 times 5 x 6"),
     (["compile", "large.py", "-o", "l.pto"], 4, "do not fit l1"),
     (["compile", "kernels.py:matmul", "-o", "missing/m.pto"], 2, "missing"),
@@ -232,3 +246,33 @@ def test_checks_of_a_run(folder, options, code, words):
     (folder / "racy.ptoas").write_text(RACY)
     done = run(folder, "run", "racy.ptoas", *options)
     assert done.returncode == code and words in done.stderr
+
+
+def test_every_dumped_level_runs_and_gives_the_same_result(folder):
+    assert run(folder, "run", "--dump", "levels", "kernels.py").returncode == 0
+    files = sorted((folder / "levels").glob("matmul.*"))
+    assert len({f.name.split(".")[1] for f in files}) == len(files) > 6
+    assert [f.suffix for f in files] == [".graph"] * (len(files) - 1) + [".ptoas"]
+    for file in files:
+        done = run(folder, "run", str(file), "--arg", "A=a.npy", "--arg", "B=b.npy")
+        assert done.returncode == 0, f"{file}: {done.stderr}"
+        assert "[[8. 8." in done.stdout, file
+
+
+def test_a_dumped_level_that_was_edited_is_another_program(folder):
+    assert run(folder, "run", "--dump", "edited", "kernels.py").returncode == 0
+    [file] = (folder / "edited").glob("matmul.*-tensor-to-tile-tile.graph")
+    text = file.read_text()
+    assert "256" in text
+    file.write_text(text.replace("256", "32"))
+    done = run(folder, "run", str(file), "--arg", "A=a.npy", "--arg", "B=b.npy")
+    assert "[[8. 8." in done.stdout, done.stderr
+    assert "32x32xf32" in run(folder, "disasm", str(file)).stdout
+
+
+def test_what_a_script_raises_is_shown_from_its_own_line_on(folder):
+    done = run(folder, "run", "imports.py")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[:2] == ["Traceback (most recent call last):",
+                                            '  File "imports.py", line 1, in <module>']
+    assert "No module named 'nosuch'" in done.stderr

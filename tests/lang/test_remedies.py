@@ -7,8 +7,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import pto as pt
 from pto.core.errors import PtoError
 
 LEAST = 30
@@ -77,3 +79,10 @@ def test_the_table_is_long_and_each_row_is_another_mistake():
     assert len(MISTAKES) >= LEAST
     assert len({m.name for m in MISTAKES}) == len(MISTAKES)
     assert all(m.wrong != m.right for m in MISTAKES)
+
+
+def test_a_kernel_without_a_source_says_so():
+    space = {"pt": pt}
+    exec("@pt.tile_kernel\ndef k(X):\n    for i in pt.range(X.shape[0]):\n        X = X * 2.0\n    return X\n", space)
+    with pytest.raises(PtoError, match="write the kernel in a file"):
+        space["k"](np.ones((3, 4), np.float32))

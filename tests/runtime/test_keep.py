@@ -1,12 +1,15 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pto as pt
+from pto.core.target import V1, V2
+from pto.passes.pipeline import Options
 from pto.runtime import keep, variant
 
 SCRIPT = """
@@ -56,6 +59,16 @@ def test_a_second_process_compiles_nothing_and_a_changed_kernel_is_compiled(tmp_
 @pt.tile_kernel
 def double(X):
     return X * 2.0
+
+
+def test_a_program_is_kept_for_its_target_and_its_tiles():
+    double(np.ones((2, 3), np.float32))
+    graph = double.compiled().traced.graph
+    smaller = replace(V2, capacity=tuple((space, n // 2) for space, n in V2.capacity))
+    options = [Options(), Options(V1), Options(smaller), Options(V2, {"tile_m": 8}), Options(V2, {"tile_n": 8})]
+    assert len({keep.key(graph, o) for o in options}) == len(options)
+    assert keep.key(graph, Options(V2, {"tile_m": 8, "tile_n": 4})) == keep.key(
+        graph, Options(V2, {"tile_n": 4, "tile_m": 8}))
 
 
 @pytest.mark.parametrize("damage", [

@@ -150,3 +150,29 @@ def test_kernels_do_not_touch_memory_outside_of_their_arrays():
         np.testing.assert_array_equal(room[2:-2, 2:-2], x)
         room[2:-2, 2:-2] = 7.0
         assert (room == 7).all()
+
+
+def test_checks_of_the_environment_watch_every_launch(monkeypatch):
+    kernel = pt.tile_kernel(lambda X: X + 1.0)
+    x = np.zeros((3, 4), np.float32)
+    kernel(x)
+    assert not kernel.compiled().machine.check
+    monkeypatch.setenv("PTO_CHECK", "all")
+    assert (kernel(x) == 1.0).all()
+    machine = kernel.compiled().machine
+    assert machine.check
+    assert machine.cores > 1
+
+
+def test_room_that_is_not_stored_to_is_zeros():
+    @pt.tile_kernel
+    def partly(X):
+        part = pt.empty((32, 16))
+        part[0:16, 0:16] = X[0:16, 0:16]
+        return part + X
+
+    for value in (1.0, 2.0):
+        junk = np.full((32, 16), 7.0, np.float32)
+        del junk
+        found = partly(np.full((32, 16), value, np.float32))
+        np.testing.assert_array_equal(found, [[2 * value] * 16] * 16 + [[value] * 16] * 16)

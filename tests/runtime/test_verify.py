@@ -45,6 +45,19 @@ def test_a_wrong_reference_is_told_from_a_wrong_pass():
     assert verdict.difference.before == "the reference"
 
 
+def test_a_reference_may_store_to_its_arguments():
+    @pt.tile_kernel
+    def shifted(X, out):
+        out[:] = X + 1.0
+
+    def right(x, out):
+        out[:] = x + 1.0
+
+    x = np.ones((3, 4), np.float32)
+    assert shifted.verify(x, x * 0, ref=right)
+    assert not shifted.verify(x, x * 0, ref=lambda x, out: None)
+
+
 PASSES = ("materialise", "tensor_to_tile", "tile_to_block", "hoist", "bufferize", "allocate", "insert_barriers",
           "insert_flags")
 
