@@ -25,15 +25,18 @@ from threadpoolctl import threadpool_limits
 import pto as pt
 from pto.models.catalog import find
 from pto.models.llama.generate import stream
-from pto.models.llama.model import Llama, Session
+from pto.models.llama.model import Batch, Llama, Session
 from pto.models.sampling import Sampling
 from pto.sim.machine import Machine
 
 MODEL = "smollm2-135m"
+PRECISIONS = "f32", "f16", "bf16"
+STREAMED, WIDTH = 2**28, 1024  # bytes of a matrix, and its columns, which show what memory gives to one core and to two
 FIRST, LAST = 128, 192  # contexts between which tokens are timed
 TURN = 8  # tokens between two rounds of NumPy
 PROMPTS = (128, 512)
 MEBI = 2**20
+Note = Callable[[str, float], None]
 MEMORY = "import json, sys; sys.path.insert(0, {folder!r}); import llama; print(json.dumps(llama.footprint()))"
 
 
@@ -143,6 +146,44 @@ def footprint() -> dict[str, float]:
             "anonymous_mb": int(status["RssAnon"].split()[0]) * 1024 / MEBI, "packed_mb": packed / MEBI}
 
 
+@pt.tile_kernel
+def product(x: pt.f32[1, WIDTH], w):
+    return pt.matmul(x, w.T)
+
+
+def bandwidth() -> float:
+    """Bytes a second that the machine streams at best: a row times one large matrix, nothing else."""
+    x, w = np.ones((1, WIDTH), np.float32), np.ones((STREAMED // 4 // WIDTH, WIDTH), np.float32)
+    product(x, w)
+    return STREAMED / min(timed(lambda: product(x, w)) for _ in range(15))
+
+
+def measure(model: Llama, precision: str, threads: int, gemvs: Callable[[], Any], note: Note) -> None:
+    """The speeds of one precision on so many threads."""
+    session, of = model.session(), f"{precision}_{threads}t"
+    token, numpy = decode(session, gemvs)
+    note(f"decode_tps_{of}", 1 / token)
+    note(f"decode_ms_{of}", token * 1e3)
+    if precision == "f32":
+        note(f"numpy_gemv_ms_{threads}t", numpy * 1e3)
+        note(f"decode_over_gemv_{threads}t", token / numpy)
+    rate = gemm_rate()
+    for count in PROMPTS:
+        seconds = prefill(session, count)
+        note(f"prefill{count}_tps_{of}", count / seconds)
+        note(f"prefill{count}_of_gemm_{of}", multiplications(model, count) / seconds / rate)
+
+
+def together(model: Llama, texts: int, count: int = 24) -> float:
+    """Tokens a second of so many texts that go on together: the median of some steps."""
+    batch, found = Batch.of(model, [ids(FIRST)] * texts, 2)
+    def step() -> None:
+        nonlocal found
+        found = batch.best([int(tokens[0]) for _, tokens in found], 2)
+    step()
+    return texts / statistics.median(timed(step) for _ in range(count))
+
+
 def main() -> None:
     figures: dict[str, float] = {"idle": idle()}
     print(f"{figures['idle']:.0%} of the processors' time was idle"
@@ -155,24 +196,22 @@ def main() -> None:
     for name, value in json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout).items():
         note(name, value)
     note("allowed_mb", 1.15 * figures["packed_mb"] + 250)
-    model = Llama.load(find(MODEL), context=1024)
-    session = model.session()
     _, gemvs = baselines.llama_token_gemvs()
-    for threads in range(1, min(2, os.cpu_count() or 1) + 1):
+    counts = range(1, min(2, os.cpu_count() or 1) + 1)
+    for threads in counts:
         pt.set_num_threads(threads)
-        with threadpool_limits(threads):
-            token, numpy = decode(session, gemvs)
-            note(f"decode_tps_f32_{threads}t", 1 / token)
-            note(f"decode_ms_f32_{threads}t", token * 1e3)
-            note(f"numpy_gemv_ms_{threads}t", numpy * 1e3)
-            note(f"decode_over_gemv_{threads}t", token / numpy)
-            rate = gemm_rate()
-            for count in PROMPTS:
-                seconds = prefill(session, count)
-                note(f"prefill{count}_tps_f32_{threads}t", count / seconds)
-                note(f"prefill{count}_of_gemm_{threads}t", multiplications(model, count) / seconds / rate)
+        note(f"memory_gb_s_{threads}t", bandwidth() / 1e9)
+    for precision in PRECISIONS:
+        model = Llama.load(find(MODEL), context=1024, precision=precision)
+        for threads in counts:
+            pt.set_num_threads(threads)
+            with threadpool_limits(threads):
+                measure(model, precision, threads, gemvs, note)
+    model = Llama.load(find(MODEL), context=1024)
     pt.set_num_threads(1)
     note("loop_overhead_ms", overhead(model, Sampling()) * 1e3)
+    for texts in (1, 4, 8):
+        note(f"together{texts}_tps_f32_1t", together(model, texts))
     note("sampling_overhead_ms", overhead(model, Sampling(temperature=0.8, top_p=0.95)) * 1e3)
     if "--json" in sys.argv:
         print(json.dumps(figures))

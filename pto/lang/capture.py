@@ -404,6 +404,17 @@ def definition(function: FunctionType) -> ast.FunctionDef | None:
     return None
 
 
+def returned(function: FunctionType, count: int) -> tuple[str, ...]:
+    """The names of so many results: those of the variables that are returned, if nothing but variables is."""
+    tree = definition(function)
+    inside = [ast.walk(part) for part in tree.body if not isinstance(part, ast.FunctionDef)] if tree else []
+    values = [n.value for nodes in inside for n in nodes if isinstance(n, ast.Return) and n.value]
+    several = [v.elts if isinstance(v, ast.Tuple | ast.List) else [v] for v in values]
+    named = {tuple(v.id if isinstance(v, ast.Name) else "" for v in row) for row in several if len(row) == count}
+    found = named.pop() if len(named) == 1 else ()
+    return found if all(found) and len(set(found)) == len(found) else ()
+
+
 def stored(function: FunctionType) -> frozenset[str]:
     """The parameters that a function stores to, or binds anew."""
     node = copy.deepcopy(definition(function))

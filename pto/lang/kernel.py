@@ -145,6 +145,7 @@ class Traced:
         within: (extent, start, size, where): a piece that must be inside an axis.
         options: options of the kernel, as the author's code saw them.
         captured: arrays from outside of the kernel, which are implicit arguments.
+        names: of the returned tensors, where they are variables.
         sites: places that report, by number; `log` is the name of the tensor in which they do.
     """
 
@@ -154,6 +155,7 @@ class Traced:
     within: tuple[tuple[Extent, int, Extent, Loc], ...]
     options: Mapping[str, Any]
     captured: tuple[Captured, ...] = ()
+    names: tuple[str, ...] = ()
     sites: tuple[Site, ...] = ()
     log: str = ""
 
@@ -308,7 +310,8 @@ class Source:
         within = tuple((symbols.resolve(a), n, symbols.resolve(b), loc) for (a, n, b), loc in symbols.within.items())
         same = {k: symbols.resolve(k) for k in symbols.same}
         return Traced(graph, count, same, within, dict(options), tuple(captured),
-                      tuple(found.sites), found.log.val.node["name"] if found.log is not None else "")
+                      capture.returned(self.function, len(returned)), tuple(found.sites),
+                      found.log.val.node["name"] if found.log is not None else "")
 
     def _lift(self, found: Tracer, captured: list[Captured], kind: Kind, value: Any) -> Any:
         """An array from outside as an implicit argument; None where no name leads to it."""

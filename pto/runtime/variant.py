@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +39,17 @@ def picked(positions: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
     return tuple([values[i] for i in positions])
 
 
+def named(program: Program, outputs: Sequence[int], names: Sequence[str]) -> Program:
+    """A program whose results are called as in the kernel, where that is no other's name."""
+    tensors = list(program.tensors)
+    taken = {decl.name for decl in tensors} | {row.name for row in program.parameters}
+    for slot, name in zip(outputs, names, strict=False):
+        if tensors[slot].name == f"result{slot}" and name not in taken:
+            tensors[slot] = replace(tensors[slot], name=name)
+            taken.add(name)
+    return replace(program, tensors=tuple(tensors))
+
+
 @dataclass(frozen=True)
 class Variant:
     """A traced and compiled kernel, ready to be launched.
@@ -61,7 +72,7 @@ class Variant:
         uncached = fresh or os.environ.get("PTO_DISABLE_CACHE") or os.environ.get("PTO_DUMP_DIR")
         name = "" if uncached else keep.key(traced.graph, options)
         if name and (kept := keep.fetch(name)):
-            return cls(arguments, counts, traced, options, *kept)
+            return cls(arguments, counts, traced, options, named(*kept, traced.names), kept[1])
         compiled = compile_graph(traced.graph, options)
         if directory := os.environ.get("PTO_DUMP_DIR"):
             dump(compiled, Path(directory))
@@ -69,7 +80,7 @@ class Variant:
         outputs = tuple(slot_of(tile, k) for k in tile.outputs)
         if name:
             keep.put(name, compiled.program, outputs)
-        made = cls(arguments, counts, traced, options, compiled.program, outputs)
+        made = cls(arguments, counts, traced, options, named(compiled.program, outputs, traced.names), outputs)
         made.__dict__["compiled"] = compiled
         return made
 
@@ -232,7 +243,9 @@ class Variant:
     def declared_results(self) -> frozenset[str]:
         """Results that the kernel made by `pt.empty`, and stores to where it likes."""
         nodes = (node for _, node in self.traced.graph.items() if node.op is ARG and node["result"])
-        return frozenset(node["name"] for node in nodes)
+        known = {node["name"] for node in nodes}
+        return frozenset(d.name for slot, d in enumerate(self.program.tensors)
+                         if d.name in known or f"result{slot}" in known)
 
     def room(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
         """A new result; zeros, where the program may leave elements as they are."""

@@ -20,6 +20,7 @@ from pto.models.reference import Reference
 from pto.models.sampling import Sampling
 from pto.models.tensors import KINDS
 from pto.runtime.launch import run_program
+from tests.models.files import random_weights, save_folder
 
 TINY = find("tiny")
 TEXT = "The old man took the small boat, and the "
@@ -52,6 +53,36 @@ def test_any_shape_agrees_with_numpy(config):
     for part in (ids[:7], ids[7:8], ids[8:9], ids[9:]):
         want = reference(part)
         assert np.allclose(session.feed(part), want[-1], atol=1e-4)
+
+
+SCALED = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 16}
+
+
+@pytest.mark.parametrize(("config", "extra"), [
+    (BASE, {}), (replace(BASE, tied=True, heads=4, kv_heads=2), {}),
+    (replace(BASE, rope_base=5e5, heads=6, kv_heads=2, head_dim=16), {"rope_scaling": SCALED}),
+    (BASE, {"rope_scaling": {"type": "linear", "factor": 4.0}}),
+], ids=["own head", "tied head", "Llama 3", "linear scaling"])
+def test_folders_of_every_shape_run_as_in_numpy(config, extra, tmp_path):
+    weights = {name: array / 8 for name, array in random_weights(config).items()}
+    if config.tied:
+        weights["head"] = weights["embed"]
+    model = Llama.load(save_folder(tmp_path, config, weights, shards=2, **extra))
+    assert (model.config.scaling is not None) == bool(extra)
+    reference, plain = Reference(model.config, model.weights), Reference(config, weights)
+    ids = list(range(3, 33))
+    want, session = reference(ids), model.session()
+    assert np.allclose(session.score(ids[:20]), want[:20], atol=1e-4)
+    assert np.allclose([session.feed([i]) for i in ids[20:]], want[20:], atol=1e-4)
+    assert np.allclose(plain(ids), want, atol=1e-4) == (not extra)  # the scaling matters
+
+
+def test_results_have_the_names_of_the_kernel(tiny):
+    written = [[t.name for t in kernel.program().tensors if t.written and not t.scratch] for kernel in (
+        decode_kernel(tiny.config, 96), decode_kernel(tiny.config, 96, best=4), prefill_kernel(tiny.config, 96))]
+    assert written == [["keys", "values", "logits"], ["keys", "values", "candidates", "ids"],
+                       ["keys", "values", "logits"]]
 
 
 def test_tokens_one_by_one_and_a_whole_prompt_agree(tiny):

@@ -58,7 +58,10 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
-        return pt.topk(logits, best) if best else logits
+        if best:
+            candidates, ids = pt.topk(logits, best)
+            return candidates, ids
+        return logits
 
     return typed(decode, c, context, precision, cache)
 
@@ -96,7 +99,10 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
         if not every:
             x = x.narrow(0, count - 1, 1)
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
-        return pt.topk(logits, best) if best else logits
+        if best:
+            candidates, ids = pt.topk(logits, best)
+            return candidates, ids
+        return logits
 
     return typed(prefill, c, context, precision, cache)
 
@@ -136,7 +142,8 @@ def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cac
             x = x + times(mixed.view(texts, -1), output[layer])
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + times(pt.silu(times(h, gate[layer])) * times(h, up[layer]), down[layer])
-        return pt.topk(times(pt.rms_norm(x, norm, c.eps), head), best)
+        candidates, ids = pt.topk(times(pt.rms_norm(x, norm, c.eps), head), best)
+        return candidates, ids
 
     return typed(batch, c, context, precision, cache, ("texts",))
 
