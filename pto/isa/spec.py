@@ -57,6 +57,7 @@ class Trait(Flag):
     BRANCH = auto()  # may continue elsewhere
     HALT = auto()
     BITS = auto()  # copies bits: what it does depends on the size of elements only
+    REPORTS = auto()  # is there for what it writes to a log, not for a value
     ACCUMULATES = auto()  # the destination is read unless operand `acc` is 0
 
 

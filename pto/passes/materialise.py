@@ -21,6 +21,7 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, DIM, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import slot_of
+from pto.passes.share_scratch import share_scratch
 
 MATMUL, ASSIGN, VIEW, GATHER, TAKE = (
     TENSOR_OPS[name] for name in ("matmul", "assign", "view", "gather", "take")
@@ -218,5 +219,5 @@ class Materialise(Rewriter):
 
 
 def materialise(graph: Graph) -> Graph:
-    """Give a tensor of their own to the values that need one."""
-    return Materialise().run(graph)
+    """Give a tensor to the values that need one: of their own, or one that nothing needs any more."""
+    return share_scratch(Materialise().run(graph), sum(node.op is ARG for _, node in graph.items()))
