@@ -25,6 +25,7 @@ from pto.sim.kernels import (
     functions,
     gather,
     loans,
+    log,
     move,
     stream,
     vector,
@@ -37,7 +38,7 @@ from pto.sim.watch import engine as watched
 
 # Imported for what they register.
 SOURCES = (
-    engine, watched, convert, cube, elementwise, exponential, functions, gather, loans, move, stream, vector, view,
+    engine, watched, convert, cube, elementwise, exponential, functions, gather, loans, log, move, stream, vector, view,
 )
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
