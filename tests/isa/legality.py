@@ -13,7 +13,7 @@ EVERY = (*ARITHMETIC, "pred")
 TYPES = {
     "arithmetic": ARITHMETIC, "bits": (*INTEGER, "pred"), "integers": INTEGER, "transcendental": FLOATING,
     "comparison": ARITHMETIC, "conversion": ARITHMETIC, "reduction": REDUCED, "choice": REDUCED, "movement": EVERY,
-    "gather": EVERY, "scatter": EVERY,
+    "gather": EVERY, "scatter": EVERY, "report": EVERY,
 }
 FAMILIES = {
     "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins trowexpandadd "
@@ -31,6 +31,7 @@ FAMILIES = {
                 "tgetval ldg",
     "gather": "mgather mgather_elem tgather",
     "scatter": "mscatter tscatter",
+    "report": "mlog mlog_unless",
 }
 OTHERS = {
     "tci": {("s32",), ("f32",)},
@@ -49,6 +50,6 @@ def legal(mnemonic: str, memory: tuple[str, ...]) -> set[tuple[str, ...]]:
     family = next(name for name, words in FAMILIES.items() if mnemonic in words.split())
     if family == "conversion":
         return {(to, source) for to in ARITHMETIC for source in ARITHMETIC if to != source}
-    fixed = {"mask": "pred", "index": "s32"}
+    fixed = {"mask": "pred", "index": "s32", "log": "s32"}
     fixed |= {"dst": "pred"} if family == "comparison" else {"dst": "s32"} if family == "choice" else {}
     return {tuple(fixed.get(operand, name) for operand in memory) for name in TYPES[family]}
