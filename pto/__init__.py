@@ -29,6 +29,8 @@ _HOMES = {
     "pto.lang.convolution": ("conv2d",),
     "pto.lang.random": ("dropout", "rand", "randint", "randn"),
     "pto.lang.tiling": ("TileConfig", "TileOptimizer", "tile_optimizer"),
+    "pto.lang.reports": ("assert_", "device_assert", "device_print", "print"),
+    "pto.lang.windows": ("load", "store"),
     "pto.lang.attention": ("attention",),
     "pto.lang.choosing": ("topk",),
     "pto.lang.selection": ("clamp", "clip", "masked_fill", "where"),

@@ -193,6 +193,12 @@ class TrapError(PtoError):
     code, exit_code = "PTO-E0301", 6
 
 
+class AssertionFailed(TrapError):
+    """A condition that a kernel states did not hold when it ran: the message gives the values."""
+
+    code, exit_code = "PTO-E0303", 6
+
+
 class FuelError(PtoError):
     """A program did not finish within its fuel."""
 

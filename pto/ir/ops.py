@@ -16,7 +16,7 @@ from pto.core.errors import DTypeError, ShapeError, TypeMismatch
 from pto.core.types import EFFECT, INDEX, TensorType, TileType, Type
 from pto.isa.meaning import scalar as scalar_meaning
 from pto.isa.spec import Instr, Kind, Role, Trait
-from pto.isa.table import TABLE, cube, gather, move, vector
+from pto.isa.table import TABLE, cube, gather, log, move, vector
 
 Attrs = Mapping[str, Any]
 TypeRule = Callable[[tuple[Type, ...], Attrs, Type], Type]
@@ -370,11 +370,18 @@ TENSOR_OPS = {
                  "the next version of tensor: value, or value in the elements from an offset on, at these strides"),
 }
 
+
+def _beside(lifted: dict[str, Op], others: dict[str, Op]) -> dict[str, Op]:
+    """Operations of a level, each name once."""
+    if twice := lifted.keys() & others:
+        raise ValueError(f"two operations are called {', '.join(twice)}")
+    return lifted | others
+
+
 _WINDOW = ("i", "j", "rows", "cols")
 # Nothing, or five integers: the tensor as a matrix from element `offset` on, with rows, columns and their strides.
 VIEW = "view*"
-TILE_OPS = {
-    **_lifted("tile"),
+TILE_OPS = _beside(_lifted("tile"), {
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
     "gemv": Op("tile.gemv", ("x", "tensor", "i", "j", "n", "k", VIEW), (), declared, cube.TGEMV_STREAM.doc),
     "packed_matmul": Op("tile.packed_matmul", ("x", "tensor", "i", "p", "k", "b", VIEW), ("packing",), declared,
@@ -388,11 +395,14 @@ TILE_OPS = {
     "gather": Op("tile.gather", ("tensor", "index", "j", "rows", "cols", VIEW), (), declared, gather.MGATHER.doc),
     "take": Op("tile.take", ("tensor", "index", "i", "rows", "cols", "width", VIEW), (), declared,
                gather.MGATHER_ELEM.doc),
+    "report": Op("tile.report", ("log", "tile", "site"), (), same_as_first, log.MLOG.doc, log.MLOG),
+    "report_unless": Op("tile.report_unless", ("log", "tile", "mask", "site"), (), same_as_first,
+                        log.MLOG_UNLESS.doc, log.MLOG_UNLESS),
     "over": Op("tile.over", ("old", "new"), (), kept, "new where it is valid, else old"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),
     "store": Op("tile.store", ("tensor", "tile", *_WINDOW, VIEW), (), same_as_first, move.TSTORE.doc),
-}
+})
 
 
 # Block: instructions on tiles; Execution: instructions on buffers

@@ -8,15 +8,17 @@ from typing import Any
 from pto.core.types import EFFECT, INDEX, Type
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
 from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM
+from pto.isa.spec import Trait
 
 Made = Val | int | list[Val]
 
 
 def has_effect(node: Node) -> bool:
-    """Does a node do more than make a value: an instruction on buffers, or a loop with one?"""
+    """Does a node do more than make a value: an instruction on buffers, one that reports, or a loop with one?"""
     if node.body is not None:
         return any(has_effect(n) for _, n in node.body.items())
-    return node.type == EFFECT
+    row = node.op.instr
+    return node.type == EFFECT or (row is not None and Trait.REPORTS in row.traits)
 
 
 def alive(graph: Graph) -> set[int]:

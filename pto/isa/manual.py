@@ -30,6 +30,7 @@ TRAITS = {
     Trait.BRANCH: "May continue elsewhere.",
     Trait.HALT: "Nothing follows.",
     Trait.BITS: "Keeps bits, whatever they are.",
+    Trait.REPORTS: "Is there for what it writes.",
     Trait.ACCUMULATES: "The destination is read unless `acc` is 0.",
 }
 HEAD = f"""# The instruction set

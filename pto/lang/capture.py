@@ -23,6 +23,7 @@ from pto.lang import jumps, nests
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
 WHILE, COUNTED = "__pto_while__", "__pto_counted__"
 KERNEL, LIFT = "__pto_kernel__", "__pto_lift__"
+STORE = "__pto_store__"
 SYMBOLIC, BRANCH = "__pto_symbolic__", "__pto_branch__"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -108,6 +109,21 @@ class _Stores(ast.NodeTransformer):
         old.ctx = ast.Load()
         value = ast.copy_location(ast.BinOp(old, node.op, node.value), node)
         return self._setitem(node, node.target, value)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        """`pt.store(name, ...)`, as a statement: whether the function is that one is seen when it runs."""
+        call = node.value
+        if not isinstance(call, ast.Call) or not call.args or not isinstance(call.args[0], ast.Name):
+            return node
+        called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        name = call.args[0].id
+        if called != "store" or name not in self.local:
+            return node
+        made = ast.Call(ast.Name(STORE, ast.Load()), [call.func, *call.args], call.keywords)
+        new = ast.Assign([ast.Name(name, ast.Store())], made)
+        for child in (made, new):
+            ast.copy_location(child, node)
+        return new
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
         return node

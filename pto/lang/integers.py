@@ -124,8 +124,9 @@ class Index(Proxy):
             loc=Loc.of_user(), hint=hint)
 
     def __bool__(self) -> bool:
-        asserts = Loc.of_user().source().lstrip().startswith("assert ")
-        return bool(self._python("a condition", ASSERTED if asserts else uncaptured() or JOINED))
+        word = Loc.of_user().source().partition(":")[0].split(None, 1)[:1]
+        hint = {"assert": ASSERTED, "if": uncaptured(), "while": uncaptured()}.get("".join(word), "")
+        return bool(self._python("a condition", hint or JOINED))
 
     def __float__(self) -> float:
         """The number that an extent has in this call: the program is then for that."""

@@ -16,13 +16,13 @@ from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
-from pto.lang import capture, elements, language, methods  # noqa: F401  (methods: gives tensors theirs)
+from pto.lang import capture, elements, language, methods, windows  # noqa: F401  (methods: gives tensors theirs)
 from pto.lang.integers import Index, unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
 from pto.lang.regions import outside
 from pto.lang.symbols import Extent
-from pto.lang.trace import Argument, Tracer, finish, tracer, tracing
+from pto.lang.trace import Argument, Site, Tracer, finish, tracer, tracing
 from pto.lang.values import Tensor, Tile, setitem, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
@@ -146,6 +146,7 @@ class Traced:
         options: options of the kernel, as the author's code saw them.
         captured: arrays from outside of the kernel, which are implicit arguments.
         names: of the returned tensors, where they are variables.
+        sites: places that report, by number; `log` is the name of the tensor in which they do.
     """
 
     graph: Graph
@@ -155,6 +156,8 @@ class Traced:
     options: Mapping[str, Any]
     captured: tuple[Captured, ...] = ()
     names: tuple[str, ...] = ()
+    sites: tuple[Site, ...] = ()
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,8 @@ class Source:
         within = tuple((symbols.resolve(a), n, symbols.resolve(b), loc) for (a, n, b), loc in symbols.within.items())
         same = {k: symbols.resolve(k) for k in symbols.same}
         return Traced(graph, count, same, within, dict(options), tuple(captured),
-                      capture.returned(self.function, len(returned)))
+                      capture.returned(self.function, len(returned)), tuple(found.sites),
+                      found.log.val.node["name"] if found.log is not None else "")
 
     def _lift(self, found: Tracer, captured: list[Captured], kind: Kind, value: Any) -> Any:
         """An array from outside as an implicit argument; None where no name leads to it."""
@@ -336,7 +340,7 @@ class Source:
         hooks = {**elements.HOOKS, capture.FOR: language.for_loop, capture.SETITEM: setitem,
                  capture.RANGE: language.python_range,
                  capture.WHILE: language.known, capture.COUNTED: language.counted, capture.LIFT: lifted_if_named,
-                 capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
+                 capture.STORE: windows.stored, capture.SYMBOLIC: language.symbolic, capture.BRANCH: language.branch,
                  capture.RESULT: lambda value, written, names: (value, dict(zip(names, written, strict=True)))}
         function = capture.build(self.function, self.code, {**options, **hooks})
         rows = [p for p in self.signature.parameters.values() if p.name in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -9,11 +10,15 @@ from typing import Any
 
 from pto.core.dtypes import F32, PRED, S32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
-from pto.ir.ops import REDUCTIONS
+from pto.core.types import TensorType, TileType
+from pto.ir.graph import Graph, Val
+from pto.ir.ops import REDUCTIONS, TILE_OPS
 from pto.lang import values
+from pto.lang.integers import Index, unwrap
 from pto.lang.trace import tracer
 
 LAST = (-1,)  # no axis was said
+WIDE, TALL, AREA = 1024, 256, 1 << 14  # of the tiles of a matrix whose columns are reduced
 Axes = int | Sequence[int] | None
 
 
@@ -170,11 +175,40 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
         axes = _axes(x, axis)
         for one in axes:
             last = x.ndim - 1
+            if x.ndim == 2 and one == 0 and not REDUCTIONS[name].of:
+                x = _columns(name, x)
+                continue
             found = values.unary(name, x if one == last else x.transpose(one, last))
             x = found if one == last else found.transpose(one, last)
         for one in () if keepdims else axes:
             x = x.squeeze(one)
         return x
+
+
+def _columns(name: str, x: Any) -> Any:
+    """One value for each column of a matrix, whose rows are read as they lie: tile after tile, from the top."""
+    found, how, loc = tracer(), REDUCTIONS[name], Loc.of_user()
+    rows, cols = x.shape
+    wide = builtins.min(WIDE, cols) if isinstance(cols, int) else WIDE
+    tall = builtins.min(TALL, AREA // wide)
+    spans = found.spans(loc)
+
+    def fold(j: Any, graph: Graph, i: Val, carried: list[Val]) -> list[Val]:
+        with found.inside(graph):
+            part = values.unary(name.replace("row", "col"), x[Index(i):Index(i) + tall, j:j + wide])
+            return [values.binary(how.combine, values.wrap(carried[0]), part).val]
+
+    def column(graph: Graph, counter: Val, versions: list[Val]) -> list[Val]:
+        j = Index(counter)
+        with found.inside(graph):
+            start = found.emit(TILE_OPS["full"], type=TileType(x.dtype, 1, wide), scalar=how.neutral(x.dtype))
+            [last] = graph.loop((0, unwrap(rows), tall), [start.val], lambda g, i, c: fold(j, g, i, c), spans)
+            where = (slice(0, 1), slice(j, j + wide))
+            return [values.setitem(values.wrap(versions[0]), where, values.wrap(last)).val]
+
+    room = values.room(TensorType(x.dtype, (1, x.dims[1])))
+    inits = [Val(found.graph, found.graph.use(room.val))]
+    return values.wrap(found.graph.loop((0, unwrap(cols), wide), inits, column, spans)[0])
 
 
 def _wide(name: str, dtype: DType) -> DType:

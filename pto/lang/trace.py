@@ -6,9 +6,10 @@ import linecache
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pto.core.dtypes import S32, DType
 from pto.core.errors import CaptureError, Loc, located, user_frame
 from pto.core.types import EFFECT, INDEX, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val
@@ -27,6 +28,29 @@ class Argument:
     type: TensorType
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in a kernel that reports a value.
+
+    Attributes:
+        call: number of the first site of the same call.
+        text: what is printed before the value; of an assertion, its message.
+        asserts: whether it reports a condition that does not hold.
+        shown: whether the value is printed.
+        dtype: of the value.
+    """
+
+    call: int
+    loc: Loc
+    text: str
+    asserts: bool = False
+    shown: bool = True
+    dtype: DType = S32
+
+    def of(self, dtype: DType) -> Site:
+        return replace(self, dtype=dtype)
+
+
 class Tracer:
     """What is being built: the graph in which operations land, its extents, and what is known of them."""
 
@@ -43,6 +67,8 @@ class Tracer:
         self.lift: Factory = lambda value: None  # an array from outside as a tensor, if it can be one
         self.programs: list[tuple[Any, ...]] = []  # where in its grid the kernel is, and the grid, of each that has one
         self.lifted: dict[int, Val] = {}  # by the identity of the array
+        self.sites: list[Site] = []  # that report
+        self.log: Any = None  # where they do
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""

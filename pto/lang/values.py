@@ -8,7 +8,7 @@ from functools import reduce, wraps
 from numbers import Real
 from typing import Any
 
-from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, DType, promoted
+from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, S32, DType, promoted
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, UsageError, located
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
@@ -333,12 +333,16 @@ def lifted(value: Any) -> Any:
 
 def copied(tensor: Tensor) -> Any:
     """A tensor in a room of its own."""
+    return tracer().emit(TENSOR_OPS["assign"], room(TensorType(tensor.dtype, tensor.dims)), tensor)
+
+
+def room(type: TensorType) -> Any:
+    """Room for a tensor that a function of the language makes."""
     found = tracer()
     name = f"copy{found.slots}"
     while name in found.names:
         name += "_"
-    room = found.argument(Argument(name, TensorType(tensor.dtype, tensor.dims)), result=1)
-    return found.emit(TENSOR_OPS["assign"], room, tensor)
+    return found.argument(Argument(name, type), result=1)
 
 
 def assign(target: Tensor, where: Any, value: Tensor) -> Any:
@@ -396,11 +400,23 @@ def binary(name: str, a: Array, b: Any) -> Any:
     """An elementwise operation of two tensors, two tiles, or one and a number, in the type in which they meet."""
     if isinstance(b, Number) and not isinstance(b, bool):
         return with_number(name, a, b)
-    b = lifted(b)
+    b = spread(a, lifted(b))
     if not isinstance(b, Array):
         return NotImplemented
     with located(Loc.of_user()):
         return tracer().emit(_ops(a)[name], *together(a, b))
+
+
+def spread(like: Array, value: Any) -> Any:
+    """An integer of the program as a tensor or tile of one element, of the type of another where that is a number's."""
+    if not isinstance(value, Index):
+        return value
+    dtype = like.dtype if like.dtype in (F32, S32) else S32
+    if isinstance(like, Tensor):
+        found = tracer().emit(TENSOR_OPS["iota"], value, 1, type=TensorType(dtype, (1,)))
+    else:
+        found = tracer().emit(TILE_OPS["iota"], value, 0, 0, type=TileType(dtype, 1, 1))
+    return cast(found, like.dtype) if like.dtype != PRED else found
 
 
 def either(name: str, a: Any, b: Any) -> Any:
@@ -466,7 +482,7 @@ def compare(how: str, a: Array, b: Any) -> Any:
     if isinstance(b, Number) and not isinstance(b, bool):
         with located(Loc.of_user()):
             return tracer().emit(_ops(a)["compares"], a, scalar=number(b, a.dtype), cmp=how)
-    b = lifted(b)
+    b = spread(a, lifted(b))
     if not isinstance(b, Array):
         raise CaptureError(f"a tensor is compared with a tensor, a tile or a number, not with {type(b).__name__}",
                            loc=Loc.of_user(), hint="write `x is None`, of an argument with a default" if b is None else

@@ -80,11 +80,15 @@ class Accesses:
 
     @cached_property
     def shared(self) -> frozenset[int]:
-        """Argument slots that the program both reads and writes: their order matters between pipes, too."""
+        """Argument slots that the program both reads and writes: their order matters between pipes, too.
+
+        Not of logs: one pipe writes them, and each core a row of its own.
+        """
         found: dict[Role, set[int]] = {Role.IN: set(), Role.OUT: set()}
         for _, _, node in self.root.walk():
-            if node.op.instr is not None and "tiles" in node.op.attrs:
-                for operand in node.op.instr.operands:
+            row = node.op.instr
+            if row is not None and "tiles" in node.op.attrs and Trait.REPORTS not in row.traits:
+                for operand in row.operands:
                     if operand.kind is Kind.TENSOR:
                         found[operand.role].add(self.slot(node[operand.name]))
         return frozenset(found[Role.IN] & found[Role.OUT])

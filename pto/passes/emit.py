@@ -177,7 +177,8 @@ def tensors(root: Graph) -> tuple[TensorDecl, ...]:
         if node.op.instr is not None:
             for operand in node.op.instr.operands:
                 if operand.kind is Kind.TENSOR:
-                    (written if operand.role is Role.OUT else read).add(slot(node[operand.name]))
+                    for role, slots in ((Role.OUT, written), (Role.IN, read)):
+                        slots.update([slot(node[operand.name])] * (role in operand.role))
     found = sorted((n["slot"], n["name"], n.type, n["result"]) for _, n in root.items() if n.op is ARG)
     own = {slot for slot, _, _, result in found if result == SCRATCH}  # room of the program's own is for both
     return tuple(TensorDecl(name, t.dtype, t.dims, slot in written | own, slot in read | own, slot in own)

@@ -21,6 +21,7 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, DIM, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import slot_of
+from pto.passes.share_scratch import share_scratch
 
 ASSIGN, VIEW, GATHER, TAKE = (TENSOR_OPS[name] for name in ("assign", "view", "gather", "take"))
 PRODUCTS = {TENSOR_OPS[name] for name in ("matmul", "packed_matmul")}
@@ -206,11 +207,17 @@ class Materialise(Rewriter):
         key = output
         while body[key].op in (STORE, ASSIGN, GET):
             node = body[key]
-            key = node.inputs[0] if node.op is not GET else (
-                body[node.inputs[0]].inputs[LOOP_BOUNDS + node["index"]])
+            if node.op is not GET:
+                key = node.inputs[0]
+                continue
+            loop, at = body[node.inputs[0]], node["index"]
+            assert loop.body is not None
+            if self.replaced(loop.body, at, loop.body.outputs[at]):
+                return True
+            key = loop.inputs[LOOP_BOUNDS + at]
         return key != body.params[1 + position]
 
 
 def materialise(graph: Graph) -> Graph:
-    """Give a tensor of their own to the values that need one."""
-    return Materialise().run(graph)
+    """Give a tensor to the values that need one: of their own, or one that nothing needs any more."""
+    return share_scratch(Materialise().run(graph), sum(node.op is ARG for _, node in graph.items()))

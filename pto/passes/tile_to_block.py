@@ -39,19 +39,18 @@ from pto.ir.ops import (
     Op,
     extents,
 )
-from pto.ir.rewrite import Made, Rewriter, alive
+from pto.ir.rewrite import Made, alive
 from pto.isa.spec import Instr, Trait
-from pto.isa.table import TABLE, cube, gather, move, vector
+from pto.isa.table import TABLE, cube, move, vector
 from pto.passes.analysis import carries_sum, deep_users, is_parallel, parallel_nest
 from pto.passes.packed import in_block
+from pto.passes.placing import Fill, Placing, Size, in_ub, shape
 from pto.passes.trips import at_least_once
 
-Size = Val | int
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, PACKED, UNPACK = (
-    TILE_OPS[n] for n in (
-        "load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index", "pick", "over",
-        "packed_matmul", "unpack")
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS, *PACKED = (
+    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index",
+                          "pick", "over", "report", "report_unless", "packed_matmul", "unpack")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -59,15 +58,6 @@ BY_COLUMN, BY_ROW = (
 )
 WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
 EXP, SUB = TILE_OPS["exp"], TILE_OPS["sub"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """A tile of one value that no memory holds yet; its valid region is whatever its user wants."""
-
-    type: TileType
-    value: float
-    locs: tuple[Loc, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,36 +69,21 @@ class Sum:
     before: Size
 
 
-def in_ub(tile: TileType) -> TileType:
-    """The type a tile has in the vector unit's memory: columns lie contiguous."""
-    return replace(tile, space=Space.UB, layout=Layout.COL if tile.cols == 1 else Layout.ROW)
-
-
 def streams(node: Node) -> bool:
     """Is there a product in a loop whose weights are streamed?"""
     return node.body is not None and any(n.op is GEMV for _, _, n in node.body.walk())
 
 
-def shape(tile: Val) -> tuple[int, int]:
-    """Capacity of a tile."""
-    assert isinstance(tile.type, TileType)
-    return tile.type.rows, tile.type.cols
-
-
-class ToBlock(Rewriter):
+class ToBlock(Placing):
     """Builds the Block graph."""
 
     level = "block"
 
     def __init__(self, target: Target) -> None:
-        self.target = target
-        self.valid: dict[Val, tuple[Size | None, Size | None]] = {}
-        self.width: dict[Val, int] = {}  # columns of an accumulator that are not there to complete a panel
+        super().__init__(target)
         self.turned: set[Val] = set()  # operands of products whose transposes lie in L1
-        self.moved: dict[tuple[Graph, Val, Space], Val] = {}
         self.sums: dict[Graph, dict[int, Sum]] = {}
         self.absorbed: dict[Graph, set[int]] = {}
-        self.in_grid = False
 
     def run(self, old: Graph) -> Graph:
         new = Graph(name=old.name, level=self.level, symbols=old.symbols)
@@ -118,45 +93,6 @@ class ToBlock(Rewriter):
         self.block(old, new, env)
         new.outputs = tuple(new.use(env[k]) for k in old.outputs)
         return new
-
-    # tiles and their valid regions
-
-    def size(self, tile: Val) -> tuple[Size, Size]:
-        """Valid rows and columns; one that nothing determined is the capacity."""
-        rows, cols = self.valid.get(tile, (None, None))
-        assert isinstance(tile.type, TileType)
-        return tile.type.rows if rows is None else rows, tile.type.cols if cols is None else cols
-
-    def make(self, graph: Graph, op: Op, *inputs: Size, type: TileType, valid: tuple[Size | None, Size | None],
-             locs: tuple[Loc, ...], **attrs: Any) -> Val:
-        value = graph.op(op, *inputs, type=type, locs=locs, **attrs)
-        self.valid[value] = valid
-        return value
-
-    def into(self, graph: Graph, tile: Val | Fill, space: Space, locs: tuple[Loc, ...]) -> Val:
-        """A tile in a memory, by a move if need be."""
-        if isinstance(tile, Fill):
-            return self.fill(graph, tile, space, locs)
-        assert isinstance(tile.type, TileType)
-        if tile.type.space is space:
-            return tile
-        if tile.type.space is Space.L0C and space is Space.L1:
-            tile = self.into(graph, tile, Space.UB, locs)
-            assert isinstance(tile.type, TileType)
-        if (graph, tile, space) not in self.moved:
-            assert isinstance(tile.type, TileType)
-            type = in_ub(replace(tile.type, cols=self.width.get(tile, tile.type.cols)))
-            if space is not Space.UB:
-                type = replace(type, space=space, layout=Layout.ROW)
-            self.moved[graph, tile, space] = self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile),
-                                                       type=type, valid=self.valid.get(tile, (None, None)), locs=locs)
-        return self.moved[graph, tile, space]
-
-    def fill(self, graph: Graph, tile: Fill, space: Space, locs: tuple[Loc, ...]) -> Val:
-        type = in_ub(tile.type)
-        made = self.make(graph, BLOCK_OPS["texpands"], type.rows, type.cols, type=type, valid=(None, None),
-                         locs=tile.locs, scalar=tile.value)
-        return self.into(graph, made, space, locs)
 
     # nodes
 
@@ -184,8 +120,9 @@ class ToBlock(Rewriter):
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
-                GATHER: self.gather, TAKE: self.gather, TOPK: self.largest, TOPK_INDEX: self.largest, PICK: self.pick,
-                PACKED: partial(in_block, self), UNPACK: partial(in_block, self)}
+                **dict.fromkeys((GATHER, TAKE), self.gather), **dict.fromkeys((TOPK, TOPK_INDEX), self.largest),
+                **dict.fromkeys((REPORT, REPORT_UNLESS), self.report), PICK: self.pick,
+                **dict.fromkeys(PACKED, partial(in_block, self))}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
@@ -193,58 +130,6 @@ class ToBlock(Rewriter):
 
     def product(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         return self.matmul(new, inputs[0], inputs[1], node.locs)
-
-    def iota(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        assert isinstance(node.type, TileType)
-        return self.make(new, BLOCK_OPS[gather.TCI.mnemonic], *inputs, node.type.rows, node.type.cols,
-                         type=in_ub(node.type), valid=(None, None), locs=node.locs)
-
-    def stream(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """A product of a row with a matrix that is read from global memory as it is used."""
-        row, tensor, *where = inputs
-        assert isinstance(node.type, TileType)
-        x = self.into(new, row, Space.UB, node.locs)
-        return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
-                         valid=(1, where[2]), locs=node.locs)
-
-    def largest(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """The largest elements of each row, or where they are."""
-        assert isinstance(node.type, TileType)
-        tile = self.into(new, inputs[0], Space.UB, node.locs)
-        row = vector.TTOPK if node.op is TOPK else vector.TTOPK_INDEX
-        rows, cols = self.size(tile)
-        return self.make(new, BLOCK_OPS[row.mnemonic], tile, rows, cols, inputs[1], type=in_ub(node.type),
-                         valid=(rows, inputs[1]), locs=node.locs)
-
-    def pick(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """In each row, the columns that integers name."""
-        assert isinstance(node.type, TileType)
-        source, index = (self.into(new, v, Space.UB, node.locs) for v in inputs)
-        (rows, cols), (_, width) = self.size(index), self.size(source)
-        return self.make(new, BLOCK_OPS[gather.TGATHER.mnemonic], source, index, rows, cols, width,
-                         type=in_ub(node.type), valid=(rows, cols), locs=node.locs)
-
-    def gather(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """Rows of a tensor in global memory by a column of integers, or elements of its rows by a tile of them."""
-        tensor, ids, *where = inputs
-        assert isinstance(node.type, TileType)
-        row = gather.MGATHER if node.op is GATHER else gather.MGATHER_ELEM
-        if node.type.cols == 1 and node.op is GATHER:
-            raise UnsupportedError("rows of one element are not gathered", loc=(*node.locs, None)[0],
-                                   hint="give the table more than one column")
-        index = self.into(new, ids, Space.UB, node.locs)
-        return self.make(new, BLOCK_OPS[row.mnemonic], tensor, index, *where, type=in_ub(node.type),
-                         valid=(where[1], where[2]), locs=node.locs)
-
-    def over(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """A tile over the valid region of another, in that one's place where nothing needs it any more."""
-        under, tile = (self.into(new, v, Space.UB, node.locs) for v in inputs)
-        source = node.inputs[0]
-        if source in old.outputs or any(user > key for user, _ in old.users(source)):
-            under = self.copy(new, under, node.locs)
-        assert isinstance(node.type, TileType)
-        return self.make(new, BLOCK_OPS[move.TINSERT.mnemonic], under, tile, 0, 0, *self.size(tile),
-                         type=in_ub(node.type), valid=self.valid.get(under, (None, None)), locs=node.locs)
 
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)
@@ -274,9 +159,7 @@ class ToBlock(Rewriter):
 
         if self.in_grid:
             return put(new, tensor)
-        # Every core computes what lies outside of the grid; one of them stores it.
-        return new.loop((self.core, 1, self.cores), [tensor], lambda g, _, versions: [put(g, versions[0])], node.locs,
-                        grid=0)[0]
+        return self.once(new, [tensor], lambda g, versions: [put(g, versions[0])], node.locs)[0]
 
     def inside(self, graph: Graph, window: Size, valid: Size | None, locs: tuple[Loc, ...]) -> Size:
         """How much of a window is stored: no more than is valid of the tile."""
@@ -308,6 +191,11 @@ class ToBlock(Rewriter):
         if alone:  # one element is its own sum
             return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=in_ub(node.type),
                              valid=region, locs=node.locs)
+        if axis == 0 and shape(tile)[1] == 1:  # a column lies as the row does that is its transpose
+            count, type = self.size(tile)[0], TileType(node.type.dtype, 1, shape(tile)[0])
+            tile = self.make(new, BLOCK_OPS[move.TTRANS.mnemonic], tile, 1, count, type=in_ub(type),
+                             valid=(1, rows), locs=node.locs)
+            row = TILE_OPS[COLUMN_REDUCTIONS[row.tensor_op]].instr or row
         return self.make(new, BLOCK_OPS[row.mnemonic], tile, *self.size(tile), type=in_ub(node.type), valid=region,
                          locs=node.locs, **dict(node.attrs))
 
@@ -366,11 +254,6 @@ class ToBlock(Rewriter):
             raise UnsupportedError(f"{node.op.name} cannot use a {kind} for a whole tile on this machine yet",
                                    loc=node.locs[0] if node.locs else None)
         return BLOCK_OPS[mnemonic]
-
-    def agreed(self, graph: Graph, sizes: list[Size | None]) -> Size | None:
-        """The valid size that the operands have in common: windows at different places end differently at an edge."""
-        found = dict.fromkeys(s for s in sizes if s is not None)
-        return reduce(lambda a, b: graph.index("min", a, b), found) if found else None
 
     # matrix products
 
@@ -555,12 +438,6 @@ class ToBlock(Rewriter):
         if isinstance(init, Fill) or not (captured or len(old.users(key)) > 1 or key in old.outputs):
             return tile
         return self.copy(new, tile, locs)
-
-    def copy(self, graph: Graph, tile: Val, locs: tuple[Loc, ...]) -> Val:
-        """A tile in a place of its own."""
-        assert isinstance(tile.type, TileType)
-        return self.make(graph, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=tile.type,
-                         valid=self.valid.get(tile, (None, None)), locs=locs)
 
     def saved(self, body: Graph, graph: Graph, env: dict[int, Any]) -> dict[int, Val]:
         """Copies of the carried values that a body yields in another position, before any is overwritten."""

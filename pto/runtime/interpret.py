@@ -161,6 +161,7 @@ class Interpreter:
             "quantised_matmul": self.quantised, "packed_matmul": self.packed, "unpack": self.unpacked,
         }
         tile: dict[str, Callable[..., Any]] = {
+            "report": self.reported, "report_unless": self.reported,
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
             "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "matmul": self.product,
@@ -224,6 +225,17 @@ class Interpreter:
         found = old.copy()
         found[:len(new), :new.shape[1]] = new[:len(old), :old.shape[1]]
         return found
+
+    def reported(self, node: Node, log: Array, *given: Any) -> Array:
+        """A record in the first core's row of a log."""
+        *tiles, site = given
+        rows, cols = min(len(t) for t in tiles), min(t.shape[1] for t in tiles)
+        o = Operands(log=log[:1], site=site, rows=rows, cols=cols, shape=log[:1].shape, dtype=log.dtype)
+        for name, tile in zip(("src", "mask"), tiles, strict=False):
+            setattr(o, name, tile[:rows, :cols])
+        assert node.op.instr is not None
+        log[:1] = MEANING[node.op.instr.mnemonic](o)
+        return log
 
     def sequence(self, node: Node, start: int, *steps: int) -> Array:
         assert isinstance(node.type, TensorType | TileType)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import DTypeError, ShapeError, UsageError
 from pto.isa.program import Program, TensorDecl
+from pto.isa.spec import Trait
 from pto.sim.machine import Machine, RunStats
 
 
@@ -64,8 +65,9 @@ def run_program(program: Program, arrays: Mapping[str, NDArray[Any]], parameters
     if unknown:
         raise UsageError(f"the program has no tensor {sorted(unknown)[0]}",
                          hint=f"its tensors are {', '.join(d.name for d in program.tensors)}")
-    for decl in program.tensors:
-        if decl.read and not decl.scratch and decl.name not in arrays:
+    logs = {inst.args[0] for inst in program.code if Trait.REPORTS in inst.spec.traits}
+    for slot, decl in enumerate(program.tensors):
+        if decl.read and not decl.scratch and decl.name not in arrays and slot not in logs:
             raise UsageError(f"the program reads {decl.name}", hint=f"give it: --arg {decl.name}=FILE.npy")
     values = extents(program, arrays, parameters or {})
     bound = [_tensor(decl, arrays, values) for decl in program.tensors]

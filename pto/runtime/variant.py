@@ -24,6 +24,7 @@ from pto.passes.pipeline import Compiled, Options, compile_graph
 from pto.runtime import keep
 from pto.runtime.arguments import as_array, contiguous, convert, require_writable
 from pto.runtime.dump import dump
+from pto.runtime.reports import deliver
 from pto.runtime.threads import get_num_threads
 from pto.runtime.trapped import explain
 from pto.sim.machine import Machine
@@ -258,6 +259,21 @@ class Variant:
         return tuple((d, () if any(isinstance(n, str) for n in d.dims) else cast("tuple[int, ...]", d.dims))
                      for d in decls)
 
+    @cached_property
+    def _log(self) -> int:
+        """The slot of the tensor that the program reports in."""
+        return next(i for i, decl in enumerate(self.program.tensors) if decl.name == self.traced.log)
+
+    def _run(self, tensors: Sequence[NDArray[Any]], values: Sequence[int]) -> None:
+        """Run the machine, and pass on what it reports, whatever ended it."""
+        if not self.traced.sites:
+            self.machine.run(tensors, values)
+            return
+        try:
+            self.machine.run(tensors, values)
+        finally:  # an assertion that did not hold says more than what it led to
+            deliver(tensors[self._log], self.traced.sites, self.program.name)
+
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
@@ -278,7 +294,7 @@ class Variant:
                            self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
         self._apart(arrays, others)
         try:
-            self.machine.run(tensors, values)
+            self._run(tensors, values)
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise

@@ -13,7 +13,7 @@ EVERY = (*ARITHMETIC, "pred")
 TYPES = {
     "arithmetic": ARITHMETIC, "bits": (*INTEGER, "pred"), "integers": INTEGER, "transcendental": FLOATING,
     "comparison": ARITHMETIC, "conversion": ARITHMETIC, "reduction": REDUCED, "choice": REDUCED, "movement": EVERY,
-    "gather": EVERY, "scatter": EVERY,
+    "gather": EVERY, "scatter": EVERY, "report": EVERY,
 }
 FAMILIES = {
     "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins trowexpandadd "
@@ -22,7 +22,7 @@ FAMILIES = {
     "bits": "tand tor txor tnot",
     "integers": "tshl tshr tshls tshrs tands tors txors",
     "transcendental": "tdiv tdivs trdivs trowexpanddiv tcolexpanddiv tfma texp tlog tsqrt trsqrt trecip ttanh "
-                      "tsigmoid terf tsin tcos tfloor tceil tround trowexpandexpdif",
+                      "tsigmoid tsilu tgelu terf tsin tcos tfloor tceil tround trowexpandexpdif",
     "comparison": "tcmp tcmps",
     "conversion": "tcvt",
     "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",
@@ -31,6 +31,7 @@ FAMILIES = {
                 "tgetval ldg",
     "gather": "mgather mgather_elem tgather",
     "scatter": "mscatter tscatter",
+    "report": "mlog mlog_unless",
 }
 OTHERS = {
     "tci": {("s32",), ("f32",)},
@@ -52,6 +53,6 @@ def legal(mnemonic: str, memory: tuple[str, ...]) -> set[tuple[str, ...]]:
     family = next(name for name, words in FAMILIES.items() if mnemonic in words.split())
     if family == "conversion":
         return {(to, source) for to in ARITHMETIC for source in ARITHMETIC if to != source}
-    fixed = {"mask": "pred", "index": "s32"}
+    fixed = {"mask": "pred", "index": "s32", "log": "s32"}
     fixed |= {"dst": "pred"} if family == "comparison" else {"dst": "s32"} if family == "choice" else {}
     return {tuple(fixed.get(operand, name) for operand in memory) for name in TYPES[family]}

@@ -96,3 +96,20 @@ def test_stack_split_squeeze_and_expand(shape, parts, new):
     np.testing.assert_array_equal(swapped(x), np.roll(x, -1, axis=1))
     np.testing.assert_array_equal(repeated(x), np.broadcast_to(x[:, None], (rows, new, cols)))
     np.testing.assert_array_equal(without(x), x[0])
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("shape", [(1, 1), (300, 1), (40, 1030), (17, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_columns_of_a_matrix_and_of_its_tiles(name, shape, dtype):
+    x = np.random.default_rng(0).choice([-1, 1, 2], shape).astype(dtype) if name != "prod" else np.ones(shape, dtype)
+    found = pt.tile_kernel(lambda x: getattr(pt, name)(x, axis=0))(x)
+    np.testing.assert_array_equal(found, getattr(x, name)(0))
+
+    @pt.tile_kernel
+    def of_a_tile(x, out):
+        out[0:1, 0:1] = getattr(pt, name)(x[0:8, 0:1], axis=0, keepdims=True)
+
+    out = np.zeros((1, shape[1]), dtype)
+    of_a_tile(x, out)
+    assert out[0, 0] == getattr(x[:8, 0], name)()
