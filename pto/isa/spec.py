@@ -126,6 +126,7 @@ class Instr:
         dtypes: legal element types of the memory operands: one name means all alike.
         routes: legal places of the memory operands, each with its pipe; empty for the scalar unit.
         attrs: choices in the record's attribute bits, from the lowest.
+        places: the number of each operand, by its name.
         tensor_op: name of the elementwise or reducing operation that this instruction is, for compilers.
     """
 
@@ -139,6 +140,7 @@ class Instr:
     tensor_op: str = ""
     attrs: tuple[Attr, ...] = ()
     memory: tuple[int, ...] = field(init=False)
+    places: dict[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.operands) > OPERAND_WORDS:
@@ -151,6 +153,7 @@ class Instr:
         if self.attrs and len(self.operands) + len(self.attrs) > OPERAND_WORDS:
             raise ValueError(f"{self.mnemonic}: a machine has no words for the attributes")
         object.__setattr__(self, "memory", found)
+        object.__setattr__(self, "places", {o.name: i for i, o in enumerate(self.operands)})
 
     @property
     def is_scalar(self) -> bool:
@@ -159,7 +162,7 @@ class Instr:
 
     def position(self, name: str) -> int:
         """Index of the operand with this name."""
-        return next(i for i, o in enumerate(self.operands) if o.name == name)
+        return self.places[name]
 
     def route(self, types: tuple[TileType | TensorType, ...]) -> Route:
         """The route that operands of these types take.

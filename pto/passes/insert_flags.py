@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from pto.core.errors import Loc, PtoError
+from pto.core.errors import CapacityError, Loc
 from pto.core.types import EFFECT
 from pto.ir.graph import Buffer, Graph, Node, Val, joined
 from pto.ir.ops import DIM, EXECUTION_OPS, FOR
@@ -38,10 +38,9 @@ from pto.passes.order import SYNC, Schedule
 SET, WAIT = EXECUTION_OPS[sync.SET_FLAG.mnemonic], EXECUTION_OPS[sync.WAIT_FLAG.mnemonic]
 
 
-class OutOfFlags(PtoError):
+class OutOfFlags(CapacityError):
     """A pair of pipes needs more ids than the target has; fewer slots need fewer."""
 
-    code = "PTO-E0203"
 
 
 @dataclass(frozen=True, eq=False)

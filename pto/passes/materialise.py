@@ -207,8 +207,14 @@ class Materialise(Rewriter):
         key = output
         while body[key].op in (STORE, ASSIGN, GET):
             node = body[key]
-            key = node.inputs[0] if node.op is not GET else (
-                body[node.inputs[0]].inputs[LOOP_BOUNDS + node["index"]])
+            if node.op is not GET:
+                key = node.inputs[0]
+                continue
+            loop, at = body[node.inputs[0]], node["index"]
+            assert loop.body is not None
+            if self.replaced(loop.body, at, loop.body.outputs[at]):
+                return True
+            key = loop.inputs[LOOP_BOUNDS + at]
         return key != body.params[1 + position]
 
 

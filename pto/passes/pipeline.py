@@ -171,8 +171,8 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
             except OutOfFlags as err:
                 thrift = thrift.fewer_flags()
                 if thrift is None:
-                    raise CapacityError(err.message, loc=err.loc, hint="use fewer tiles in one loop: split the loop in "
-                                        "two, with a tensor between them") from None
+                    raise OutOfFlags(err.message, loc=err.loc, hint="use fewer tiles in one loop: split the loop in "
+                                     "two, with a tensor between them") from None
             except CapacityError as err:
                 problem = problem or err
                 thrift = replace(thrift, hoisting=False) if thrift.hoisting else None

@@ -38,6 +38,7 @@ from pto.lang.kernel import Source, Traced
 from pto.lang.quantised import Parts
 from pto.lang.tiling import DIRECTIONS, TileOptimizer, config_of
 from pto.lang.trace import Argument, is_tracing
+from pto.passes.insert_flags import OutOfFlags
 from pto.passes.pipeline import Options, compile_graph
 from pto.quant.forms import Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
@@ -278,6 +279,8 @@ class Kernel:
         chosen = self._directed(arguments, hints)
         try:
             made = Variant.make(arguments, (*self.source.counts, *sizes), traced(chosen), directed(chosen))
+        except OutOfFlags:  # smaller tiles need no fewer
+            raise
         except CapacityError as err:
             advise(err, chosen, lambda options: compile_graph(traced(options).graph, directed(options)))
             raise

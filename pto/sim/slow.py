@@ -271,9 +271,9 @@ class Core:
         setting = step.inst.spec.mnemonic == EVENT_SET
         return (self.number, other, number) if setting else (other, self.number, number)
 
-    def is_blocked(self, step: Step) -> bool:
-        """Whether the step waits for a flag that is not set."""
-        return step.inst.spec.mnemonic == WAIT and self.flag_of(step) not in self.flags
+    def waits_for(self, step: Step) -> Flag | None:
+        """The flag that a step waits for, if it does."""
+        return self.flag_of(step) if step.inst.spec.mnemonic == WAIT else None
 
     def _fetch(self) -> Step:
         pc = self.pc
@@ -421,7 +421,7 @@ class Queues:
 
     def __init__(self, core: Core, chance: random.Random) -> None:
         self.core, self.chance = core, chance
-        self.waiting: dict[Pipe, deque[Step]] = {pipe: deque() for pipe in Pipe}
+        self.waiting: dict[Pipe, deque[tuple[Step, Flag | None]]] = {pipe: deque() for pipe in Pipe}
         self.order = chance.sample(list(Pipe), len(Pipe))
         self.eagerness = chance.choice(EAGERNESS)
 
@@ -433,10 +433,11 @@ class Queues:
         if not stalls and (not ready or chance.random() < self.eagerness):
             step = core.issue()
             if step is not None:
-                self.waiting[core.machine.pipes[step.pc]].append(step)
+                self.waiting[core.machine.pipes[step.pc]].append((step, core.waits_for(step)))
             return State.MOVED
         if ready:
-            core.perform((ready[0] if chance.random() < GREED else chance.choice(ready)).popleft())
+            step, _ = (ready[0] if chance.random() < GREED else chance.choice(ready)).popleft()
+            core.perform(step)
             return State.MOVED
         if any(self.waiting.values()):
             self._deadlock()
@@ -445,11 +446,11 @@ class Queues:
         core.finish()
         return State.ENDED
 
-    def _is_ready(self, steps: deque[Step]) -> bool:
-        return bool(steps) and not self.core.is_blocked(steps[0])
+    def _is_ready(self, steps: deque[tuple[Step, Flag | None]]) -> bool:
+        return bool(steps) and (steps[0][1] is None or steps[0][1] in self.core.flags)
 
     def _deadlock(self) -> None:
-        blocked = [(pipe, steps[0]) for pipe, steps in self.waiting.items() if steps]
+        blocked = [(pipe, steps[0][0]) for pipe, steps in self.waiting.items() if steps]
         words = [f"{pipe.name} at pc {step.pc} waits for {flag_name(self.core.flag_of(step))}"
                  for pipe, step in blocked]
         raise trap_error(self.core.program, TrapKind.DEADLOCK, blocked[0][1].pc, self.core.number,

@@ -10,10 +10,11 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import pto
-from tests.fuzz.meaning import PT, Value
+from tests.fuzz.meaning import ELEMENTS, PT, Typed, Value
 
 NUMBERS = itertools.count()
 Argument = tuple[Any, ...]
@@ -27,19 +28,30 @@ class Type:
     numpy: Any
     indexes: bool = False
 
+    @property
+    def floats(self) -> bool:
+        return np.dtype(self.numpy).kind not in "iu"
+
     def draw(self, rng: np.random.Generator, exact: bool, most: int, shape: tuple[int, ...]) -> np.ndarray:
         """Small integers (indices below `most`), or numbers between -1 and 1."""
         if self.indexes:
             return rng.integers(0, most, shape).astype(self.numpy)
-        drawn = rng.integers(-3, 4, shape) if exact else rng.uniform(-1, 1, shape)
+        low = 0 if self.name == "u8" else -3
+        whole = exact or not self.floats
+        drawn = rng.integers(low, 4, shape) if whole else rng.uniform(-1, 1, shape)
         return drawn.astype(self.numpy)
 
     def seen(self, array: np.ndarray) -> Any:
         """The argument as the twin sees it."""
-        return array if self.indexes else Value(array).contiguous()
+        if self.indexes:
+            return array
+        value = Value(array.astype(np.float64)).contiguous()
+        return value if self.name == "f32" else Typed(value, ELEMENTS[self.name])
 
 
-TYPES = {row.name: row for row in (Type("f32", np.float32), Type("s32", np.int32, indexes=True))}
+TYPES = {row.name: row for row in (
+    Type("f32", np.float32), Type("s32", np.int32, indexes=True), Type("f16", np.float16),
+    Type("bf16", ml_dtypes.bfloat16), Type("s16", np.int16), Type("s8", np.int8), Type("u8", np.uint8))}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ not computed here a second time; one that has no meaning is dropped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,34 +36,50 @@ class Info:
 
 @dataclass(frozen=True)
 class Row:
-    """An operation of expressions: its text, and whether it keeps integers whole."""
+    """An operation of expressions: its text, whether it keeps integers whole, and whether it needs exact operands."""
 
     name: str
     text: str
     whole: bool = False
+    exact: bool = False
 
 
-def rows(whole: bool, *pairs: tuple[str, str]) -> tuple[Row, ...]:
+def rows(whole: bool, *pairs: tuple[str, str], exact: bool = False) -> tuple[Row, ...]:
     """Operations that all keep integers whole, or all do not."""
-    return tuple(Row(name, text, whole) for name, text in pairs)
+    return tuple(Row(name, text, whole, exact) for name, text in pairs)
 
 
 BINARY = (
     *rows(True, ("add", "({a} + {b})"), ("sub", "({a} - {b})"), ("mul", "({a} * {b})"),
-          ("maximum", "pt.maximum({a}, {b})"), ("minimum", "pt.minimum({a}, {b})")),
+          ("maximum", "pt.maximum({a}, {b})"), ("minimum", "pt.minimum({a}, {b})"),
+          ("where", "pt.where({a} > {b}, {a}, {b} + 1.0)"), ("masked_fill", "pt.masked_fill({a}, {b} <= 1.0, 2.0)"),
+          ("mask and", "pt.where(({a} >= 0.0) & ({b} < 2.0), {b}, {a})"),
+          ("mask or", "pt.where(({a} > 1.0) | ~({b} > 0.0), {a}, -1.0)"),
+          ("f16", "(({a}).to(pt.f16) + ({b}).to(pt.f16)).to(pt.f32)")),
+    *rows(True, ("where ==", "pt.where({a} == {b}, 4.0, {a})"),
+          ("s32", "(pt.floor({a}).to(pt.s32) * 2 + pt.floor({b}).to(pt.s32)).to(pt.f32)"),
+          ("bf16", "(({a}).to(pt.bf16) - ({b}).to(pt.bf16)).to(pt.f32)"),
+          ("s16", "(({a}).to(pt.s16) - ({b}).to(pt.s16)).to(pt.f32)"), exact=True),
     *rows(False, ("div", "({a} / (pt.abs({b}) + 1.0))")),
 )
 UNARY = (
     *rows(True, ("neg", "(-{a})"), ("relu", "pt.relu({a})"), ("abs", "pt.abs({a})"), ("muls", "({a} * 2.0)"),
           ("adds", "({a} + 3.0)"), ("rsubs", "(1.0 - {a})"), ("subs", "({a} - 2)"), ("divs", "({a} / 2.0)"),
+          ("clamp", "pt.clamp({a}, -2.0, 5.0)"), ("through f16", "({a}).to(pt.f16).to(pt.f32)"),
           ("floor", "pt.floor({a} * 0.5)"), ("ceil", "pt.ceil({a} * 0.5)"), ("round", "pt.round({a} * 0.5)")),
+    *rows(True, ("through s32", "pt.floor({a}).to(pt.s32).to(pt.f32)"), ("through s8", "({a}).to(pt.s8).to(pt.f32)"),
+          exact=True),
     *rows(False, ("exp", "pt.exp({a} * 0.25)"), ("sqrt", "pt.sqrt(pt.abs({a}) + 1.0)"), ("sigmoid", "pt.sigmoid({a})"),
           ("silu", "pt.silu({a})"), ("log", "pt.log(pt.abs({a}) + 0.5)"), ("tanh", "pt.tanh({a})"),
           ("rsqrt", "pt.rsqrt(pt.abs({a}) + 1.0)"), ("recip", "pt.reciprocal(pt.abs({a}) + 1.0)"),
           ("rdivs", "(2.0 / (pt.abs({a}) + 1.0))"), ("erf", "pt.erf({a})"), ("sin", "pt.sin({a})"),
           ("cos", "pt.cos({a})")),
 )
-ROWS = (Row("sum", "pt.sum({a}, keepdims=True)", True), Row("max", "pt.max({a}, keepdims=True)", True))
+ROWS = rows(True, ("sum", "pt.sum({a}, keepdims=True)"), ("max", "pt.max({a}, keepdims=True)"))
+AXES = (*rows(True, ("sum of an axis", "pt.sum({a}, {axis}, keepdims=True)"),
+              ("max of an axis", "pt.max({a}, {axis}, keepdims=True)"),
+              ("min", "pt.min({a}, {axis}, keepdims=True)")),
+        *rows(True, ("argmax", "pt.argmax({a}, {axis}, keepdims=True).to(pt.f32)"), exact=True))
 NORMS = (Row("softmax", "pt.softmax({a})"), Row("layer_norm", "pt.layer_norm({a})"),
          Row("rms_norm", "pt.rms_norm({a})"), Row("mean", "pt.mean({a}, keepdims=True)"))
 
@@ -145,14 +162,15 @@ class Writer:
             less = less[1:]
         there = self.tensors(lambda n, s: 0 < len(s) <= len(shape) and all(
             a in (1, b) for a, b in zip(reversed(s), reversed(shape), strict=False)))
-        return self.one(there) if there and self.chance(0.6) else self.argument(*less)
+        again = 0.6 if len(less) < 3 else 0.3  # of three axes few are there whose first is one
+        return self.one(there) if there and self.chance(again) else self.argument(*less)
 
     # expressions
 
     def expression(self, shape: Shape, depth: int, leaf: Callable[[Shape], str] | None = None,
                    tiles: bool = False) -> str:
         """Text of an expression of this shape."""
-        leaf = leaf or self.leaf
+        leaf = leaf or self.any_leaf
         if depth <= 0:
             return leaf(shape)
         kind = self.rng.random()
@@ -167,12 +185,26 @@ class Writer:
         if kind < 0.75 or (tiles and kind < 0.9):
             return self.row(UNARY).text.format(a=a)
         if kind < 0.9:
-            return self.row(BINARY).text.format(a=a, b=self.row(ROWS).text.format(a=leaf(shape)))
+            any_axis = not tiles and self.chance(0.4)
+            part = self.over_axis(shape, leaf) if any_axis else self.row(ROWS).text.format(a=leaf(shape))
+            return self.row(BINARY).text.format(a=a, b=part)
         return self.row(ROWS if tiles else NORMS).text.format(a=a) + f" + {leaf(shape)}"
+
+    def over_axis(self, shape: Shape, leaf: Callable[[Shape], str]) -> str:
+        """A reduction of any axis."""
+        return self.row(AXES).text.format(a=leaf(shape), axis=int(self.rng.integers(len(shape))) - len(shape))
+
+    def any_leaf(self, shape: Shape) -> str:
+        """A tensor of this shape, at times one of another type."""
+        if self.chance(0.93):
+            return self.leaf(shape)
+        kind = str(self.one(("f16", "bf16", "s16", "s8", "u8")))
+        self.used.append(f"argument of {kind}")
+        return f"{self.argument(*shape, kind=kind)}.to(pt.f32)"
 
     def row(self, rows: Sequence[Row]) -> Row:
         """An operation, one that keeps integers whole where this kernel is of integers."""
-        fit = [r for r in rows if r.whole or not self.exact] or [ROWS[0]]
+        fit = [r for r in rows if (r.whole if self.exact else not r.exact)] or [ROWS[0]]
         found: Row = self.one(fit)
         self.used.append(f"op {found.name}")
         return found
@@ -249,6 +281,10 @@ class Writer:
         left = self.row(UNARY[:6]).text.format(a=a) if self.chance(0.3) else a
         start, name = self.result()
         text = f"{start}pt.matmul({left}, {b}{right})"
+        if self.exact and self.chance(0.15):
+            kind, after = self.one((("f16", ""), ("bf16", ""), ("s8", ".to(pt.f32)")))
+            text = f"{start}pt.matmul({left}.to(pt.{kind}), {b}{right}.to(pt.{kind})){after}"
+            self.used.append(f"op matmul of {kind}")
         if self.chance(0.4):
             text = f"{start}{self.row(UNARY).text.format(a=text[len(start):])}"
         self.used.append("op matmul" + (", one row" if self.space[a].shape[-2] == 1 else ", batched" if lead else ""))
@@ -363,8 +399,9 @@ class Writer:
     def written(self) -> bool:
         """A tensor stored to an argument, or to a part of it."""
         kind = self.one(("whole", "row", "rows"))
-        rows, cols = self.size(), self.size()
-        x = self.argument(rows, cols)
+        there = [n for n in self.tensors(lambda n, s: len(s) == 2 and n in self.arguments)]
+        x = self.one(there) if there and self.chance(0.6) else self.argument(self.size(), self.size())
+        rows, cols = self.space[x].shape
         if kind == "whole":
             text = self.expression((rows, cols), int(self.rng.integers(1, 3)), lambda s: self.one((x, self.leaf(s))))
             lines = [f"{x}[:] = {text}"]
@@ -408,7 +445,19 @@ class Writer:
             lines[0:0] = [f"{other} = {self.expression(shape, 1)}"]
             lines[-1] = f"    {name}, {other} = {other}, {step}"
             made[other] = made[name] = Info(False)
-        return self.put(lines, **made)
+        return self.put(self.jumping(lines, i, bound), **made)
+
+    def jumping(self, lines: list[str], i: str, bound: str) -> list[str]:
+        """A loop over `i`, the last two of the lines: as it is, with a jump, or counted by `while`."""
+        how = self.rng.random()
+        if how < 0.3:
+            test = f"    if {i} {self.one(('==', '>='))} {self.rng.integers(3)}:"
+            self.used.append("break or continue")
+            return [*lines[:-1], test, f"        {self.one(('break', 'continue'))}", lines[-1]]
+        if how < 0.45 and bound.isidentifier():
+            self.used.append("while")
+            return [*lines[:-2], f"{i} = 0", f"while {i} < {bound}:", lines[-1], f"    {i} += 1"]
+        return lines
 
     def branched(self) -> bool:
         """A branch on a symbol."""
@@ -429,7 +478,7 @@ class Writer:
         """A kernel called in this one."""
         shape, f = self.some(), self.fresh("f")
         body = self.expression(shape, int(self.rng.integers(1, 4)), lambda s: self.one(("a", "b")))
-        if "x" in {part[0] for part in body.replace("(", " ").replace(")", " ").split() if part[1:].isdigit()}:
+        if re.search(r"\b[xv]\d", body):
             return False
         exec(f"def {f}(a, b):\n    return {body}", self.space)
         a, b = self.leaf(shape), self.leaf(shape)
@@ -444,7 +493,7 @@ class Writer:
         """A nest of loops over tiles, written out."""
         tm, tn, tk = (int(self.one(self.tiles)) for _ in range(3))
         m, n, k = self.size(), self.size(), self.size()
-        kind = self.one(("map", "rows", "product", "line", "column"))
+        kind = self.one(("map", "rows", "product", "line", "column", "two", "start", "scan"))
         out, i, j = self.fresh(), self.fresh("i"), self.fresh("j")
         x = self.leaf((m, n))
         made = getattr(self, f"tiles_{kind}")(out, i, j, x, (m, n, k), (tm, max(tn, 2), max(tk, 2)))
@@ -466,6 +515,35 @@ class Writer:
         return [f"{out} = pt.empty(({x}.shape[0], 1))", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
                 f"    {acc} = pt.{start.format(t[0])}", f"    for {j} in pt.range(0, {x}.shape[1], {t[1]}):",
                 f"        {acc} = {how.format(a=acc, b=inner)}", f"    {out}[{i}:{i} + {t[0]}, 0:1] = {acc}"]
+
+    def tiles_two(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
+        """Two carried tiles that change places."""
+        window = f"{x}[{i}:{i} + {t[0]}, {j}:{j} + {t[1]}]"
+        a, b = self.fresh("t"), self.fresh("t")
+        ending = self.one((a, b, f"{a} - {b}"))
+        return [f"{out} = pt.empty(({x}.shape[0], 1))", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
+                f"    {a} = pt.zeros(({t[0]}, 1))", f"    {b} = pt.full(({t[0]}, 1), 1.0)",
+                f"    for {j} in pt.range(0, {x}.shape[1], {t[1]}):",
+                f"        {a}, {b} = {b}, {a} + pt.sum({window}, keepdims=True)",
+                f"    {out}[{i}:{i} + {t[0]}, 0:1] = {ending}"]
+
+    def tiles_start(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
+        """A tile that a loop starts with and that is read after it."""
+        window = f"{x}[{i}:{i} + {t[0]}, {j}:{j} + {t[1]}]"
+        first, acc = self.fresh("t"), self.fresh("t")
+        return [f"{out} = pt.empty(({x}.shape[0], 1))", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
+                f"    {first} = {x}[{i}:{i} + {t[0]}, 0:1] * 2.0", f"    {acc} = {first}",
+                f"    for {j} in pt.range(0, {x}.shape[1], {t[1]}):",
+                f"        {acc} = pt.maximum({acc}, pt.max({window}, keepdims=True))",
+                f"    {out}[{i}:{i} + {t[0]}, 0:1] = {acc} - {first}"]
+
+    def tiles_scan(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
+        """A carried tile that each turn stores."""
+        column, acc = f"[{i}:{i} + {t[0]}, {j}:{j} + 1]", self.fresh("t")
+        step = self.one((f"pt.maximum({acc}, {x}{column})", f"{acc} + {x}{column}"))
+        return [f"{out} = pt.empty({x}.shape)", f"for {i} in pt.range(0, {x}.shape[0], {t[0]}):",
+                f"    {acc} = pt.zeros(({t[0]}, 1))", f"    for {j} in pt.range(0, {x}.shape[1], 1):",
+                f"        {acc} = {step}", f"        {out}{column} = {acc}"]
 
     def tiles_column(self, out: str, i: str, j: str, x: str, e: Shape, t: Shape) -> list[str]:
         """Two passes over a row of tiles, the second with what the first carried."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ class Value:
     """A tensor or a tile: its elements, and how far from them an f32 evaluation may be. Views share memory."""
 
     __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, value: Any, error: Any = None) -> None:
         self.value = np.asarray(value, np.float64)
@@ -117,6 +119,28 @@ class Value:
     def __matmul__(self, other: Value) -> Value:
         return matmul(self, other)
 
+    def __gt__(self, other: Any) -> Test:
+        return compared(np.greater, self, other)
+
+    def __ge__(self, other: Any) -> Test:
+        return compared(np.greater_equal, self, other)
+
+    def __lt__(self, other: Any) -> Test:
+        return compared(np.less, self, other)
+
+    def __le__(self, other: Any) -> Test:
+        return compared(np.less_equal, self, other)
+
+    def __eq__(self, other: object) -> Test:  # type: ignore[override]
+        return compared(np.equal, self, other)
+
+    def __ne__(self, other: object) -> Test:  # type: ignore[override]
+        return compared(np.not_equal, self, other)
+
+    def to(self, type: Elements) -> Typed:
+        """In another type: `Typed`, unless it is f32."""
+        return type.of(self)
+
     def _in_place(self, other: Any) -> Any:
         return NotImplemented
 
@@ -137,6 +161,130 @@ def rounded(value: np.ndarray, error: Any) -> Value:
     """A value after one rounding to f32: none, where f32 holds it. A twin is judged by what f32 can hold."""
     whole = (error == 0) & (value.astype(np.float32) == value)
     return Value(value, np.where(whole, 0.0, error + U * (np.abs(value) + error) + TINY))
+
+
+@dataclass(frozen=True)
+class Test:
+    """A predicate for each element, and where nobody can know it: operands may be on either side."""
+
+    true: np.ndarray
+    unsure: np.ndarray
+
+    def __and__(self, other: Test) -> Test:
+        return Test(self.true & other.true, self.unsure | other.unsure)
+
+    def __or__(self, other: Test) -> Test:
+        return Test(self.true | other.true, self.unsure | other.unsure)
+
+    def __invert__(self) -> Test:
+        return Test(~self.true, self.unsure)
+
+
+def compared(function: Callable[[Any, Any], np.ndarray], a: Any, b: Any) -> Test:
+    """A comparison, element by element."""
+    x, y = lift(a), lift(b)
+    error = x.error + y.error
+    return Test(function(x.value, y.value), (error > 0) & (np.abs(x.value - y.value) <= error))
+
+
+def where(test: Test, a: Any, b: Any) -> Value:
+    """One or the other; either, where nobody knows the predicate."""
+    x, y = lift(a), lift(b)
+    value = np.where(test.true, x.value, y.value)
+    either = np.abs(x.value - y.value) + x.error + y.error
+    return Value(value, np.where(test.unsure, either, np.where(test.true, x.error, y.error)))
+
+
+def masked_fill(x: Value, mask: Test, number: float) -> Value:
+    return where(mask, number, x)
+
+
+def clamp(x: Value, low: float, high: float) -> Value:
+    return Value(np.clip(x.value, low, high), x.error)
+
+
+@dataclass(frozen=True)
+class Elements:
+    """An element type beside f32: a floating one rounds, an integer one holds what it holds.
+
+    Attributes:
+        unit: half the distance from 1 to the next number; 0 for integers.
+        low, high: the least and the largest.
+    """
+
+    name: str
+    unit: float
+    low: float
+    high: float
+
+    def __getitem__(self, dims: Any) -> None:
+        """An annotation is for the compiler."""
+
+    def of(self, x: Value) -> Typed:
+        """The elements in this type."""
+        if self.name == "f32":
+            return x  # type: ignore[return-value]
+        if (x.value < self.low).any() or (x.value > self.high).any():
+            raise ValueError(f"out of the range of {self.name}")
+        if self.unit:
+            _, power = np.frexp(x.value)
+            step = np.ldexp(2 * self.unit, power - 1)
+            value = np.rint(x.value / step) * step
+            inexact = (value != x.value) | (x.error > 0)
+            error = np.where(inexact, x.error + self.unit * (np.abs(x.value) + x.error) + 1e-7, 0.0)
+            return Typed(Value(x.value, np.where(value == x.value, x.error + error, error)), self)
+        if x.error.any():
+            raise ValueError("nobody knows to which integer")
+        return Typed(Value(np.trunc(x.value)), self)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A tensor of another element type; an operation rounds once, to that type."""
+
+    elements: Value
+    type: Elements
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.elements.shape
+
+    @property
+    def T(self) -> Typed:
+        return Typed(self.elements.T, self.type)
+
+    def to(self, type: Elements) -> Typed:
+        return type.of(self.elements)
+
+    def _of(self, found: Value) -> Typed:
+        return self.type.of(found)
+
+    def __add__(self, other: Any) -> Typed:
+        return self._of(self.elements + plain(other))
+
+    def __sub__(self, other: Any) -> Typed:
+        return self._of(self.elements - plain(other))
+
+    def __mul__(self, other: Any) -> Typed:
+        return self._of(self.elements * plain(other))
+
+
+def plain(x: Any) -> Any:
+    return x.elements if isinstance(x, Typed) else x
+
+
+def product(a: Any, b: Any) -> Any:
+    """A product of halves is f32, one of bytes s32."""
+    if not isinstance(a, Typed):
+        return matmul(a, b)
+    found = matmul(a.elements, b.elements)
+    return found if a.type.unit else S32.of(found)
+
+
+F32, S32 = Elements("f32", 2.0**-24, -np.inf, np.inf), Elements("s32", 0, -2.0**24, 2.0**24)
+ELEMENTS = {row.name: row for row in (
+    F32, S32, Elements("f16", 2.0**-11, -60000, 60000), Elements("bf16", 2.0**-8, -1e30, 1e30),
+    Elements("s16", 0, -32768, 32767), Elements("s8", 0, -128, 127), Elements("u8", 0, 0, 255))}
 
 
 def smooth(function: Callable[[np.ndarray], np.ndarray], steepest: Callable[[Value], Any],
@@ -168,7 +316,15 @@ def picked(function: Callable[[Any, Any], np.ndarray]) -> Callable[[Any, Any], V
     return of
 
 
-def total(x: Value, axis: int = -1, *, keepdims: bool = True) -> Value:
+def along(reduction: Callable[[Value], Value]) -> Callable[..., Value]:
+    """A reduction of the last axis as one of any axis, which stays as one element."""
+    def of(x: Value, axis: int = -1, *, keepdims: bool = True) -> Value:
+        return reduction(x) if axis == -1 else reduction(x.seen(lambda a: a.swapaxes(axis, -1))).transpose(axis, -1)
+    return of
+
+
+@along
+def total(x: Value) -> Value:
     """Sums in any order: exact where every partial sum is."""
     terms = np.abs(x.value) + x.error
     magnitude = terms.sum(-1, keepdims=True)
@@ -183,8 +339,22 @@ def _sums(terms: Value, error: np.ndarray, magnitude: np.ndarray, count: int) ->
     return np.where(exact, 0.0, error + gamma(count + 2) * magnitude + (count + 1) * TINY)
 
 
-def largest(x: Value, axis: int = -1, *, keepdims: bool = True) -> Value:
+@along
+def largest(x: Value) -> Value:
     return Value(x.value.max(-1, keepdims=True), x.error.max(-1, keepdims=True))
+
+
+@along
+def smallest(x: Value) -> Value:
+    return Value(x.value.min(-1, keepdims=True), x.error.max(-1, keepdims=True))
+
+
+@along
+def first_of_largest(x: Value) -> Value:
+    """The position of the first of the largest elements."""
+    if x.error.any():
+        raise ValueError("nobody knows which is the largest")
+    return Value(x.value.argmax(-1, keepdims=True))
 
 
 def mean(x: Value, axis: int = -1, *, keepdims: bool = True) -> Value:
@@ -279,10 +449,12 @@ PT = SimpleNamespace(
     erf=smooth(lambda v: np.vectorize(math.erf, otypes=[float])(v), lambda x: 1.13),
     floor=stepped(np.floor), ceil=stepped(np.ceil), round=stepped(np.rint), abs=kept(np.abs),
     relu=kept(lambda v: np.maximum(v, 0)), maximum=picked(np.maximum), minimum=picked(np.minimum), sum=total,
-    max=largest, mean=mean, matmul=matmul, tile_matmul=matmul, dot=matmul, softmax=softmax, layer_norm=layer_norm,
+    max=largest, min=smallest, mean=mean, matmul=product, tile_matmul=matmul, dot=matmul, where=where,
+    argmax=lambda x, axis=-1, *, keepdims=True: S32.of(first_of_largest(x, axis)), masked_fill=masked_fill, clamp=clamp,
+    softmax=softmax, layer_norm=layer_norm,
     rms_norm=rms_norm, sigmoid=sigmoid, silu=lambda x: x / (1.0 + exp(-x)), attention=attention, concat=concat,
     embedding=lambda ids, table: table[ids], arange=lambda start, stop, step=1: Value(
         np.arange(start, stop, step)),
     empty=empty, full=full, zeros=lambda shape, dtype=None: full(shape, 0.0), range=range, static_range=range,
-    cdiv=lambda a, b: -(-a // b), tile_kernel=tile_kernel, f32=_Type(), s32=_Type(), index=_Type(), constexpr=_Type(),
+    cdiv=lambda a, b: -(-a // b), tile_kernel=tile_kernel, index=_Type(), constexpr=_Type(), **ELEMENTS,
 )
