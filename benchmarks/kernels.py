@@ -7,11 +7,16 @@ Arguments are names of cases.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import baselines
@@ -78,10 +83,17 @@ for name, extent in (("Q", "S"), ("K", "L"), ("V", "L"), ("out", "S")):
     attention.declare(name, pt.f32[extent, 64])
 
 
+def halves(case: tuple[Any, Callable[[], object]]) -> tuple[Any, Callable[[], object]]:
+    """The same on arguments of float16; NumPy's are of float32 still, for its products of halves are no products."""
+    arguments, call = case
+    return tuple(a.astype(np.float16) for a in arguments), call
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "gemm_f32_1024": lambda: (baselines.gemm(1024, 1024, 1024), gemm, (1024, 1024)),
     "gemm_f32_512": lambda: (baselines.gemm(512, 512, 512), gemm, (512, 512)),
     "gemm_f32_1000x777x515": lambda: (baselines.gemm(1000, 777, 515), gemm, (1000, 777)),
+    "gemm_f16_1024": lambda: (halves(baselines.gemm(1024, 1024, 1024)), gemm, (1024, 1024)),
     "softmax_1024": lambda: (baselines.softmax(1024, 1024), softmax, (1024, 1024)),
     "rmsnorm_1024": lambda: (baselines.rmsnorm(1024, 1024), rms_norm, (1024, 1024)),
     "layernorm_1024": lambda: (baselines.layernorm(1024, 1024), layer_norm, (1024, 1024)),
@@ -143,30 +155,106 @@ def chain_seconds(kernel: pt.Kernel) -> float:
     return min(compile_ms(kernel, [np.ones((4, 8), np.float32)], 1) for _ in range(3)) / 1e3
 
 
+def attention_megabytes(length: int) -> float:
+    """Most memory that a call on so many positions takes beside its arguments and its result."""
+    attention.variants.clear()
+    attention(*[np.ones((64, 64), np.float32) for _ in range(4)])  # compiled, with room for so many
+    arrays = [np.ones((length, 64), np.float32) for _ in range(4)]
+    gc.collect()
+    tracemalloc.start()
+    attention(*arrays)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / 2**20
+
+
+def compile_ratio(make: Callable[[int], tuple[pt.Kernel, list[Any]]]) -> float:
+    """Time to compile for extents of 8192 / of 512."""
+    large, small = (min(compile_ms(*make(n), 3) for _ in range(3)) for n in (8192, 512))
+    return large / small
+
+
+SECOND_PROCESS = """
+import sys
+sys.path.insert(0, {benchmarks!r})
+import numpy as np
+from kernels import softmax
+from pto.runtime import variant
+made, right = [], variant.compile_graph
+variant.compile_graph = lambda *a: made.append(1) or right(*a)
+x = np.ones((40, 50), np.float32)
+softmax(x, x.copy())
+print(len(made) + ("numba" in sys.modules))
+"""
+
+
+def second_process() -> int:
+    """Compilations, of kernels and of the machine, in a second process that runs the same."""
+    with tempfile.TemporaryDirectory() as cache:
+        env = {name: value for name, value in os.environ.items() if name != "PTO_DISABLE_CACHE"}
+        script = SECOND_PROCESS.format(benchmarks=str(Path(__file__).parent))
+        for _ in range(2):
+            done = subprocess.run([sys.executable, "-c", script], check=True, env={**env, "PTO_CACHE_DIR": cache},
+                                  capture_output=True, text=True)
+    return int(done.stdout)
+
+
+class Figures(dict[str, float]):
+    """What was measured, by name."""
+
+    def note(self, name: str, value: float, more: str = "") -> None:
+        self[name] = round(value, 3)
+        print(f"{name:32} {value:9.3f}{more}", file=sys.stderr)
+
+
+def speeds(figures: Figures, name: str) -> None:
+    """A case: how fast it is, and how long its compilation takes."""
+    (arguments, call), kernel, shape = CASES[name]()
+    best, median = ratio(((arguments, call), kernel, shape))
+    figures.note(name, best, f"   (median {median:.3f})")
+    figures.note(f"compile_ms_{name}", compile_ms(kernel, [*arguments, np.empty(shape, np.float32)]))
+
+
+def chains(figures: Figures) -> None:
+    """How compilation grows with the length of a kernel."""
+    short, long = chain_seconds(chain(200)), chain_seconds(chain(2000))
+    figures.note("chain_200_s", short)
+    figures.note("chain_2000_to_200", long / short)
+    figures.note("reductions_200_s", chain_seconds(reductions(200)))
+
+
+def launches(figures: Figures) -> None:
+    """A call that computes almost nothing."""
+    small = np.ones((4, 4), np.float32)
+    figures.note("launch_us", race({"tiny": lambda: vadd(small, small, small.copy())})["tiny"].best * 1e6)
+
+
+def memory(figures: Figures) -> None:
+    """Attention without the matrix of scores."""
+    large, small = attention_megabytes(8192), attention_megabytes(4096)
+    figures.note("flash_attention_8192_mb", large)
+    figures.note("flash_attention_8192_4096_memory", large / small)
+
+
+def compilations(figures: Figures) -> None:
+    """What does not grow with extents, and what is not done twice."""
+    figures.note("compile_ratio_8192_512", compile_ratio(
+        lambda n: (gemm, [np.empty((n, n), np.float32) for _ in range(3)])))
+    figures.note("compile_ratio_flash_8192_512", compile_ratio(
+        lambda n: (attention, [np.empty((n, 64), np.float32) for _ in range(4)])))
+    figures.note("second_process_compilations", second_process())
+
+
+OTHERS = {"chain": chains, "launch": launches, "memory": memory, "compile": compilations}
+
+
 def main() -> None:
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
-    figures: dict[str, float] = {}
-
-    def note(name: str, value: float, more: str = "") -> None:
-        figures[name] = round(value, 3)
-        print(f"{name:26} {value:9.3f}{more}", file=sys.stderr)
-
+    figures = Figures()
     os.environ["PTO_DISABLE_CACHE"] = "1"
     with threadpool_limits(1):
-        for name, make in CASES.items():
-            if not wanted or name in wanted:
-                (arguments, call), kernel, shape = make()
-                best, median = ratio(((arguments, call), kernel, shape))
-                note(name, best, f"   (median {median:.3f})")
-                note(f"compile_ms_{name}", compile_ms(kernel, [*arguments, np.empty(shape, np.float32)]))
-    if not wanted or "chain" in wanted:
-        short, long = chain_seconds(chain(200)), chain_seconds(chain(2000))
-        note("chain_200_s", short)
-        note("chain_2000_to_200", long / short)
-        note("reductions_200_s", chain_seconds(reductions(200)))
-    if not wanted or "vadd_1m" in wanted:
-        small = np.ones((4, 4), np.float32)
-        note("launch_us", race({"tiny": lambda: vadd(small, small, small.copy())})["tiny"].best * 1e6)
+        for name in wanted or (*CASES, *OTHERS):
+            OTHERS[name](figures) if name in OTHERS else speeds(figures, name)
     if "--json" in sys.argv:
         print(json.dumps(figures))
 

@@ -100,16 +100,14 @@ def minimum(a: Any, b: Any) -> Any:
     return values.either("minimum", a, b)
 
 
-@values.in_f32
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), element by element."""
-    return 1.0 / (1.0 + exp(-x))
+    return values.unary("sigmoid", x)
 
 
-@values.in_f32
 def silu(x: Any) -> Any:
     """x times its sigmoid, element by element."""
-    return x / (1.0 + exp(-x))
+    return values.unary("silu", x)
 
 
 @values.in_f32
@@ -119,8 +117,7 @@ def gelu(x: Any, approximate: str = "tanh") -> Any:
     """
     if approximate == "none":
         return x * (0.5 + 0.5 * erf(x * 0.7071067811865476))
-    twice = 2.0 * 0.7978845608028654  # tanh(y) is 2 sigmoid(2 y) - 1
-    return x / (1.0 + exp(x * (x * x * (-0.044715 * twice) - twice)))
+    return values.unary("gelu", x)
 
 
 @values.in_f32

@@ -33,4 +33,5 @@ def llama3_scaling(head_dim: int, rope_base: float, factor: float, low: float, h
     half = head_dim // 2
     wavelengths = 2 * math.pi * rope_base ** (np.arange(half, dtype=np.float64) / half)
     kept = np.clip((original_context / wavelengths - low) / (high - low), 0.0, 1.0)
-    return RopeScaling("llama3", tuple((1 / ((1 - kept) / factor + kept)).tolist()))
+    with np.errstate(all="ignore"):  # of constants that make no sense: what comes out is refused as a divisor
+        return RopeScaling("llama3", tuple((1 / ((1 - kept) / factor + kept)).tolist()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from pto.models.checkpoint import Checkpoint
 from pto.models.stored import AT_ONCE, StoredTensor
 from pto.models.tensors import Kind, stored
 from pto.quant.blocks import Floats
+from pto.runtime.threads import available
 
 Weights = dict[str, NDArray[Any]]
+READERS = 4  # threads that unpack tensors; NumPy leaves the interpreter free meanwhile
 Progress = Callable[[int, int], None]  # weights read so far, and in all
 
 
@@ -21,7 +24,8 @@ def load_weights(checkpoint: Checkpoint, dtype: DTypeLike = np.float32, *, memor
                  progress: Progress | None = None) -> Weights:
     """The weights of a model by kind (`pto.models.tensors.KINDS`): [layers, out, in] for matrices of each layer.
 
-    The head of a tied model is the embedding itself, not a copy. Besides the result, about a megabyte is held.
+    The head of a tied model is the embedding itself, not a copy. Besides the result, about a
+    megabyte is held for each thread that reads.
 
     Args:
         dtype: a floating type; what the file has is rounded to it, to nearest even.
@@ -33,12 +37,21 @@ def load_weights(checkpoint: Checkpoint, dtype: DTypeLike = np.float32, *, memor
     """
     config, count = checkpoint.config, counting(checkpoint, progress)
     checkpoint.require_room(memory_limit, context=1, itemsize=np.dtype(dtype).itemsize)
-    found: Weights = {}
-    for kind in stored(config):
-        found[kind.name] = array = np.empty(kind.shape(config), dtype)
-        for layer in range(config.layers if kind.per_layer else 1):
-            read_into(array[layer] if kind.per_layer else array, checkpoint, kind, layer)
-            count(array.size // (config.layers if kind.per_layer else 1))
+    found: Weights = {kind.name: np.empty(kind.shape(config), dtype) for kind in stored(config)}
+
+    def one(kind: Kind, layer: int) -> int:
+        out = found[kind.name][layer] if kind.per_layer else found[kind.name]
+        read_into(out, checkpoint, kind, layer)
+        return out.size
+
+    parts = [(kind, layer) for kind in stored(config) for layer in range(config.layers if kind.per_layer else 1)]
+    with ThreadPoolExecutor(min(available(), READERS)) as pool:
+        try:
+            for size in pool.map(one, *zip(*parts, strict=True)):
+                count(size)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     if config.tied:
         found["head"] = found["embed"]
     return found

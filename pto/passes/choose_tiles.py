@@ -19,7 +19,7 @@ MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
 SHARES = 4
-LINE = (4096, 2048, 1024, 512, 256)
+LINE = (16384, 8192, 4096, 1024, 256)
 STREAM = ((192, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import accumulate
+from math import isqrt
 from typing import Any
 
 from pto.core.dtypes import DType
@@ -116,6 +117,7 @@ class Expression:
         self.flat = self.keeps = False  # one axis of all rows; the first tile of a row is kept
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
+        self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
 
     # extents
 
@@ -374,11 +376,19 @@ class Expression:
             return self.tiles.matrix[:2]
         tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
         folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
+        if tall > 1 and self.tiles.area and any(map(self.lies_transposed, folded)):
+            self.rest = 1
+            return 2 * isqrt(self.tiles.area), isqrt(self.tiles.area) // 2  # so that its pieces of memory are not short
         extents = [self.two(self.extents(k))[1] for k in (key, *folded)]
         widest = max((e for e in extents if isinstance(e, int)), default=0)
         if self.keeps and all(isinstance(e, int) for e in extents) and widest <= self.tiles.area:
             return min(TALLEST, self.tiles.area // widest) if tall > 1 else 1, widest
         return tall, wide
+
+    def lies_transposed(self, key: int) -> bool:
+        """Is a value a view whose columns, not rows, lie in one piece?"""
+        source = self.env[key]
+        return isinstance(source, Strided) and source.strides[-2:-1] == (1,) and source.strides[-1] != 1
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of one row with a matrix in memory, which is read once."""
@@ -522,7 +532,7 @@ class Expression:
         wide = least(self.wide, extent)
         if not self.keeps:
             return wide, wide
-        return wide, 0 if wide == extent else max(wide // self.tiles.rest, 1)
+        return wide, 0 if wide == extent else max(wide // self.rest, 1)
 
     def stage(self, row: Row, keys: list[int]) -> None:
         """The row reductions of one depth, in one loop over column tiles for each width."""

@@ -117,9 +117,14 @@ class Stretch:
         """How many cells it touches."""
         return max((n for _, cells in self.program for n, _ in cells), default=-1) + 1
 
+    @cached_property
+    def slots(self) -> frozenset[tuple[int, int]]:
+        """The flags and slots that are set or waited for here."""
+        return frozenset((step.flag, step.slot) for step in self.steps if step.flag >= 0)
+
     def queues(self) -> dict[tuple[int, int], deque[int]]:
         """The clocks that wait at the start, for each flag and slot."""
-        found = {(step.flag, step.slot): deque[int]() for step in self.steps if step.flag >= 0}
+        found = {slot: deque[int]() for slot in self.slots}
         found.update({flag: deque([0] * n) for flag, n in self.waiting})
         return found
 

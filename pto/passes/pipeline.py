@@ -17,6 +17,8 @@ from pto.passes.allocate import allocate
 from pto.passes.base import Fact, Pass, Stage, run_pass, uncollected
 from pto.passes.bufferize import bufferize
 from pto.passes.choose_tiles import choices
+from pto.passes.combine import combine
+from pto.passes.elide_copies import elide_copies
 from pto.passes.emit import emit
 from pto.passes.expression import Tiles
 from pto.passes.hoist import hoist
@@ -24,6 +26,7 @@ from pto.passes.insert_barriers import insert_barriers
 from pto.passes.insert_flags import OutOfFlags, insert_flags
 from pto.passes.lower_quantised import lower_quantised
 from pto.passes.materialise import materialise
+from pto.passes.simplify import simplify
 from pto.passes.tensor_to_tile import tensor_to_tile
 from pto.passes.tile_to_block import tile_to_block
 
@@ -73,10 +76,14 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
     return (
         # Before materialise: it decides which of the values that a product becomes get a tensor of their own.
         Pass("lower-quantised", lower_quantised),
+        Pass("simplify", simplify),
+        Pass("elide-copies", elide_copies),
         Pass("materialise", materialise),
         Pass("tensor-to-tile", partial(tensor_to_tile, tiles=tiles), makes=frozenset({facts.TILE_LEVEL})),
         Pass("tile-to-block", partial(tile_to_block, target=target), needs=frozenset({facts.TILE_LEVEL}),
              makes=frozenset({facts.BLOCK_LEVEL}), breaks=frozenset({facts.TILE_LEVEL})),
+        Pass("combine", combine, needs=frozenset({facts.BLOCK_LEVEL})),
+        # After combining: what two instructions share may leave a loop, and a part of one does not.
         *(Pass("hoist", hoist, needs=frozenset({facts.BLOCK_LEVEL})) for _ in range(thrift.hoisting)),
         Pass("bufferize", bufferize, needs=frozenset({facts.BLOCK_LEVEL}),
              makes=frozenset({facts.EXECUTION_LEVEL}), breaks=frozenset({facts.BLOCK_LEVEL})),

@@ -17,14 +17,29 @@ from numba.core.cpu import CPUContext
 
 from pto.core.errors import CompilerBug
 from pto.sim import engine
-from pto.sim.kernels import convert, cube, elementwise, exponential, gather, loans, log, move, stream, vector, view
+from pto.sim.kernels import (
+    convert,
+    cube,
+    elementwise,
+    exponential,
+    functions,
+    gather,
+    loans,
+    log,
+    move,
+    stream,
+    vector,
+    view,
+)
 from pto.sim.kernels.operands import Compiled
 from pto.sim.kernels.registry import function
 from pto.sim.vec import OPTIONS
 from pto.sim.watch import engine as watched
 
 # Imported for what they register.
-SOURCES = (engine, watched, convert, cube, elementwise, exponential, gather, loans, log, move, stream, vector, view)
+SOURCES = (
+    engine, watched, convert, cube, elementwise, exponential, functions, gather, loans, log, move, stream, vector, view,
+)
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.
 RUNTIME = {"memcpy", "memmove", "memset", "fma", "fmaf", "floor", "floorf", "rint", "rintf"}

@@ -11,14 +11,13 @@ from functools import partial
 from llvmlite import ir
 
 from pto.isa import exact_math
+from pto.sim.formats import like
 from pto.sim.vec import (
     F32,
-    F32X8,
-    F64X8,
+    F64,
     FLOAT,
     I32,
-    I32X8,
-    I64X8,
+    I64,
     INT,
     VECTOR,
     VOID,
@@ -55,14 +54,14 @@ def clamp(b: ir.IRBuilder, x: ir.Value, low: float, high: float) -> ir.Value:
 
 def nan_through(b: ir.IRBuilder, x: ir.Value, value: ir.Value) -> ir.Value:
     """The canonical NaN where x is NaN."""
-    return b.select(b.fcmp_unordered("uno", x, x), nan_of(b, F32X8), value)
+    return b.select(b.fcmp_unordered("uno", x, x), nan_of(b, x.type), value)
 
 
-@emits(VECTOR, VECTOR)
-def exp8_exact(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+def exp_exact(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """The steps of `pto.isa.exact_math`; out of range, the nearest bound has the same result."""
-    c = partial(filled, kind=F64X8)
-    wide = clamp(b, b.fpext(x, F64X8), exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST)
+    doubles, words, longs = (like(x.type, kind) for kind in (F64, I32, I64))
+    c = partial(filled, kind=doubles)
+    wide = clamp(b, b.fpext(x, doubles), exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST)
     rounder = c(exact_math.ROUNDER)
     n = b.fsub(b.fadd(b.fmul(wide, c(exact_math.LOG2_E)), rounder), rounder)
     r = b.fsub(wide, b.fmul(n, c(exact_math.LN2_HIGH)))
@@ -70,9 +69,9 @@ def exp8_exact(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     p = c(exact_math.EXP_COEFFICIENTS[0])
     for coefficient in exact_math.EXP_COEFFICIENTS[1:]:
         p = b.fadd(b.fmul(p, r), c(coefficient))
-    exponent = b.add(b.sext(b.fptosi(n, I32X8), I64X8), filled(1023, I64X8))
-    power = b.bitcast(b.shl(exponent, filled(52, I64X8)), F64X8)
-    return nan_through(b, x, b.fptrunc(b.fmul(p, power), F32X8))
+    exponent = b.add(b.sext(b.fptosi(n, words), longs), filled(1023, longs))
+    power = b.bitcast(b.shl(exponent, filled(52, longs)), doubles)
+    return nan_through(b, x, b.fptrunc(b.fmul(p, power), x.type))
 
 
 def reduced(b: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -88,16 +87,27 @@ def reduced(b: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     return p, shifted
 
 
-@emits(VECTOR, VECTOR)
-def exp8_fast(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """Eight lanes in f32, any arguments, within one ulp of the exact mode."""
+def exp_fast(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """In f32, any arguments, within one ulp of the exact mode."""
+    words = like(x.type, I32)
     p, shifted = reduced(b, clamp(b, x, exact_math.EXP_LOWEST, exact_math.EXP_HIGHEST))
-    exponent = b.sub(b.bitcast(shifted, I32X8), b.bitcast(filled(FAST_ROUNDER, F32X8), I32X8))
-    half = b.ashr(exponent, filled(1, I32X8))
+    exponent = b.sub(b.bitcast(shifted, words), b.bitcast(filled(FAST_ROUNDER, x.type), words))
+    half = b.ashr(exponent, filled(1, words))
     for part in (half, b.sub(exponent, half)):  # in two steps, so that subnormal results round once
-        bits = b.shl(b.add(part, filled(127, I32X8)), filled(23, I32X8))
-        p = b.fmul(p, b.bitcast(bits, F32X8))
+        bits = b.shl(b.add(part, filled(127, words)), filled(23, words))
+        p = b.fmul(p, b.bitcast(bits, x.type))
     return nan_through(b, x, p)
+
+
+exp8_exact, exp8_fast = emits(VECTOR, VECTOR)(exp_exact), emits(VECTOR, VECTOR)(exp_fast)
+
+
+def exp_short(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The same bits, of ordinary arguments."""
+    p, shifted = reduced(b, x)
+    words = like(x.type, I32)
+    power = b.shl(b.bitcast(shifted, words), filled(23, words))  # of what the rounder has there, nothing is left
+    return b.bitcast(b.add(b.bitcast(p, words), power), x.type)
 
 
 def difference(b: ir.IRBuilder, at: ir.Value, less: ir.Value) -> ir.Value:
@@ -117,6 +127,4 @@ def is_ordinary(b: ir.IRBuilder, at: ir.Value, less: ir.Value) -> ir.Value:
 @emits(VOID, INT, INT, FLOAT)
 def exp_block(b: ir.IRBuilder, to: ir.Value, at: ir.Value, less: ir.Value) -> None:
     """Write the exponentials of a block of numbers, less one number, all of them ordinary."""
-    p, shifted = reduced(b, difference(b, at, less))
-    power = b.shl(b.bitcast(shifted, I32XN), filled(23, I32XN))  # of what the rounder has there, nothing is left
-    store(b, to, b.bitcast(b.add(b.bitcast(p, I32XN), power), F32XN))
+    store(b, to, exp_short(b, difference(b, at, less)))

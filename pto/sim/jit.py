@@ -24,9 +24,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
     "core/types.py", "core/dtypes.py", "isa/spec.py", "isa/exact_*.py", "isa/table/*.py", "sim/layout.py",
     "sim/names.py", "sim/loader.py", "sim/traps.py", "sim/access.py", "sim/vec.py", "sim/dots.py", "sim/blocks.py",
-    "sim/elements.py", "sim/exponential.py", "sim/floats.py", "sim/formats.py", "sim/formulas.py", "sim/lanes.py",
-    "sim/operations.py", "sim/atomic.py", "sim/between.py", "sim/engine.py", "sim/compile.py", "sim/kernels/*.py",
-    "sim/watch/*.py",
+    "sim/elements.py", "sim/exponential.py", "sim/fast_functions.py", "sim/floats.py", "sim/formats.py",
+    "sim/formulas.py", "sim/lanes.py", "sim/operations.py", "sim/atomic.py", "sim/between.py", "sim/engine.py",
+    "sim/compile.py", "sim/kernels/*.py", "sim/watch/*.py",
 )
 _lock = threading.Lock()
 _loaded: dict[str, int] = {}

@@ -48,10 +48,10 @@ INT64 = range(-(2**63), 2**63)
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
 PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
 SLOW = {  # times a plain pass over the elements
-    "texp": 4, "trowexpandexpdif": 4, "tlog": 8, "ttanh": 8, "tsigmoid": 8, "terf": 12, "tsin": 16, "tcos": 16,
-    "tcvt": 4, "ttopk": 64, "trowsum": 2, "trowargmax": 8, "trowargmin": 8, "tload_col": 8, "tstore_col": 8,
-    "mgather": 2, "mgather_elem": 16, "mscatter": 16, "tgather": 16, "tscatter": 16, "tci": 16, "tgetval": 0,
-    "mlog": 16, "mlog_unless": 16,
+    "texp": 4, "trowexpandexpdif": 4, "tlog": 8, "ttanh": 8, "tsigmoid": 8, "tsilu": 8, "tgelu": 8, "terf": 12,
+    "tsin": 16, "tcos": 16, "tcvt": 4, "ttopk": 64, "trowsum": 2, "trowargmax": 8, "trowargmin": 8, "tload_col": 8,
+    "tstore_col": 8, "mgather": 2, "mgather_elem": 16, "mscatter": 16, "tgather": 16, "tscatter": 16, "tci": 16,
+    "tgetval": 0, "mlog": 16, "mlog_unless": 16,
 }
 EXCHANGED = (("rows", "cols"), ("i", "j"), ("row_step", "col_step"))  # where tiles in columns pass for rows
 FLAG_ROWS = (SET_FLAG, WAIT_FLAG)

@@ -168,7 +168,8 @@ ONE = {
     "rsqrt": of_floats(lambda b, x: over_one(b, root(b, x))), "recip": of_floats(over_one),
     "floor": of_floats(lambda b, x: vec.call(b, "floor", x)), "ceil": of_floats(ceiling),
     "round": of_floats(lambda b, x: vec.call(b, "rint", x)),
-    "log": of_floats(emitted(exact_functions.log)), "sigmoid": of_floats(emitted(exact_functions.sigmoid)),
-    "tanh": of_floats(emitted(exact_functions.tanh)), "erf": of_floats(emitted(exact_functions.erf)),
-    "sin": of_floats(turned(0)), "cos": of_floats(turned(1)),
+}
+EXACT: dict[str, Emit] = {  # transcendental functions of the exact mode
+    **{name: emitted(getattr(exact_functions, name)) for name in ("log", "sigmoid", "tanh", "erf")},
+    "sin": turned(0), "cos": turned(1),
 }

@@ -77,7 +77,7 @@ def agrees(case: Case, meant: list[np.ndarray], fast: list[np.ndarray]) -> bool:
     row = case.row
     for number, (one, two) in enumerate(zip(meant, fast, strict=True)):
         result = number == case.drained.get(case.used[row.operands[0].name][0]) if row in (*FOLDS, *APPROXIMATE) else 0
-        close = is_near(one, two) if result else bits(one) == bits(two)
+        close = is_near(one, two, APPROXIMATE.get(row, 1)) if result else bits(one) == bits(two)
         if result and row in FOLDS and case.types["dst"] in ROUNDING:
             rows, cols = case.numbers["rows"], case.numbers["cols"]
             a, b = (case.arrays[case.filled[case.used[n][0]]][:rows, :cols] if n in case.used else None

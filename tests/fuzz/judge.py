@@ -18,7 +18,8 @@ from tests.fuzz.case import Case
 from tests.fuzz.meaning import Value
 from tests.kernels import empty
 
-RUNS = ("trace", "materialise", "tensor-to-tile", "tile-to-block", "hoist", "insert-flags")  # stages whose graphs run
+RUNS = ("trace", "simplify", "elide-copies", "materialise", "tensor-to-tile", "tile-to-block", "combine", "hoist",
+        "insert-flags")  # stages whose graphs run
 LARGE = 20_000  # instructions and beyond: left to the fast machine
 CORES = 2
 OTHERS = 3  # of so many kernels one is called with other extents, too

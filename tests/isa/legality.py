@@ -22,7 +22,7 @@ FAMILIES = {
     "bits": "tand tor txor tnot",
     "integers": "tshl tshr tshls tshrs tands tors txors",
     "transcendental": "tdiv tdivs trdivs trowexpanddiv tcolexpanddiv tfma texp tlog tsqrt trsqrt trecip ttanh "
-                      "tsigmoid terf tsin tcos tfloor tceil tround trowexpandexpdif",
+                      "tsigmoid tsilu tgelu terf tsin tcos tfloor tceil tround trowexpandexpdif",
     "comparison": "tcmp tcmps",
     "conversion": "tcvt",
     "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",

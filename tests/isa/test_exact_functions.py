@@ -44,6 +44,8 @@ def test_values_are_near_the_true_ones(name: str) -> None:
     ("tlog", [0.0, -0.0, -1.0, math.inf, 1.0], [-math.inf, -math.inf, math.nan, math.inf, 0.0]),
     ("ttanh", [-0.0, math.inf, -math.inf, 1e-40], [-0.0, 1.0, -1.0, float(np.float32(1e-40))]),
     ("tsigmoid", [0.0, math.inf, -math.inf, 100.0], [0.5, 1.0, 0.0, 1.0]),
+    ("tsilu", [0.0, -0.0, 100.0, -100.0, math.inf], [0.0, -0.0, 100.0, -0.0, math.inf]),
+    ("tgelu", [0.0, -0.0, 12.0, -20.0, math.inf], [0.0, -0.0, 12.0, -0.0, math.inf]),
     ("terf", [-0.0, math.inf, -math.inf, 4.0], [-0.0, 1.0, -1.0, 1.0]),
     ("tsin", [-0.0, math.inf, -math.inf], [-0.0, math.nan, math.nan]),
     ("tcos", [-0.0, math.inf, 3e38], [1.0, math.nan, float(np.float32(np.cos(LONG(np.float32(3e38)))))]),

@@ -36,9 +36,9 @@ def surprise(model, ids):
     return rows, np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(ids)), np.roll(ids, -1)]
 
 
-@pytest.mark.parametrize("precision", ["f16", "bf16"])
-def test_the_perplexity_with_halved_weights(precision):
-    model = Llama.load(find("smollm2-135m"), context=640, precision=precision)
+@pytest.mark.parametrize(("precision", "kv"), [("f16", "f32"), ("bf16", "f32"), ("f32", "f16")])
+def test_the_perplexity_with_halves(precision, kv):
+    model = Llama.load(find("smollm2-135m"), context=640, precision=precision, kv=kv)
     _, nll = surprise(model, texts()["text_ids"])
     assert abs(np.exp(nll[:-1].mean()) - 20.747) < 0.05
 

@@ -9,7 +9,8 @@ from pto.isa.check import require_legal
 from pto.sim.happens_before import flag_races, races, relations, remove
 from tests.kernels import CASES, NAMES, bind, gemm, gemm_bias_relu, gemm_loop, normalise, on_fast, on_graph, on_slow
 
-PLACED = ("trace", "materialise", "tensor-to-tile", "tile-to-block", "hoist", "insert-flags")  # stages whose graphs run
+PLACED = ("trace", "simplify", "elide-copies", "materialise", "tensor-to-tile", "tile-to-block", "combine", "hoist",
+          "insert-flags")  # stages whose graphs run
 each = pytest.mark.parametrize("case", CASES, ids=NAMES)
 
 

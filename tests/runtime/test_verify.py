@@ -58,8 +58,8 @@ def test_a_reference_may_store_to_its_arguments():
     assert not shifted.verify(x, x * 0, ref=lambda x, out: None)
 
 
-PASSES = ("materialise", "tensor_to_tile", "tile_to_block", "hoist", "bufferize", "allocate", "insert_barriers",
-          "insert_flags")
+PASSES = ("simplify", "elide_copies", "materialise", "tensor_to_tile", "tile_to_block", "combine", "hoist", "bufferize",
+          "allocate", "insert_barriers", "insert_flags")
 
 
 def expressions():

@@ -1,4 +1,4 @@
-"""How far fast mode may be from the meaning: one unit in the last place, and gamma_n of the magnitudes for folds."""
+"""How far fast mode may be from the meaning: units in the last place, and gamma_n of the magnitudes for folds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pto.isa.spec import Instr
 from pto.isa.table import vector
 
 FOLDS = (vector.TROWSUM, vector.TROWPROD, vector.TROWDOT)
-APPROXIMATE = (vector.TEXP, vector.TROWEXPANDEXPDIF)
+APPROXIMATE = {  # units in the last place
+    **dict.fromkeys((vector.TEXP, vector.TROWEXPANDEXPDIF, vector.TLOG, vector.TSIN, vector.TCOS, vector.TTANH,
+                     vector.TSIGMOID, vector.TERF), 1),
+    vector.TSILU: 3, vector.TGELU: 3,  # quotients by a power, of which one unit may be two of theirs, each rounded
+}
 ROUNDING = {"f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}  # of one rounding, relatively
 LARGEST = {"f32": 3e38, "f16": 65000.0, "bf16": 3e38}
 SMALLEST = {"f32": 2.0**-149, "f16": 2.0**-24, "bf16": 2.0**-133}
@@ -26,13 +30,13 @@ def ordered(x: np.ndarray) -> np.ndarray:
     return np.where(bits < 0, -(bits & (1 << 8 * size - 1) - 1), bits)
 
 
-def is_near(exact: np.ndarray, fast: np.ndarray) -> np.ndarray:
-    """Whether elements are equal or next to each other; integers and predicates must be equal."""
+def is_near(exact: np.ndarray, fast: np.ndarray, units: int = 1) -> np.ndarray:
+    """Whether elements are equal or so many units apart; integers and predicates must be equal."""
     if dtype_of(exact).kind != "f":
         return exact == fast
     both = np.isnan(exact) & np.isnan(fast)
     return both & (exact.view(f"u{exact.itemsize}") == fast.view(f"u{fast.itemsize}")) | ~both & (
-        np.abs(ordered(exact) - ordered(fast)) <= 1)
+        np.abs(ordered(exact) - ordered(fast)) <= units)
 
 
 def is_near_fold(row: Instr, terms: np.ndarray, exact: np.ndarray, fast: np.ndarray) -> np.ndarray:

@@ -107,6 +107,17 @@ def turned(more: int) -> Callable[[Any, Array], Array]:
     return compute
 
 
+def over_one_and_exp(x: Array, y: Array) -> Array:
+    """x / (1 + exp(y)), every step in f32."""
+    return x / (exp(y) + np.float32(1))
+
+
+def gelu(x: Array) -> Array:
+    """The steps that the row names, each in f32."""
+    square, linear = map(np.float32, vector.GELU)
+    return over_one_and_exp(x, x * (x * x * square + linear))
+
+
 def shifted(function: Function) -> Function:
     """A shift, by what is left of b modulo the bits of an element."""
     return lambda a, b: function(a, b & np.asarray(8 * a.dtype.itemsize - 1, a.dtype))
@@ -229,6 +240,7 @@ UNARY: dict[str, Callable[[Array], Array]] = {
     "exp": exp, "relu": lambda x: larger(x, np.zeros_like(x)), "sqrt": np.sqrt, "log": exact(exact_functions.log),
     "rsqrt": lambda x: np.float32(1) / np.sqrt(x), "recip": lambda x: np.float32(1) / x,
     "tanh": exact(exact_functions.tanh), "sigmoid": exact(exact_functions.sigmoid), "erf": exact(exact_functions.erf),
+    "silu": lambda x: over_one_and_exp(x, -x), "gelu": gelu,
     "sin": exact(turned(0)), "cos": exact(turned(1)), "floor": np.floor, "ceil": np.ceil, "round": np.rint,
     "neg": np.negative, "abs": magnitude, "not": np.invert,
 }

@@ -2,8 +2,10 @@
 
 f16 and bf16 are computed in f32, and the result is rounded once more, to nearest, ties to even; integers wrap. A
 scalar becomes the element type first: rounded to f32 and to the type, or to the nearest integer that the type has
-(NaN: 0). `tlog`, `tsin`, `tcos`, `ttanh`, `tsigmoid`, `terf` and, in exact mode, `texp` are fixed sequences of
-float64 operations whose result is rounded to f32, see `pto/isa/exact_functions.py` and `pto/isa/exact_math.py`.
+(NaN: 0). In exact mode `texp`, `tlog`, `tsin`, `tcos`, `ttanh`, `tsigmoid` and `terf` are fixed sequences of float64
+operations whose result is rounded to f32, see `pto/isa/exact_functions.py` and `pto/isa/exact_math.py`; in fast mode
+they are within one ulp of that. `tsilu` and `tgelu` are sequences of other instructions of this table in one pass, in
+either mode: every step is rounded to f32.
 """
 
 from collections.abc import Iterable
@@ -133,6 +135,10 @@ TCOS = unary("tcos", 0x6A, "dst = cosine of a", "cos")
 TFLOOR = unary("tfloor", 0x6B, "dst = the largest integer not above a", "floor")
 TCEIL = unary("tceil", 0x6C, "dst = the smallest integer not below a", "ceil")
 TROUND = unary("tround", 0x6D, "dst = the integer nearest to a, ties to even", "round")
+GELU = (-0.07135481627260025, -1.5957691216057308)  # -sqrt(8 / pi) times 0.044715 and 1: tanh(y) = 2 sigmoid(2 y) - 1
+TSILU = unary("tsilu", 0x98, "dst = a / (1 + e to the power -a): tmuls by -1, texp, tadds, tdiv", "silu")  # ours
+TGELU = unary("tgelu", 0x99, f"dst = a / (1 + e to the power a (a a {GELU[0]} + {GELU[1]})), the tanh form of the "
+              "Gaussian error linear unit: tmul, tmuls, tadds, tmul, texp, tadds, tdiv", "gelu")  # ours
 TNEG = unary("tneg", 0x6E, "dst = -a", "neg", ARITHMETIC)
 TABS = unary("tabs", 0x6F, "dst = the magnitude of a", "abs", ARITHMETIC)
 

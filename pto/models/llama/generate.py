@@ -178,5 +178,6 @@ def conversation(model: Llama, messages: Sequence[Message]) -> list[int]:
         ModelError: the model is not one to talk to.
     """
     if model.tokenizer is None or model.chat is None:
-        raise ModelError("the model has no chat template", hint="use pto generate")
+        raise ModelError("the model has no chat template", hint="it continues texts: pto generate; "
+                         "pto model pull smollm2-135m fetches one to talk to")
     return model.tokenizer.encode_parts(model.chat.prompt(messages))

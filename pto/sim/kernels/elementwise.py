@@ -105,7 +105,7 @@ def choices(row: Instr) -> Any:
     return read
 
 
-def pass_over(form: Form, emit: Emit, *, raw: bool = False) -> Body:
+def pass_over(form: Form, emit: Emit, *, raw: bool = False, lanes: int = 0) -> Body:
     """dst[i, j] = operation(each source at i, j): what is to be put aside, if sources may lie under the destination.
 
     For `raw` see `pto.sim.lanes`.
@@ -114,7 +114,7 @@ def pass_over(form: Form, emit: Emit, *, raw: bool = False) -> Body:
     lines, length, how = dst.lines, dst.length, choices(form.row)
     given = (OperandKind.TILE, OperandKind.SCALAR)
     feeds = [Feed(form, operand, raw=raw) for operand in form.row.operands[1:] if operand.kind in given]
-    row = row_of(Pass(dst.dtype, tuple(feed.source for feed in feeds), emit, raw=raw))
+    row = row_of(Pass(dst.dtype, tuple(feed.source for feed in feeds), emit, lanes, raw=raw))
     where_a, where_b, where_c = (*(feed.where for feed in feeds), NO_FEED, NO_FEED)[:SOURCES]
     take_a, take_b, take_c = (*(feed.take for feed in feeds), itself, itself)[:SOURCES]
     at_a, at_b, at_c = (where[0] for where in (where_a, where_b, where_c))

@@ -9,7 +9,7 @@ import numpy as np
 from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import vector
-from pto.sim.exponential import BLOCK, exp8_exact, exp8_fast, exp_block, is_ordinary
+from pto.sim.exponential import BLOCK, exp8_exact, exp8_fast, exp_block, exp_exact, exp_fast, is_ordinary
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.elementwise import pass_over
 from pto.sim.kernels.operands import Body, Form, aside, extent
@@ -53,9 +53,9 @@ def exp_row(ctx: int, to: int, at: int, less: Any, cols: int) -> None:
     fast_row(to, at, less, cols)
 
 
-def in_mode(form: Form, exact: Any, fast: Any) -> Body:
-    """A pass by the algorithm of the mode."""
-    careful, quick = (called(pass_over(form, emit)) for emit in (exact, fast))
+def in_mode(form: Form, exact: Any, fast: Any, lanes: int = 0) -> Body:
+    """A pass by the algorithm of the mode; `lanes` of a step of the fast one, if they are not the usual ones."""
+    careful, quick = called(pass_over(form, exact)), called(pass_over(form, fast, lanes=lanes))
 
     def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
         if word(ctx, EXACT):
@@ -69,7 +69,7 @@ def in_mode(form: Form, exact: Any, fast: Any) -> Body:
 def exponential(form: Form) -> Body:
     """dst[i, j] = e to the power a[i, j]"""
     if form.types[0] is not F32:
-        return in_mode(form, *(lambda b, how, x, one=one: one.emit(b, x) for one in (exp8_exact, exp8_fast)))
+        return in_mode(form, lambda b, how, x: exp_exact(b, x), lambda b, how, x: exp_fast(b, x))
     dst, _ = form.places
     lines, length = dst.lines, dst.length
 
@@ -88,8 +88,8 @@ def exponential(form: Form) -> Body:
 def exponential_of_difference(form: Form) -> Body:
     """dst[i, j] = e to the power a[i, j] - b[i]"""
     if form.types[0] is not F32:
-        return in_mode(
-            form, *(lambda b, how, x, y, one=one: one.emit(b, b.fsub(x, y)) for one in (exp8_exact, exp8_fast)))
+        return in_mode(form, lambda b, how, x, y: exp_exact(b, b.fsub(x, y)),
+                       lambda b, how, x, y: exp_fast(b, b.fsub(x, y)))
     dst, _, _ = form.places
     lines, length = dst.lines, dst.length
 

@@ -1,0 +1,66 @@
+"""One instruction where two would do: sums of products, and reductions of transposes."""
+# ruff: noqa: F821, UP037 (extents in quotes)
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pto as pt
+from pto.isa.check import require_legal
+from tests.kernels import bind, on_fast, on_graph, on_slow
+
+
+def compiled(kernel, arguments, wanted):
+    """The names of the instructions on tiles, where every level agrees with what is wanted."""
+    bound = bind(kernel, arguments)
+    stages = {s.name: s.graph for s in kernel.compiled().compiled.stages}
+    for results in (on_graph(stages["tile-to-block"], bound), on_graph(stages["combine"], bound, cores=3),
+                    on_fast(bound, cores=2), on_slow(bound)):
+        np.testing.assert_allclose(results[0], wanted, rtol=1e-4, atol=1e-4)
+    require_legal(bound.program)
+    return [inst.spec.mnemonic for inst in bound.program.code]
+
+
+@pytest.mark.parametrize("cols", [1, 7, 64, 1300])
+def test_a_sum_of_products_makes_no_tile_of_them(cols):
+    @pt.tile_kernel
+    def dots(x, y):
+        return pt.sum(x * y, keepdims=True), pt.sum((x - y) * (x - y), keepdims=True)
+
+    x, y = (np.random.default_rng(n).standard_normal((37, cols), np.float32) for n in (0, 1))
+    names = compiled(dots, [x, y], (x * y).sum(1, keepdims=True))
+    assert "trowdot" in names and "trowsum" not in names
+
+
+def test_a_product_that_is_needed_is_made():
+    @pt.tile_kernel
+    def kept(x: pt.f32["m", 40]):
+        y = x * x
+        return pt.sum(y, keepdims=True) + y
+
+    x = np.random.default_rng(0).standard_normal((5, 40), np.float32)
+    assert "trowdot" not in compiled(kept, [x], (x * x).sum(1, keepdims=True) + x * x)
+
+
+def test_products_of_halves_are_rounded_first():
+    @pt.tile_kernel
+    def halves(x: pt.f16["m", "n"]):
+        return pt.sum(x * x, keepdims=True)
+
+    x = np.ones((3, 20), np.float16)
+    assert "trowdot" not in compiled(halves, [x], np.full((3, 1), 20))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (40, 1), (3, 130), (300, 70), (129, 257)])
+@pytest.mark.parametrize("name", ["sum", "max", "min", "prod"])
+def test_reductions_over_the_first_axis_read_rows_as_they_lie(name, shape):
+    reduce = getattr(pt, name)
+
+    @pt.tile_kernel
+    def reduced(x):
+        return reduce(x, axis=0)
+
+    x = np.random.default_rng(0).uniform(0.9, 1.1, shape).astype(np.float32)
+    names = compiled(reduced, [x], getattr(x, name)(axis=0))
+    assert f"tcol{name}" in names and f"trow{name}" not in names

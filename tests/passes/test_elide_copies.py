@@ -1,0 +1,94 @@
+"""What is copied whole to an argument is made there, unless either is used otherwise."""
+# ruff: noqa: F821, UP037 (extents in quotes)
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pto as pt
+from pto.ir.ops import TENSOR_OPS
+from pto.passes.elide_copies import elide_copies
+from tests.kernels import bind, on_fast, on_graph, on_slow
+
+X = np.arange(80, dtype=np.float32).reshape(10, 8)
+
+
+@pt.tile_kernel
+def doubled(x: pt.f32["m", 8], out: pt.f32["m", 8]):
+    room = pt.empty((x.shape[0], 8))
+    for i in pt.range(0, x.shape[0], 4):
+        room[i:i + 4, 0:8] = x[i:i + 4, 0:8] * 2.0
+    out[:] = room
+
+
+@pt.tile_kernel
+def viewed(x: pt.f32["m", 8], out: pt.f32[1, "m", 8]):
+    room = pt.empty((x.shape[0], 8))
+    for i in pt.range(0, x.shape[0], 4):
+        room[i:i + 4, 0:8] = x[i:i + 4, 0:8] * 2.0
+    out[:] = room.view(1, x.shape[0], 8)
+
+
+@pt.tile_kernel
+def returned(x: pt.f32["m", 8], out: pt.f32["m", 8]):
+    room = pt.empty((x.shape[0], 8))
+    for i in pt.range(0, x.shape[0], 4):
+        room[i:i + 4, 0:8] = x[i:i + 4, 0:8] * 2.0
+    out[:] = room
+    return room
+
+
+@pt.tile_kernel
+def turned(x: pt.f32["m", 8], out: pt.f32[8, "m"]):
+    room = pt.empty((x.shape[0], 8))
+    for i in pt.range(0, x.shape[0], 4):
+        room[i:i + 4, 0:8] = x[i:i + 4, 0:8] * 2.0
+    out[:] = room.T
+
+
+@pt.tile_kernel
+def itself(x: pt.f32["m", 8]):
+    room = pt.empty((x.shape[0], 8))
+    for i in pt.range(0, x.shape[0], 4):
+        room[i:i + 4, 0:8] = x[i:i + 4, 0:8] * 2.0
+    x[:] = room
+
+
+def copies(graph):
+    """How many assignments a graph has."""
+    return sum(node.op is TENSOR_OPS["assign"] for _, _, node in graph.walk())
+
+
+@pytest.mark.parametrize(("kernel", "shape", "left"), [
+    (doubled, (10, 8), 0), (viewed, (1, 10, 8), 0), (returned, (10, 8), 1), (turned, (8, 10), 1),
+])
+def test_copies_that_nothing_needs_are_left_out(kernel, shape, left):
+    bound = bind(kernel, [X, np.zeros(shape, np.float32)])
+    stages = {s.name: s.graph for s in kernel.compiled().compiled.stages}
+    assert (copies(stages["simplify"]), copies(stages["elide-copies"])) == (1, left)
+    wanted = X.T * 2 if kernel is turned else (X * 2).reshape(shape)
+    for results in (on_graph(stages["elide-copies"], bound), on_graph(stages["insert-flags"], bound, cores=3),
+                    on_fast(bound, cores=3), on_slow(bound)):
+        np.testing.assert_array_equal(results[0], wanted)
+    assert pt.text(elide_copies(stages["elide-copies"])) == pt.text(stages["elide-copies"])
+
+
+def test_an_argument_that_is_read_keeps_its_values_until_the_copy():
+    x = X.copy()
+    itself(x)
+    np.testing.assert_array_equal(x, X * 2)
+    assert copies(itself.compiled().compiled.stages[2].graph) == 1
+
+
+def test_attention_stores_to_its_argument():
+    @pt.tile_kernel
+    def attend(q: pt.f32["m", 16], k: pt.f32["n", 16], v: pt.f32["n", 16], out: pt.f32["m", 16]):
+        out[:] = pt.attention(q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)).view(q.shape[0], 16)
+
+    q, k, v = (np.random.default_rng(n).standard_normal((40, 16), np.float32) for n in range(3))
+    out = np.empty_like(q)
+    attend(q, k, v, out)
+    p = np.exp(q @ k.T / 4)
+    np.testing.assert_allclose(out, p / p.sum(-1, keepdims=True) @ v, rtol=1e-5, atol=1e-6)
+    assert [inst.spec.mnemonic for inst in attend.program().code].count("tstore") == 1
