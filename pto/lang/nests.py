@@ -67,6 +67,8 @@ class Nest:
         summed: the loops that names are sums over.
         counters: of all loops.
         free: names that are read, and have their value from before the nest.
+        read: how the elements of each tensor are subscripted that are read.
+        made_of: the tensors whose elements the value of each name is made of.
     """
 
     setitem: str
@@ -77,6 +79,8 @@ class Nest:
     summed: dict[str, Context] = field(default_factory=dict)
     counters: set[str] = field(default_factory=set)
     free: set[str] = field(default_factory=set)
+    read: dict[str, set[str]] = field(default_factory=dict)
+    made_of: dict[str, set[str]] = field(default_factory=dict)
 
     def loop(self, node: ast.For, context: Context) -> list[ast.stmt]:
         """A loop: its counter stands for all its values."""
@@ -112,7 +116,7 @@ class Nest:
             return [self.sum(name, value.right, context, node)]
         if self.homes.get(name, context) != context or name in self.counters or name in self.free:
             raise NotElements
-        made = self.expression(value, context)
+        made = self.expression(value, context, of=name)
         self.homes[name] = context
         return [_set(name, made, node)]
 
@@ -121,7 +125,7 @@ class Nest:
         home = self.homes.get(name)
         if home is None or context[:len(home)] != home or self.summed.get(name, context) != context:
             raise NotElements
-        made = self.expression(term, context, but=name)
+        made = self.expression(term, context, but=name, of=name)
         if context != home:
             self.summed[name] = context
         times = ast.Constant(len(context) - len(home))
@@ -148,7 +152,7 @@ class Nest:
             start = _call(ELEMENT, target, where, _names(inner), at=value.left)
             times = ast.Constant(len(context) - len(inner))
             made = _call(FOLD, start, self.expression(value.right, context, but=target.id), times, at=value)
-        if inner == context and _reads(value, target.id):
+        if self.read.get(target.id, set()) - {ast.dump(where)}:  # of another turn, before or after it is stored
             raise NotElements
         self.stored.add(target.id)
         return _set(target.id, _call(PUT, target, where, made, _names(inner), at=at), at)
@@ -166,8 +170,10 @@ class Nest:
             raise NotElements
         return found
 
-    def expression(self, node: ast.expr, context: Context, but: str = "") -> ast.expr:
-        """An expression of elements, as one of tensors with an axis for each loop around it."""
+    def expression(self, node: ast.expr, context: Context, but: str = "", of: str = "") -> ast.expr:
+        """An expression of elements, as one of tensors with an axis for each loop around it; `of` is its name."""
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        self.made_of.setdefault(of, set()).update(names, *(self.made_of.get(n, ()) for n in names))
         return _Expression(self, context, but).visit(node)  # type: ignore[no-any-return]
 
 
@@ -175,8 +181,10 @@ def _is(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def _reads(node: ast.AST, name: str) -> bool:
-    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node))
+def _is_extent(node: ast.Subscript) -> bool:
+    """Is it ``x.shape[1]``, which is no element?"""
+    value = node.value.args[0] if isinstance(node.value, ast.Call) and node.value.args else node.value
+    return isinstance(value, ast.Attribute) and value.attr == "shape" and isinstance(node.slice, ast.Constant)
 
 
 class _Expression(ast.NodeTransformer):
@@ -186,10 +194,13 @@ class _Expression(ast.NodeTransformer):
         self.nest, self.context, self.but = nest, context, but
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if _is_extent(node):
+            return node
         if not isinstance(node.value, ast.Name):
             raise NotElements
         counters = self.nest.subscripts(node.slice, self.context)
         self.nest.note(node.value.id, len(counters))
+        self.nest.read.setdefault(node.value.id, set()).add(ast.dump(node.slice))
         if node.value.id in self.nest.stored or node.value.id == self.but:
             raise NotElements
         return _call(ELEMENT, node.value, node.slice, _names(self.context), at=node)
@@ -204,6 +215,8 @@ class _Expression(ast.NodeTransformer):
                 raise NotElements
             nest.free.add(name)
             return _call(WIDEN, node, ast.Constant(-1), at=node) if name in nest.bound else node
+        if nest.made_of[name] & nest.stored:  # its elements are what they were before the store
+            raise NotElements
         inside = nest.summed.get(name, home)
         if self.context[:len(home)] != home or (inside != home and self.context[:len(inside)] == inside):
             raise NotElements

@@ -119,6 +119,25 @@ def test_elements_of_three_axes_and_of_one():
     compared(rowwise, x, y, np.zeros_like(x))
 
 
+def normalised(X, Y, Z):
+    for i in range(X.shape[0]):
+        total = 0.0
+        for j in range(X.shape[1]):
+            total += X[i, j]
+        mean = total / X.shape[1]
+        squares = 0.0
+        for j in range(X.shape[1]):
+            centred = X[i, j] - mean
+            squares += centred * centred
+        for j in range(X.shape[1]):
+            Z[i, j] = (X[i, j] - mean) / (squares / X.shape[1] + 1e-5) + Y[j]
+
+
+def test_a_layer_norm_of_elements():
+    x, y = RNG.standard_normal((5, 70), np.float32), RNG.standard_normal(70, np.float32)
+    compared(normalised, x, y, np.zeros_like(x))
+
+
 def turned(X, Y, Z):
     for i in range(X.shape[0]):
         for j in range(X.shape[1]):
@@ -164,6 +183,28 @@ def read_inside(X, Y, Z):
             Z[i] = acc
 
 
+def turned_in_place(X, Y, Z):
+    for i in range(X.shape[0]):
+        for j in range(X.shape[1]):
+            other = X[j, i]
+            X[i, j] = other + 1.0
+
+
+def sum_of_what_is_stored(X, Y, Z):
+    for i in range(X.shape[0]):
+        total = 0.0
+        for k in range(X.shape[0]):
+            total += X[k]
+        X[i] = total
+
+
+def swapped(X, Y, Z):
+    for i in range(X.shape[0]):
+        kept = X[i] * 1.0
+        X[i] = Y[i]
+        Y[i] = kept
+
+
 def read_after(X, Y, Z):
     for i in range(X.shape[0]):
         value = X[i] * 2.0
@@ -171,8 +212,32 @@ def read_after(X, Y, Z):
     Z[0:1] = value
 
 
-@pytest.mark.parametrize("function", [in_order, from_the_turn_before, stored_twice, read_before, read_inside,
-                                      read_after])
+def test_a_square_that_is_turned_in_place_is_right_or_refused():
+    x = RNG.standard_normal((6, 6), np.float32)
+    with suppress(PtoError):
+        want, found = x.astype(np.float64), x.copy()
+        turned_in_place(want, None, None)
+        pt.tile_kernel(turned_in_place)(found, x, x)
+        np.testing.assert_allclose(found, want, rtol=1e-4)
+
+
+def scaled_in_place(X, Y, Z):
+    for i in range(X.shape[0]):
+        Z[i] = Z[i] * 2.0 + X[i]
+
+
+def added_in_place(X, Y, Z):
+    for i in range(X.shape[0]):
+        Z[i] += X[i] * Y[i]
+
+
+@pytest.mark.parametrize("function", [scaled_in_place, added_in_place])
+def test_an_element_may_be_read_where_it_is_stored(function):
+    compared(function, *RNG.standard_normal((3, 40), np.float32))
+
+
+@pytest.mark.parametrize("function", [in_order, swapped, sum_of_what_is_stored, from_the_turn_before, stored_twice,
+                                      read_before, read_inside, read_after])
 def test_what_depends_on_the_order_is_right_or_refused(function):
     x, y, z = RNG.standard_normal((3, 6), np.float32)
     with suppress(PtoError):  # never a wrong result, nor a traceback
