@@ -150,7 +150,7 @@ def by_groups(build: Builder, x: Val, activation: str, records: Val, *, packing:
         return build.op("matmul", x, whole(build, unpack(build, records, packing, F32)))
     q, token = build.rounded(x, activation)
     if is_row(x):
-        return flat(build, build.op("mul", streamed(build, q, records, packing, F32), token))
+        return build.op("mul", flat(build, streamed(build, q, records, packing, F32)), token)
     found = build.op("matmul", build.cast(q, F32), whole(build, unpack(build, records, packing, F32)))
     return build.op("mul", found, token)
 
@@ -160,9 +160,9 @@ def by_trits(build: Builder, x: Val, activation: str, records: Val, scale: Val) 
     scheme = ACTIVATIONS[activation]
     q, token = (x, None) if scheme is None else build.rounded(x, activation)
     if token is not None and is_row(x):
-        found = build.cast(streamed(build, q, records, T2, S32), F32)
-        return flat(build, build.op("mul", build.op("mul", found, token), scale))
-    found = build.op("matmul", q, whole(build, build.cast(unpack(build, records, T2, S32), S8)))
+        found = flat(build, streamed(build, q, records, T2, S32))
+    else:
+        found = build.op("matmul", q, whole(build, build.cast(unpack(build, records, T2, S32), S8)))
     found = found if token is None else build.op("mul", build.cast(found, F32), token)
     base, offset, _ = build.place(scale)
     row = build.graph.op(VIEW, base, offset, 1, type=TensorType(F32, (columns(build),)), locs=build.node.locs)
@@ -231,18 +231,10 @@ class LowerQuantised(Rewriter):
         self.known: dict[tuple[Val, str], tuple[Val, Val]] = {}
 
     def rule(self, graph: Graph, node: Node, inputs: list[Any]) -> Made | None:
-        if node.op is VIEW and inputs[0].node.op is VIEW:
-            return self.of_product(graph, node, inputs)
         if node.op is not QUANTISED:
             return None
         x, *parts = inputs
         return LOWERINGS[node["form"]](Builder(graph, node, self.known), x, node["activation"], *parts)
-
-
-    def of_product(self, graph: Graph, node: Node, inputs: list[Any]) -> Made:
-        """A view of a product that has become a view itself, of all of its elements in their order."""
-        made, *where = inputs
-        return graph.op(VIEW, Val(made.graph, made.node.inputs[0]), *where, type=node.type, locs=node.locs)
 
 
 def lower_quantised(graph: Graph) -> Graph:

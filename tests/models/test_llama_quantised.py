@@ -39,6 +39,17 @@ def test_a_quantised_model_is_near_numpy_on_its_weights(precision):
 
 
 @pytest.mark.parametrize("precision", QUANTISED)
+def test_the_best_tokens_are_those_of_the_logits(precision):
+    model = Llama.load(TINY, context=96, precision=precision)
+    ids = encode(model, TEXT)
+    for part in (ids, ids[:1]):
+        logits = model.session().feed(part)
+        values, tokens = model.session().best(part, 4)
+        np.testing.assert_allclose(values, np.sort(logits)[::-1][:4], rtol=1e-5)
+        assert tokens[0] == logits.argmax()
+
+
+@pytest.mark.parametrize("precision", QUANTISED)
 def test_matrices_are_in_fewer_bits(precision):
     exact, model = (Llama.load(TINY, context=8, precision=name) for name in ("f32", precision))
     for name, weights in model.weights.items():

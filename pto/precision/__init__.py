@@ -1,0 +1,127 @@
+"""Precisions for those who hold arrays: casts, a quantiser and integer products; ``from pto import precision as pp``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+from typing import cast as cast_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pto.core.arrays import numpy_dtype
+from pto.core.dtypes import BF16, F16, F32, DType
+from pto.core.errors import DTypeError, UsageError
+from pto.lang.values import Array, cast
+from pto.lang.values import matmul as product
+from pto.quant.calibrate import Calibration
+from pto.quant.forms import Packed
+from pto.quant.schemes import BY_NAME
+from pto.quant.tensor import Quantised, quantise
+from pto.runtime.kernel import tile_kernel
+
+__all__ = ["Quantizer", "cast_to_bf16", "cast_to_fp16", "cast_to_fp32", "int8_gemm", "ternary_gemm"]
+
+
+def cast_to_fp16(x: Any) -> Any:
+    """An array, or a tensor or tile of a kernel, in float16; to nearest, ties to even."""
+    return _cast(x, F16)
+
+
+def cast_to_bf16(x: Any) -> Any:
+    """The same in bfloat16."""
+    return _cast(x, BF16)
+
+
+def cast_to_fp32(x: Any) -> Any:
+    """The same in float32."""
+    return _cast(x, F32)
+
+
+def _cast(x: Any, dtype: DType) -> Any:
+    return cast(x, dtype) if isinstance(x, Array) else np.asarray(x).astype(numpy_dtype(dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantizer:
+    """Floats as integers that share a scale, and back.
+
+    Attributes:
+        bits: 8 or 4.
+        symmetric: 0.0 is code 0; else the codes cover the range of the values.
+        axis: "tensor": all values share a scale; "channel": those of a row do; or the extent of a group of a row.
+        calibration: "minmax", "percentile" or "optimal" (`pto.quant.calibrate`).
+    """
+
+    bits: int = 8
+    symmetric: bool = True
+    axis: str | int = "tensor"
+    calibration: str = "minmax"
+
+    def encode(self, values: NDArray[Any]) -> Quantised:
+        """Values as a quantised tensor, offsets included.
+
+        Raises:
+            UsageError: there is no such scheme, or a value is not finite.
+        """
+        share = self.axis if isinstance(self.axis, str) else f"g{self.axis}"
+        name = f"int{self.bits}{'' if self.symmetric else '_asymmetric'}_{share}"
+        if name not in BY_NAME:
+            raise UsageError(f"there is no quantiser of {self.bits} bits by {self.axis}",
+                             hint="bits are 8 or 4; axis is tensor, channel, 32, 64 or 128")
+        return quantise(values, BY_NAME[name], Calibration(self.calibration))
+
+    def quantize(self, values: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Codes in int8, and scales: one number for the tensor, else [..., rows, groups].
+
+        Raises:
+            UsageError: as `encode`; or the quantiser is asymmetric, and codes need an offset besides.
+        """
+        if not self.symmetric:
+            raise UsageError("codes of an asymmetric quantiser need an offset besides", hint="encode(values)")
+        made = self.encode(values)
+        return np.asarray(made.codes, np.int8), made.scale.reshape(()) if self.axis == "tensor" else made.scale
+
+    def dequantize(self, codes: NDArray[np.int8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The values that codes of `quantize` stand for, float32."""
+        scales = np.asarray(scale, np.float32)
+        if scales.ndim == 0:
+            return np.asarray(codes * scales, np.float32)
+        return np.asarray(codes * np.repeat(scales, codes.shape[-1] // scales.shape[-1], -1), np.float32)
+
+
+def _multiply(a: Any, b: Any) -> Any:
+    return product(a, b)
+
+
+def _weigh(x: Any, w: Any) -> Any:
+    return product(x, w.T)
+
+
+_integers, _weighted = (tile_kernel(cast_type(FunctionType, f)) for f in (_multiply, _weigh))
+
+
+def int8_gemm(a: Any, b: Any) -> Any:
+    """a [m, k] times b [k, n] in int8, exactly, as int32; on arrays, or in a kernel.
+
+    Raises:
+        DTypeError: an operand is not int8.
+    """
+    for name, x in (("a", a), ("b", b)):
+        found = x.dtype.numpy if isinstance(x, Array) else np.asarray(x).dtype.name
+        if found != "int8":
+            raise DTypeError(f"{name} is {found}; int8_gemm takes int8", hint="Quantizer(bits=8).quantize(x)")
+    return product(a, b) if isinstance(a, Array) else _integers(a, b)
+
+
+def ternary_gemm(x: Any, weights: Any) -> Any:
+    """x [m, k] in float32 times the transpose of packed ternary weights [n, k]: on arrays, or in a kernel.
+
+    Raises:
+        UsageError: the weights are not ternary.
+    """
+    if isinstance(weights, Packed) and weights.form.name not in ("t2", "t3"):
+        raise UsageError(f"weights in the form {weights.form.name} are not ternary",
+                         hint='pack(quantise(w, find("ternary_mean_channel")))')
+    return product(x, weights.T) if isinstance(x, Array) else _weighted(x, weights)

@@ -1,0 +1,73 @@
+"""Casts, the quantiser and products of integers, on arrays and in kernels."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pto as pt
+from pto import precision as pp
+from pto.core.errors import DTypeError, UsageError
+from pto.quant.forms import pack
+from pto.quant.schemes import find
+from pto.quant.tensor import quantise
+
+
+def test_casts_of_arrays():
+    x = np.array([1.0, 1 / 3, 6e4], np.float32)
+    assert pp.cast_to_fp16(x)[1] == np.float16(1 / 3) and pp.cast_to_bf16(x).dtype == ml_dtypes.bfloat16
+    assert pp.cast_to_fp32(pp.cast_to_bf16(x)).dtype == np.float32
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("axis", ["tensor", "channel", 32])
+def test_a_quantiser_gives_codes_and_scale_and_takes_them_back(bits, axis):
+    x = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
+    quantizer = pp.Quantizer(bits=bits, symmetric=True, axis=axis)
+    codes, scale = quantizer.quantize(x)
+    assert codes.dtype == np.int8 and np.abs(codes).max() == 2 ** (bits - 1) - 1
+    back = quantizer.dequantize(codes, scale)
+    assert np.abs(back - x).max() <= 0.5001 * np.max(scale)
+    np.testing.assert_array_equal(quantizer.quantize(back)[0], codes)
+
+
+def test_refusals():
+    x = np.ones((4, 4), np.float32)
+    with pytest.raises(UsageError, match="no quantiser of 7 bits"):
+        pp.Quantizer(bits=7).quantize(x)
+    with pytest.raises(UsageError, match="need an offset"):
+        pp.Quantizer(symmetric=False).quantize(x)
+    with pytest.raises(DTypeError, match="b is float32; int8_gemm takes int8"):
+        pp.int8_gemm(x.astype(np.int8), x)
+    with pytest.raises(UsageError, match="not ternary"):
+        pp.ternary_gemm(x, pack(quantise(x, find("int8_channel"))))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32))
+def test_int8_products_are_those_of_numpy(m, n, k, seed):
+    rng = np.random.default_rng(seed)
+    a, b = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((m, k), (k, n)))
+    a[0], b[:, -1] = -128, -128
+    np.testing.assert_array_equal(pt.int8_gemm(a, b), a.astype(np.int64) @ b.astype(np.int64))
+
+
+def test_products_in_a_kernel():
+    @pt.tile_kernel
+    def scaled(a, b):
+        return pt.int8_gemm(a, b).to(pt.f32) * 0.5
+
+    a = np.arange(-32, 32, dtype=np.int8).reshape(8, 8)
+    np.testing.assert_array_equal(scaled(a, a), (a.astype(np.int32) @ a.astype(np.int32)) * np.float32(0.5))
+
+
+def test_ternary_products_are_additions_and_subtractions():
+    rng = np.random.default_rng(1)
+    weights = quantise(rng.standard_normal((48, 96)).astype(np.float32), find("ternary_mean_channel"))
+    x = rng.integers(-2000, 2001, (2, 96)).astype(np.float32)
+    x[:, 0] = 8191  # activations that are integers of 14 bits stay what they are
+    added = np.stack([np.where(row == 1, x, 0).sum(1) - np.where(row == -1, x, 0).sum(1) for row in weights.codes], 1)
+    np.testing.assert_allclose(pt.ternary_gemm(x, pack(weights)), added * weights.scale[:, 0], rtol=1e-6)
