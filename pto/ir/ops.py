@@ -355,6 +355,9 @@ def _lifted(level: str) -> dict[str, Op]:
 TENSOR_OPS = {
     **_lifted("tensor"),
     "matmul": Op("tensor.matmul", ("a", "b"), ("over",), matmul, "a times b, added up over the first `over` axes"),
+    "packed_matmul": Op("tensor.packed_matmul", ("x", "w"), ("packing",), declared,
+                        "one row x times the transpose of packed weights w, 16 results a row, see pto.core.packed"),
+    "unpack": Op("tensor.unpack", ("w",), ("packing",), declared, "the transpose of packed weights, as numbers"),
     "quantised_matmul": Op("tensor.quantised_matmul", ("x", "parts*"), ("form", "activation"), quantised_product,
                            "x times the transpose of the weights that parts stand for, see pto.quant.forms"),
     "full": Op("tensor.full", (), ("scalar",), declared, "every element is scalar"),
@@ -381,6 +384,10 @@ VIEW = "view*"
 TILE_OPS = _beside(_lifted("tile"), {
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
     "gemv": Op("tile.gemv", ("x", "tensor", "i", "j", "n", "k", VIEW), (), declared, cube.TGEMV_STREAM.doc),
+    "packed_matmul": Op("tile.packed_matmul", ("x", "tensor", "i", "p", "k", "b", VIEW), ("packing",), declared,
+                        "x times the transpose of packed weights, 16 results a row"),
+    "unpack": Op("tile.unpack", ("tensor", "i", "j", "k", "b", VIEW), ("packing",), declared,
+                 "the transpose of packed weights of 16 rows, as numbers"),
     "iota": Op("tile.iota", ("start", "row_step", "col_step"), (), declared, gather.TCI.doc),
     "topk": Op("tile.topk", ("a", "count"), (), declared, vector.TTOPK.doc),
     "topk_index": Op("tile.topk_index", ("a", "count"), (), declared, vector.TTOPK_INDEX.doc),

@@ -203,7 +203,7 @@ def tile(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role:
     return Operand(name, Kind.TILE, role, rows, cols, at, picks)
 
 
-def tensor(name: str, rows: str = "rows", cols: str = "cols", *, role: Role = Role.IN) -> Operand:
+def tensor(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role: Role = Role.IN) -> Operand:
     """A window of an argument in global memory, at row `i` and column `j`."""
     return Operand(name, Kind.TENSOR, role, rows, cols, ("i", "j"))
 

@@ -105,5 +105,7 @@ class QuantisedTensor(Weights):
             found = tracer()
             channels = found.symbols.show(x.dims[-1])
             found.symbols.equal(x.dims[-1], k, f"inner extents differ: x has {channels} channels, the weights {k}")
+            if found.symbols.is_one(x.dims[-2]):  # one token: weights are streamed, and the program is for that
+                found.symbols.pin(x.dims[-2])
             return found.emit(TENSOR_OPS["quantised_matmul"], x, *self.parts, form=self.form,
-                              activation=self.activation, type=TensorType(F32, (*x.dims[:-1], n)))
+                              activation=self.activation, type=found.symbols.type(TensorType(F32, (*x.dims[:-1], n))))

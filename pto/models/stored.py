@@ -13,7 +13,7 @@ import numpy as np
 
 from pto.core.errors import PtoFormatError, UsageError
 from pto.isa.words import printable
-from pto.quant.blocks import Floats, Storage, to_blocks
+from pto.quant.blocks import Floats, Records, Storage, to_blocks
 
 Buffer = bytes | mmap.mmap
 AT_ONCE = 2**18  # elements widened at a time: what is held besides the result stays near a megabyte
@@ -49,15 +49,27 @@ class StoredTensor:
     def nbytes(self) -> int:
         return self.storage.nbytes(self.elements)
 
+    def _require(self) -> None:
+        if isinstance(self.data, mmap.mmap) and self.data.size() < self.offset + self.nbytes:
+            raise PtoFormatError(f"{printable(self.file)}: byte {self.offset}: {printable(self.name)}: "
+                                 "the file was truncated while in use")
+
+    def records(self) -> Records:
+        """All blocks, without a copy.
+
+        Raises:
+            PtoFormatError: the file has become shorter since it was opened.
+        """
+        self._require()
+        return np.frombuffer(self.data, self.storage.record, self.elements // self.storage.elements, self.offset)
+
     def read(self, out: Floats, first: int = 0) -> None:
         """Fill a contiguous float32 array with the elements from `first`, a multiple of the block.
 
         Raises:
             PtoFormatError: the file has become shorter since it was opened.
         """
-        if isinstance(self.data, mmap.mmap) and self.data.size() < self.offset + self.nbytes:
-            raise PtoFormatError(f"{printable(self.file)}: byte {self.offset}: {printable(self.name)}: "
-                                 "the file was truncated while in use")
+        self._require()
         flat, storage = out.reshape(-1), self.storage
         step = AT_ONCE // storage.elements * storage.elements
         with np.errstate(all="ignore"):  # infinite scales are legal, and give what IEEE 754 says

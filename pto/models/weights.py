@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from pto.models.checkpoint import Checkpoint
 from pto.models.stored import AT_ONCE, StoredTensor
 from pto.models.tensors import Kind, stored
-from pto.quant.blocks import Floats
+from pto.quant.blocks import Floats, Records
 from pto.runtime.threads import available
 
 Weights = dict[str, NDArray[Any]]
@@ -67,6 +67,18 @@ def counting(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int
         if progress is not None:
             progress(done, checkpoint.parameters)
     return count
+
+
+def read_records(checkpoint: Checkpoint, kind: Kind, layer: int) -> Records:
+    """The blocks of one tensor as the file has them, [out, in / elements of a block], rows ordered as by `read_into`.
+
+    Raises:
+        PtoFormatError: the file has become shorter since it was opened.
+    """
+    tensor = checkpoint.tensors[kind.name][layer]
+    table = tensor.records().reshape(tensor.shape[0], -1)
+    heads = kind.turned(checkpoint.config) if kind.turned and checkpoint.turned else None
+    return unturned(table, heads) if heads else table
 
 
 def read_into(out: NDArray[Any], checkpoint: Checkpoint, kind: Kind, layer: int) -> None:

@@ -21,6 +21,7 @@ from pto.core.errors import Loc, UnsupportedError
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val, joined
 from pto.ir.ops import PRODUCTS, REDUCTIONS, STREAMED, TENSOR_OPS, TILE_OPS
+from pto.passes import packed
 from pto.passes.reducing import merged, neutral, reduced, states
 
 MATMUL, ASSIGN, VIEW, IOTA, GATHER, TAKE, FULL, CAST = (
@@ -282,7 +283,7 @@ class Expression:
 
     def operands(self, key: int, at: Place) -> list[Step]:
         """What is computed tile by tile before a value, and where; some operations see to their own operands."""
-        if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER, FULL):
+        if self.is_leaf(key) or self.old[key].op in (MATMUL, IOTA, GATHER, FULL, packed.PRODUCT, packed.UNPACK):
             return []
         inputs = self.old[key].inputs
         return [(i, self.narrow(i, at)) for i in (inputs[1:] if self.old[key].op is TAKE else inputs)]
@@ -299,6 +300,11 @@ class Expression:
                             type=TileType(node.type.dtype, at.rows, at.cols))  # type: ignore[union-attr]
         if node.op is GATHER:
             return self.gathered(graph, node, at)
+        if node.op is packed.PRODUCT:
+            row = replace(at, i=0, rows=1, j=0, cols=self.extents(node.inputs[0])[-1])
+            return packed.product(self, graph, node, at, self.value(graph, node.inputs[0], row))
+        if node.op is packed.UNPACK:
+            return packed.unpacked(self, graph, node, at)
         if node.op is TAKE:
             return self.taken(graph, node, at, inputs[0])
         if node.op is FULL:
@@ -370,6 +376,9 @@ class Expression:
         inside = self.inside(key)
         products = self.products(key)
         self.keeps = self.depth(key) > 0 and not products
+        for node in (self.old[k] for k in inside if not self.is_leaf(k)):
+            if node.op in (packed.PRODUCT, packed.UNPACK):
+                return packed.cut(self, node)
         if products and all(map(self.streams, products)):
             return 1, self.tiles.dealt(self.extents(key)[-1])
         if products:

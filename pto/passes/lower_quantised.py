@@ -11,20 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pto.core.dtypes import F32, S8, S16, DType
+from pto.core.dtypes import F32, S8, S16, S32, DType
+from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing
 from pto.core.types import TensorType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import CONST, TENSOR_OPS
 from pto.ir.rewrite import Made, Rewriter
-from pto.quant.forms import ACTIVATIONS, ROWS, ROWS_OFFSET, SMALLEST
+from pto.quant.forms import (
+    ACTIVATIONS,
+    PANEL,
+    Q4_FORM,
+    Q8_FORM,
+    ROWS,
+    ROWS_OFFSET,
+    SMALLEST,
+    T2_FORM,
+    T3_FORM,
+    most,
+)
 from pto.quant.schemes import Scheme
 
-QUANTISED, VIEW = TENSOR_OPS["quantised_matmul"], TENSOR_OPS["view"]
+QUANTISED, VIEW, PACKED, UNPACK = (
+    TENSOR_OPS[name] for name in ("quantised_matmul", "view", "packed_matmul", "unpack")
+)
 INTEGERS = {"a8": S8, "a14": S16}
-MOST = 2**31 - 1
-ROUND = 32  # a cut is a whole number of rounds of a streamed product
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +58,13 @@ class Builder:
 
     def part(self, x: Val, dims: tuple[int | str, ...], axes: tuple[int, ...], start: Any = 0) -> Val:
         """A view of a tensor in memory, or of a view: these axes of it, from an element of the last axis on."""
-        base, offset, strides = self._place(x)
+        base, offset, strides = self.place(x)
         offset = self.graph.index("madd", start, strides[-1], offset)
         assert isinstance(x.type, TensorType)
         return self.graph.op(VIEW, base, offset, *(strides[a] for a in axes), type=TensorType(x.type.dtype, dims),
                              locs=self.node.locs)
 
-    def _place(self, x: Val) -> tuple[Val, Any, list[Any]]:
+    def place(self, x: Val) -> tuple[Val, Any, list[Any]]:
         if x.node.op is VIEW:
             base, offset, *strides = (self._operand(x.graph, k) for k in x.node.inputs)
             assert isinstance(base, Val)
@@ -77,10 +90,21 @@ class Builder:
         return self.known[x, activation]
 
     def _round(self, x: Val, scheme: Scheme, dtype: DType) -> tuple[Val, Val]:
+        assert isinstance(x.type, TensorType)
+        k = x.type.dims[-1]
+        assert isinstance(k, int)
         largest = self.op("rowmax", self.op("abs", x))
-        scale = self.op("maxs", self.op("muls", largest, scalar=1 / scheme.high), scalar=SMALLEST)
+        scale = self.op("maxs", self.op("muls", largest, scalar=1 / most(scheme, k)[0]), scalar=SMALLEST)
+        scale = self.kept(scale)
         inverse = self.op("rdivs", scale, scalar=1.0)
         return self.cast(self.op("mul", x, inverse), dtype, saturate="on"), scale
+
+    def kept(self, x: Val) -> Val:
+        """A column that gets memory of its own, for a view is of memory: no product computes it again."""
+        assert isinstance(x.type, TensorType)
+        if len(x.type.dims) != 2:
+            return x
+        return self.graph.op(VIEW, x, 0, 1, 1, type=x.type, locs=self.node.locs)
 
 
 def by_rows(build: Builder, x: Val, activation: str, codes: Val, scale: Val, offset: Val | None = None) -> Val:
@@ -93,10 +117,10 @@ def by_rows(build: Builder, x: Val, activation: str, codes: Val, scale: Val, off
         found = build.op("mul", build.op("matmul", x, build.part(codes, (k, n), (1, 0))), scale)
         return found if offset is None else build.op("add", found, build.op("mul", build.op("rowsum", x), offset))
     q, token = build.rounded(x, activation)
-    most = MOST // (scheme.high * 128) // ROUND * ROUND
+    _, cut = most(scheme, k)
     total = None
-    for start in range(0, k, most):
-        size = min(most, k - start)
+    for start in range(0, k, cut):
+        size = min(cut, k - start)
         left = q if size == k else piece(build, q, start, size)
         term = build.cast(build.op("matmul", left, build.part(codes, (size, n), (1, 0), start)), F32)
         total = term if total is None else build.op("add", total, term)
@@ -119,7 +143,85 @@ def piece(build: Builder, x: Val, start: int, size: int) -> Val:
     return build.graph.op(VIEW, x, start, *strides, type=TensorType(x.type.dtype, (*lead, size)), locs=build.node.locs)
 
 
-LOWERINGS: dict[str, Callable[..., Val]] = {ROWS.name: by_rows, ROWS_OFFSET.name: by_rows}
+def by_groups(build: Builder, x: Val, activation: str, records: Val, *, packing: Packing) -> Val:
+    """Packed codes with scales of their own: streamed for one row, else made numbers first."""
+    scheme = ACTIVATIONS[activation]
+    if scheme is None:
+        return build.op("matmul", x, whole(build, unpack(build, records, packing, F32)))
+    q, token = build.rounded(x, activation)
+    if is_row(x):
+        return flat(build, build.op("mul", streamed(build, q, records, packing, F32), token))
+    found = build.op("matmul", build.cast(q, F32), whole(build, unpack(build, records, packing, F32)))
+    return build.op("mul", found, token)
+
+
+def by_trits(build: Builder, x: Val, activation: str, records: Val, scale: Val) -> Val:
+    """Packed ternary codes, a scale for each row of weights [panels, 16]."""
+    scheme = ACTIVATIONS[activation]
+    q, token = (x, None) if scheme is None else build.rounded(x, activation)
+    if token is not None and is_row(x):
+        found = build.cast(streamed(build, q, records, T2, S32), F32)
+        return flat(build, build.op("mul", build.op("mul", found, token), scale))
+    found = build.op("matmul", q, whole(build, build.cast(unpack(build, records, T2, S32), S8)))
+    found = found if token is None else build.op("mul", build.cast(found, F32), token)
+    base, offset, _ = build.place(scale)
+    row = build.graph.op(VIEW, base, offset, 1, type=TensorType(F32, (columns(build),)), locs=build.node.locs)
+    return build.op("mul", found, row)
+
+
+def is_row(x: Val) -> bool:
+    """Is it one token's activations?"""
+    assert isinstance(x.type, TensorType)
+    return x.type.dims[:-1] == (1,)
+
+
+def streamed(build: Builder, q: Val, records: Val, packing: Packing, dtype: DType) -> Val:
+    """A product of one row, [panels, 16]."""
+    assert isinstance(records.type, TensorType)
+    type = TensorType(dtype, (records.type.dims[0], PANEL))
+    return build.graph.op(PACKED, q, records, type=type, locs=build.node.locs, packing=packing.name)
+
+
+def unpack(build: Builder, records: Val, packing: Packing, dtype: DType) -> Val:
+    """Weights as numbers, transposed."""
+    assert isinstance(records.type, TensorType)
+    panels, nbytes = records.type.dims
+    assert isinstance(panels, int) and isinstance(nbytes, int)
+    type = TensorType(dtype, (nbytes // packing.record * COLS, panels * PANEL))
+    return build.graph.op(UNPACK, records, type=type, locs=build.node.locs, packing=packing.name)
+
+
+def columns(build: Builder) -> int:
+    """Columns of the product."""
+    assert isinstance(build.node.type, TensorType)
+    n = build.node.type.dims[-1]
+    assert isinstance(n, int)
+    return n
+
+
+def whole(build: Builder, x: Val) -> Val:
+    """Transposed weights without the columns that complete the last panel."""
+    assert isinstance(x.type, TensorType)
+    k, wide = x.type.dims
+    n = columns(build)
+    assert isinstance(wide, int)
+    if n == wide:
+        return x
+    return build.graph.op(VIEW, x, 0, wide, 1, type=TensorType(x.type.dtype, (k, n)), locs=build.node.locs)
+
+
+def flat(build: Builder, x: Val) -> Val:
+    """[panels, 16] as one row, without what completes the last panel."""
+    assert isinstance(x.type, TensorType)
+    n = columns(build)
+    return build.graph.op(VIEW, x, 0, n, 1, type=TensorType(x.type.dtype, (1, n)), locs=build.node.locs)
+
+
+LOWERINGS: dict[str, Callable[..., Val]] = {
+    ROWS.name: by_rows, ROWS_OFFSET.name: by_rows, T2_FORM.name: by_trits,
+    T3_FORM.name: partial(by_groups, packing=T3), Q4_FORM.name: partial(by_groups, packing=Q4),
+    Q8_FORM.name: partial(by_groups, packing=Q8),
+}
 
 
 class LowerQuantised(Rewriter):
@@ -129,10 +231,18 @@ class LowerQuantised(Rewriter):
         self.known: dict[tuple[Val, str], tuple[Val, Val]] = {}
 
     def rule(self, graph: Graph, node: Node, inputs: list[Any]) -> Made | None:
+        if node.op is VIEW and inputs[0].node.op is VIEW:
+            return self.of_product(graph, node, inputs)
         if node.op is not QUANTISED:
             return None
         x, *parts = inputs
         return LOWERINGS[node["form"]](Builder(graph, node, self.known), x, node["activation"], *parts)
+
+
+    def of_product(self, graph: Graph, node: Node, inputs: list[Any]) -> Made:
+        """A view of a product that has become a view itself, of all of its elements in their order."""
+        made, *where = inputs
+        return graph.op(VIEW, Val(made.graph, made.node.inputs[0]), *where, type=node.type, locs=node.locs)
 
 
 def lower_quantised(graph: Graph) -> Graph:

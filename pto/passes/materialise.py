@@ -23,9 +23,9 @@ from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import slot_of
 from pto.passes.share_scratch import share_scratch
 
-MATMUL, ASSIGN, VIEW, GATHER, TAKE = (
-    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "gather", "take")
-)
+ASSIGN, VIEW, GATHER, TAKE = (TENSOR_OPS[name] for name in ("assign", "view", "gather", "take"))
+PRODUCTS = {TENSOR_OPS[name] for name in ("matmul", "packed_matmul")}
+COSTLY = {*PRODUCTS, TENSOR_OPS["unpack"]}
 STORE = TILE_OPS["store"]
 RESULT, SCRATCH = 1, 2
 MOST_STAGES = 3  # of row reductions in one nest; layer_norm has two
@@ -104,7 +104,7 @@ class Costs:
         return False
 
     def _note(self, graph: Graph, key: int, node: Node) -> None:
-        if node.op is MATMUL or self.product & set(node.inputs):
+        if node.op in COSTLY or self.product & set(node.inputs):
             self.product.add(key)
         if node.op in REDUCES or self.reduction & set(node.inputs):
             self.reduction.add(key)
@@ -120,7 +120,7 @@ class Costs:
         outside = [n for n in users if not n.op.name.startswith("tensor.") or n.op is VIEW]
         if any(n.op is GATHER or (n.op is TAKE and n.inputs[0] == key) for n in users):
             return True
-        operand = any(n.op is MATMUL for n in users)
+        operand = any(n.op in PRODUCTS for n in users)
         costly = key in self.product or key in self.reduction
         uses = len(users) + graph.outputs.count(key)
         deep = node.op in REDUCES and self.stages[key] >= MOST_STAGES

@@ -57,7 +57,7 @@ class Relation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event: accesses of a pipe, a set or wait of a flag, or (pipe -1) a barrier of all pipes."""
+    """One event: accesses of a pipe, or a set or wait of a flag."""
 
     pipe: int
     flag: int = -1
@@ -141,12 +141,14 @@ class Schedule:
         self.known = Trips(accesses.root)
         self.lines: dict[int, list[Line]] = {}
         self.trips: tuple[int, ...] = TRIPS
-        self.steps = self._all()
-        while max(map(len, between_barriers(self.steps)), default=0) > LIMIT and len(self.trips) > 1:
+        self._all()
+        while max(len(steps) for steps, _ in self.parts) > LIMIT and len(self.trips) > 1:
             self.trips = self.trips[1:]
-            self.steps = self._all()
+            self._all()
 
-    def _all(self) -> list[Step]:
+    def _all(self) -> None:
+        """The steps between each two barriers; of a further course only some parts are looked at."""
+        self.parts: list[tuple[tuple[Step, ...], bool]] = []
         self.out: list[Step] = []
         self.entries: dict[int, int] = {}
         self.iteration: dict[int, int] = {}
@@ -154,14 +156,19 @@ class Schedule:
             self._signal(signal)
         self.course: Course | None = None  # of the loops that may be empty; None: all of them
         self.inside: list[Bounds] = []
-        self.barriers = 0
+        self.barrier = 0  # the last one, by the identity of its node
         self.seen: dict[int, dict[frozenset[Bounds], None]] = {}
         self._body(self.accesses.root)
-        for course in courses(self.seen.values()):  # flags stand as at the start; a barrier keeps the courses apart
-            self.out.append(Step(-1))
+        self._cut(0, looked_at=True)
+        for course in courses(self.seen):  # flags stand as at the start; a barrier keeps the courses apart
             self.course = course
             self._body(self.accesses.root)
-        return self.out
+            self._cut(0, looked_at=self.barrier in course.after)
+
+    def _cut(self, barrier: int, *, looked_at: bool) -> None:
+        """A barrier: what comes after it is another part."""
+        self.parts.append((tuple(self.out), looked_at))
+        self.out, self.barrier = [], barrier
 
     @cached_property
     def primed(self) -> dict[Key | None, list[Signal]]:
@@ -211,8 +218,7 @@ class Schedule:
             elif line.op is FOR:
                 self._loop(body, line)
             else:
-                self.barriers += 1
-                self.out.append(Step(-1))
+                self._cut(id(line), looked_at=self.course is None or self.barrier in self.course.after)
 
     def _signal(self, signal: Signal) -> None:
         flag = signal.flag
@@ -225,11 +231,11 @@ class Schedule:
             self._turns(outer, node)
             return
         bounds = self.known.bounds(outer, node)
-        if self.course is not None and self.iteration.get(bounds.home, 0) not in self.course.get(bounds, ()):
+        if self.course is not None and self.iteration.get(bounds.home, 0) not in self.course.turns.get(bounds, ()):
             return
         self.inside.append(bounds)
         if self.course is None:
-            self.seen.setdefault(self.barriers, {})[frozenset(self.inside)] = None
+            self.seen.setdefault(self.barrier, {})[frozenset(self.inside)] = None
         self._turns(outer, node)
         self.inside.pop()
 
@@ -280,13 +286,14 @@ class Schedule:
         """The schedule cut at its barriers: what one orders needs no further look. Like stretches are one."""
         waiting: Counter[tuple[int, int]] = Counter()
         found: dict[Stretch, None] = {}
-        for steps in between_barriers(self.steps):
+        for steps, looked_at in self.parts:
             mine = {(step.flag, step.slot) for step in steps if step.flag >= 0}
             before = tuple((flag, waiting[flag]) for flag in sorted(mine) if waiting[flag])
             for step in steps:
                 if step.flag >= 0:
                     waiting[step.flag, step.slot] += 1 if step.is_set else -1
-            found[Stretch(steps, before)] = None
+            if looked_at:
+                found[Stretch(steps, before)] = None
         for stretch in found:
             cells = self._cells(stretch.steps)
             for step in stretch.steps:
@@ -373,13 +380,6 @@ def _ordered(stretch: Stretch, live: Set[int]) -> bool:
                 clock = clocks[pipe] = joined(clocks[pipe], carried[bit].popleft()) + ONE[pipe]
                 waited[bit] = clock & FIELD[pipe]
     return True
-
-
-def between_barriers(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
-    """The steps before, between and after the barriers of all pipes."""
-    for is_barrier, stretch in groupby(steps, lambda s: s.pipe < 0):
-        if not is_barrier:
-            yield tuple(stretch)
 
 
 def joined(a: int, b: int) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 from typing import Any
 
@@ -43,13 +43,14 @@ from pto.ir.rewrite import Made, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, move, vector
 from pto.passes.analysis import carries_sum, deep_users, is_parallel, parallel_nest
+from pto.passes.packed import in_block
 from pto.passes.placing import Fill, Placing, Size, in_ub, shape
 from pto.passes.trips import at_least_once
 
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS = (
+LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS, *PACKED = (
     TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index",
-                          "pick", "over", "report", "report_unless")
+                          "pick", "over", "report", "report_unless", "packed_matmul", "unpack")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -120,7 +121,8 @@ class ToBlock(Placing):
         """What makes the values of an operation; else it is one of the vector unit."""
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
                 **dict.fromkeys((GATHER, TAKE), self.gather), **dict.fromkeys((TOPK, TOPK_INDEX), self.largest),
-                **dict.fromkeys((REPORT, REPORT_UNLESS), self.report), PICK: self.pick}
+                **dict.fromkeys((REPORT, REPORT_UNLESS), self.report), PICK: self.pick,
+                **dict.fromkeys(PACKED, partial(in_block, self))}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)

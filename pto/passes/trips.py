@@ -7,7 +7,7 @@ to the next of a loop around them may run in some only, so their ends are also t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -19,7 +19,7 @@ from pto.isa.table import scalar
 TURNS = frozenset((0, 1, 2))  # iterations of a schedule
 EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.MUL, scalar.DIV, scalar.MIN)}
 Term = int | tuple[Any, ...]
-Course = Mapping["Bounds", frozenset[int]]  # which loops that may be empty run, and in which iterations around them
+Turns = dict["Bounds", frozenset[int]]  # which loops that may be empty run, and in which iterations around them
 
 
 @dataclass(frozen=True)
@@ -122,26 +122,50 @@ _LEAST: dict[str, Callable[[list[int]], int | None]] = {
 }
 
 
-def courses(seen: Iterable[Collection[frozenset[Bounds]]]) -> Iterator[Course]:
+@dataclass
+class Course:
+    """A course through a schedule: the loops that run, and after which barriers it shows something new."""
+
+    turns: Turns
+    after: set[int]
+
+    def takes(self, barrier: int, turns: Turns) -> bool:
+        """Go through the part after a barrier with these loops, too, if those that other parts have are the same."""
+        if barrier in self.after or any(self.turns.get(x, found) != found for x, found in turns.items()):
+            return False
+        self.turns.update(turns)
+        self.after.add(barrier)
+        return True
+
+
+def courses(seen: Mapping[int, Collection[frozenset[Bounds]]]) -> list[Course]:
     """The further courses through a schedule whose first one takes all loops.
 
     Args:
-        seen: for each stretch between barriers the loops that may be empty, each with those of them around it.
+        seen: after each barrier the loops that may be empty, each with those of them around it.
     """
-    every = {bounds for stretch in seen for found in stretch for bounds in found}
-    made: dict[frozenset[tuple[Bounds, frozenset[int]]], None] = {}
-    for stretch in seen:
-        for a, b in product((frozenset(), *stretch), stretch):
-            for turn in TURNS if any(x.home for x in a | b) else (0,):
-                for course in _with_others(_ends(a, b, turn), every):
-                    made[frozenset(course.items())] = None
-    whole = frozenset((x, TURNS) for x in every)
-    yield from (dict(course) for course in made if course != whole)
+    made: list[Course] = []
+    for barrier, stretch in seen.items():
+        for turns in _of_stretch(stretch):
+            if not any(course.takes(barrier, turns) for course in made):
+                made.append(Course(turns, {barrier}))
+    return made
 
 
-def _ends(a: frozenset[Bounds], b: frozenset[Bounds], turn: int) -> dict[Bounds, frozenset[int]]:
+def _of_stretch(stretch: Collection[frozenset[Bounds]]) -> list[Turns]:
+    """What may run of the loops between two barriers, but for all of them."""
+    every = list({bounds: None for found in stretch for bounds in found})
+    made: dict[tuple[frozenset[int], ...], None] = {}
+    for a, b in product((frozenset(), *stretch), stretch):
+        for turn in TURNS if any(x.home for x in a | b) else (0,):
+            for turns in _with_others(_ends(a, b, turn), every):
+                made[tuple(turns[x] for x in every)] = None
+    return [dict(zip(every, turns, strict=True)) for turns in made if set(turns) != {TURNS}]
+
+
+def _ends(a: frozenset[Bounds], b: frozenset[Bounds], turn: int) -> Turns:
     """The loops around one end in the first iteration, those around the other some iterations later."""
-    found: dict[Bounds, frozenset[int]] = {}
+    found: Turns = {}
     for bounds, at in (*((x, 0) for x in a), *((x, turn) for x in b)):
         found[bounds] = found.get(bounds, frozenset()) | ({at} if bounds.home else TURNS)
     return found
@@ -151,7 +175,7 @@ def _after(turns: frozenset[int]) -> frozenset[int]:
     return frozenset(n for n in TURNS if turns and n >= min(turns))
 
 
-def _with_others(ends: Course, every: Collection[Bounds]) -> Iterator[Course]:
+def _with_others(ends: Turns, every: Collection[Bounds]) -> Iterator[Turns]:
     """With all loops that run whenever these do; of two of which one runs, one or the other."""
     found = {x: frozenset[int]().union(*(turns for y, turns in ends.items() if x.runs_with(y))) for x in every}
     found = {x: _after(turns) if x.grows else turns for x, turns in found.items()}
@@ -162,7 +186,7 @@ def _with_others(ends: Course, every: Collection[Bounds]) -> Iterator[Course]:
             filled, other = (x, y) if first else (y, x)
             chosen[filled] |= TURNS - chosen[other]
             chosen[filled] = _after(chosen[filled]) if filled.grows else chosen[filled]
-        yield {x: turns for x, turns in chosen.items() if turns}
+        yield chosen
 
 
 def exactly(graph: Graph, node: Node) -> int | None:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.errors import UsageError
+from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing, packed, unpacked
 from pto.quant.schemes import A8, A14, ROW, TENSOR, Floats, Scheme
 from pto.quant.tensor import Quantised
 
+BITS_32, WEIGHT, GIVEN_UP = 2**31 - 1, 128, 8  # largest sum, largest weight, parts of the range that may be lost
+EIGHT = 8  # what three digits of code 0 stand for
+PANEL = 16  # rows that are packed together
+MOST_TERNARY = 100_000  # columns whose sums 32 bits hold
 SMALLEST = float(np.float32(2.0**-100))  # of a token's scale: activations of nothing but zeros stay zeros
 ACTIVATIONS: dict[str, Scheme | None] = {"a16": None, "a14": A14, "a8": A8}  # None: as they are, float32
 Parts = tuple[NDArray[np.generic], ...]
@@ -31,7 +38,7 @@ class Form:
         activations: the activations it can be multiplied with, of `ACTIVATIONS`.
         takes: can it keep these weights?
         pack: weights to arrays, each with the leading axes of the weights.
-        weights: the arrays of one matrix to float32 [n, k], which are what a product means.
+        weights: the arrays of one matrix to float32 [n, k], which are what a product means; rows may follow.
         doc: one sentence.
     """
 
@@ -70,7 +77,7 @@ class Packed:
         lead = self.shape[:-2]
         found = np.empty(self.shape, np.float32)
         for at in np.ndindex(lead):
-            found[at] = self.form.weights(*(part[at] for part in self.parts))
+            found[at] = self.form.weights(*(part[at] for part in self.parts))[:self.shape[-2]]
         return found
 
 
@@ -101,17 +108,92 @@ def _rows_offset(codes: NDArray[np.int8], scale: Floats, offset: Floats) -> Floa
     return np.asarray(codes * scale[:, None] + offset[:, None], np.float32)
 
 
+def _grouped(weights: Quantised) -> bool:
+    """Groups of 32, which records are made of."""
+    return weights.scheme.share == COLS
+
+
+def _shifted(weights: Quantised, low: int) -> tuple[Floats, Floats]:
+    """Scales and offsets for codes that are counted from `low` on."""
+    offset = weights.scale * np.float32(low)
+    return weights.scale, offset if weights.offset is None else offset + weights.offset
+
+
+def _records(weights: Quantised, packing: Packing, low: int = 0) -> Parts:
+    """Records of the codes less `low`, for each matrix, completed with rows of zeros; scales become float16."""
+    lead = weights.shape[:-2]
+    numbers: tuple[Floats, ...] = _shifted(weights, low) if packing.shifted else (weights.scale,) * packing.scaled
+    made = [packed(_completed(weights.codes[at].astype(np.int16) - low), packing,
+                   *(_completed(x[at].astype(np.float16)) for x in numbers)) for at in np.ndindex(lead)]
+    return (np.reshape(made, (*lead, *made[0].shape)),)
+
+
+def _completed(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows, and zeros up to a whole number of panels."""
+    return np.pad(rows, ((0, -len(rows) % PANEL), (0, 0)))
+
+
+def _from_records(packing: Packing, records: NDArray[np.uint8]) -> Floats:
+    values, numbers = unpacked(records, packing)
+    found = values.astype(np.float32)
+    for number, combine in zip(numbers, (np.multiply, np.add), strict=False):
+        found = combine(found, np.repeat(number, COLS, 1))
+    return np.asarray(found, np.float32)
+
+
+def _is_q8(weights: Quantised) -> bool:
+    return _grouped(weights) and weights.offset is None and weights.codes.dtype == np.int8
+
+
+def _is_q4(weights: Quantised) -> bool:
+    return _grouped(weights) and weights.scheme.levels <= Q4.high + 1
+
+
+def _is_t3(weights: Quantised) -> bool:
+    """Three digits, or the codes of four bits, which they hold."""
+    return _grouped(weights) and (weights.scheme.planes == T3.planes or weights.scheme.levels <= Q4.high + 1)
+
+
+def _is_t2(weights: Quantised) -> bool:
+    k = weights.shape[-1]
+    return _whole_rows(weights) and k % COLS == 0 and k <= MOST_TERNARY and weights.scheme.planes == 1
+
+
+def _pack_t2(weights: Quantised) -> Parts:
+    scale = _by_row(weights.scale, weights)
+    whole = np.pad(scale, [(0, 0)] * (scale.ndim - 1) + [(0, -scale.shape[-1] % PANEL)])
+    return *_records(weights, T2), whole.reshape(*scale.shape[:-1], -1, PANEL)
+
+
+def _from_t2(records: NDArray[np.uint8], scale: Floats) -> Floats:
+    return np.asarray(unpacked(records, T2)[0] * scale.reshape(-1, 1), np.float32)
+
+
+def _pack_t3(weights: Quantised) -> Parts:
+    four = weights.scheme.planes != T3.planes
+    return _records(weights, T3, weights.scheme.low if four else -EIGHT)
+
+
 ALL = tuple(ACTIVATIONS)
+T2_FORM = Form("t2", ("records", "scale"), ALL, _is_t2, _pack_t2, _from_t2, "ternary codes, a scale for each row")
+T3_FORM = Form("t3", ("records",), ALL, _is_t3, _pack_t3, partial(_from_records, T3),
+               "codes of three ternary digits, a scale and an offset for each group of 32")
+Q4_FORM = Form("q4", ("records",), ALL, _is_q4, lambda w: _records(w, Q4, w.scheme.low), partial(_from_records, Q4),
+               "codes in 4 bits, a scale and an offset for each group of 32")
+Q8_FORM = Form("q8", ("records",), ALL, _is_q8, lambda w: _records(w, Q8), partial(_from_records, Q8),
+               "codes in int8, a scale for each group of 32")
 ROWS = Form("rows", ("codes", "scale"), ALL, lambda w: w.offset is None and _whole_rows(w), _pack_rows, _rows,
             "codes in int8 and a scale for each row")
 ROWS_OFFSET = Form("rows_offset", ("codes", "scale", "offset"), ALL, lambda w: w.offset is not None and _whole_rows(w),
                    _pack_rows_offset, _rows_offset, "codes in int8, a scale and an offset for each row")
-FORMS = (ROWS, ROWS_OFFSET)
+FORMS = (T2_FORM, Q4_FORM, T3_FORM, Q8_FORM, ROWS, ROWS_OFFSET)  # the first that can keep some weights does
 BY_NAME = {form.name: form for form in FORMS}
 
 
-def pack(weights: Quantised, activation: str = "a14") -> Packed:
-    """Weights [..., n, k] in the first form that can keep them.
+def pack(weights: Quantised, activation: str = "a14", form: str = "") -> Packed:
+    """Weights [..., n, k] in a form, or in the first one that can keep them.
+
+    Packed forms keep scales in float16: those of other schemes than blocks of files are rounded.
 
     Args:
         activation: "a16": float32 activations; "a14", "a8": a token's are rounded to 14 or 8 bits.
@@ -123,24 +205,34 @@ def pack(weights: Quantised, activation: str = "a14") -> Packed:
         raise UsageError(f"there is no activation {activation!r}", hint=f"there are {', '.join(ACTIVATIONS)}")
     if len(weights.shape) < 2:
         raise UsageError(f"weights have two axes or more, not {len(weights.shape)}")
-    for form in FORMS:
-        if activation in form.activations and form.takes(weights):
-            return Packed(form, activation, weights.shape, form.pack(weights))
+    for row in FORMS:
+        if form in ("", row.name) and activation in row.activations and row.takes(weights):
+            return Packed(row, activation, weights.shape, row.pack(weights))
     raise UsageError(f"no kernel multiplies {activation} activations with weights in {weights.scheme.name} of "
                      f"{weights.shape[-2]} x {weights.shape[-1]}", hint="a scheme with a scale for each row "
                      "has kernels for all extents")
 
 
+def most(scheme: Scheme, k: int) -> tuple[int, int]:
+    """The largest integer that activations of k channels become, and how many products are added up at a time.
+
+    Sums with 8-bit weights fit 32 bits. Of 14 bits one is given up for each doubling of k beyond 2047, three at most;
+    longer sums are cut.
+    """
+    cut = min(k, BITS_32 // (WEIGHT * (scheme.high // GIVEN_UP + 1)) // COLS * COLS)
+    return min(scheme.high, BITS_32 // (WEIGHT * cut)), cut
+
+
 def rounded(x: Floats, scheme: Scheme) -> tuple[NDArray[np.signedinteger], Floats]:
     """Activations [..., k] as integers, with each token's scale [..., 1]; in float32 as the machine computes it."""
-    largest = np.abs(x).max(-1, keepdims=True)
-    scale = np.maximum(largest * np.float32(1 / scheme.high), np.float32(SMALLEST))
+    largest, (high, _) = np.abs(x).max(-1, keepdims=True), most(scheme, x.shape[-1])
+    scale = np.maximum(largest * np.float32(1 / high), np.float32(SMALLEST))
     return np.rint(x * (np.float32(1) / scale)).astype(scheme.dtype), np.asarray(scale, np.float32)
 
 
-def product(x: Floats, form: Form, activation: str, *parts: NDArray[np.generic]) -> Floats:
-    """x [..., m, k] times the transpose of the weights that parts stand for, in float64 and rounded once."""
-    scheme, weights = ACTIVATIONS[activation], form.weights(*parts).astype(np.float64)
+def product(x: Floats, form: Form, activation: str, n: int, *parts: NDArray[np.generic]) -> Floats:
+    """x [..., m, k] times the transpose of the n rows of weights that parts stand for, in float64 and rounded once."""
+    scheme, weights = ACTIVATIONS[activation], form.weights(*parts)[:n].astype(np.float64)
     if scheme is None:
         return np.asarray(x.astype(np.float64) @ weights.T, np.float32)
     codes, scale = rounded(x, scheme)

@@ -32,6 +32,7 @@ class Scheme:
             magnitude), ``absmean`` (rounded multiples of the mean magnitude; Ma et al., 2024), ``optimal`` (least
             squares).
         planes: ternary digits of a code, weighted 1, 3, 9, 27; 0: codes are binary.
+        storage: the block of GGUF files that it is, whose scales are in float16 (`pto.quant.blocks`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Scheme:
     symmetric: bool = True
     ternary: str = ""
     planes: int = 0
+    storage: str = ""
 
     @property
     def dtype(self) -> type[np.int8] | type[np.int16]:
@@ -70,6 +72,9 @@ SCHEMES = (
       for how in TERNARY for kind, share in (("channel", ROW), *((f"g{n}", n) for n in GROUPS))),
     *(row for n in (2, 3, 4, 5)
       for row in _shared(f"planes{n}", -(3**n // 2), 3**n // 2, GROUPS, planes=n)),
+    Scheme("q8_0", -127, 127, 32, storage="Q8_0"),
+    Scheme("q4_0", -8, 7, 32, storage="Q4_0"),
+    Scheme("q4_1", 0, 15, 32, symmetric=False, storage="Q4_1"),
     Scheme("a8", -127, 127),  # activations: a token has a scale
     Scheme("a14", -8191, 8191),  # in int16: with 8-bit weights, sums of 2064 products fit 32 bits
 )

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.errors import UsageError
+from pto.quant.blocks import BY_NAME as STORAGES
+from pto.quant.blocks import Records, codes, to_blocks
 from pto.quant.calibrate import Calibration
 from pto.quant.schemes import Codes, Floats, Scheme, blocks, to_planes
 from pto.quant.ternary import RULES
@@ -73,14 +75,25 @@ def quantise(values: NDArray[np.floating], scheme: Scheme, calibration: Calibrat
     if not array.size or not np.isfinite(array).all():
         raise UsageError("only finite numbers can be quantised", hint="look for NaN and infinities first")
     parts = np.asarray(blocks(array, scheme), np.float32)
+    if scheme.storage:
+        return from_records(to_blocks(array, STORAGES[scheme.storage]).reshape(*parts.shape[:-1]), scheme)
     if scheme.ternary:
-        codes, scale = RULES[scheme.ternary](parts)
-        return Quantised(scheme, codes.reshape(array.shape), scale)
+        trits, scale = RULES[scheme.ternary](parts)
+        return Quantised(scheme, trits.reshape(array.shape), scale)
     scale, zero = (calibration or Calibration()).grid(parts, scheme)
-    codes = to_codes(parts, scale, zero, scheme).reshape(array.shape)
+    found = to_codes(parts, scale, zero, scheme).reshape(array.shape)
     if scheme.symmetric:
-        return Quantised(scheme, codes, scale)
-    return Quantised(scheme, codes, scale, np.asarray(-(zero * scale), np.float32))
+        return Quantised(scheme, found, scale)
+    return Quantised(scheme, found, scale, np.asarray(-(zero * scale), np.float32))
+
+
+def from_records(records: Records, scheme: Scheme) -> Quantised:
+    """Blocks of a file [..., rows, groups] as they are."""
+    flat = codes(records.reshape(-1))
+    low = scheme.low if records.dtype["q"].base == np.uint8 else 0  # codes of bytes are stored from 0 on
+    found = (flat + np.int8(low)).reshape(*records.shape[:-1], -1)
+    offset = None if scheme.symmetric else records["m"].astype(np.float32)
+    return Quantised(scheme, found, records["d"].astype(np.float32), offset)
 
 
 def to_codes(parts: Floats, scale: Floats, zero: Floats, scheme: Scheme) -> Codes:

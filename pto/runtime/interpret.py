@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import CompilerBug
+from pto.core.packed import BY_NAME as PACKINGS
 from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, PANEL_COLS, Layout, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, captures
@@ -28,6 +29,7 @@ from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
 from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, move, scalar, vector
+from pto.isa.table.packed import STREAMS, UNPACKS
 from pto.passes.emit import view_declarations
 from pto.quant.forms import BY_NAME, product
 from pto.sim.slow import SlowMachine
@@ -156,13 +158,14 @@ class Interpreter:
         tensor: dict[str, Callable[..., Any]] = {
             "assign": self.assigned, "view": self.viewed, "gather": self.gathered, "take": self.taken,
             "iota": self.sequence, "matmul": self.product, "full": self.filled,
-            "quantised_matmul": self.quantised,
+            "quantised_matmul": self.quantised, "packed_matmul": self.packed, "unpack": self.unpacked,
         }
         tile: dict[str, Callable[..., Any]] = {
             "report": self.reported, "report_unless": self.reported,
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
             "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "matmul": self.product,
+            "packed_matmul": self.packed, "unpack": self.unpacked,
         }
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
@@ -265,8 +268,27 @@ class Interpreter:
                      dtype=dtype, exact=True)
         return MEANING[cube.TMATMUL.mnemonic](o).astype(dtype, copy=False)
 
+    def packed(self, node: Node, x: Array, tensor: Array, *where: int) -> Array:
+        """A product with packed weights, or (with first panel, panels, elements, bytes and a view) of a window."""
+        i, p, k, b, *view = where or (0, len(tensor), x.shape[1], tensor.shape[1])
+        assert isinstance(node.type, TensorType | TileType)
+        dtype = numpy_dtype(node.type.dtype)
+        o = Operands(x=x[:, :k], w=seen(tensor, view)[i:i + p, :b], p=p, k=k, b=b, shape=(p, 16), dtype=dtype)
+        return MEANING[STREAMS[PACKINGS[node["packing"]]].mnemonic](o).astype(dtype, copy=False)
+
+    def unpacked(self, node: Node, tensor: Array, *where: int) -> Array:
+        """All packed weights as numbers, or (with panel, first byte, columns, bytes and a view) those of one panel."""
+        assert isinstance(node.type, TensorType | TileType)
+        dtype, packing = numpy_dtype(node.type.dtype), PACKINGS[node["packing"]]
+        if not where:
+            k, b = self.shape(node.type)[0], tensor.shape[1]
+            return np.concatenate([self.unpacked(node, tensor, i, 0, k, b) for i in range(len(tensor))], 1)
+        i, j, k, b, *view = where
+        o = Operands(w=seen(tensor, view)[i:i + 1, j:j + b], k=k, b=b, shape=(k, 16), dtype=dtype)
+        return MEANING[UNPACKS[packing].mnemonic](o).astype(dtype, copy=False)
+
     def quantised(self, node: Node, x: Array, *parts: Array) -> Array:
-        return product(x, BY_NAME[node["form"]], node["activation"], *parts)
+        return product(x, BY_NAME[node["form"]], node["activation"], self.shape(node.type)[-1], *parts)
 
     def elementwise(self, op: Op, node: Node, inputs: list[Any], types: list[Any]) -> Array:
         """Operands cropped to their common region; a tile of one column, or row, is used for all."""

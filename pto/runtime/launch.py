@@ -73,7 +73,8 @@ def run_program(program: Program, arrays: Mapping[str, NDArray[Any]], parameters
     bound = [_tensor(decl, arrays, values) for decl in program.tensors]
     machine = Machine(program, cores=cores, threads=threads, exact=exact, check=check)
     stats = machine.run(bound, [values[p.name] for p in program.parameters], fuel=fuel)
-    results = {d.name: array for d, array in zip(program.tensors, bound, strict=True) if d.written and not d.scratch}
+    results = {d.name: array for slot, (d, array) in enumerate(zip(program.tensors, bound, strict=True))
+               if d.written and not d.scratch and slot not in logs}
     return results, stats
 
 

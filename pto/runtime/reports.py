@@ -21,10 +21,11 @@ MOST_SHOWN = 4  # elements for which an assertion does not hold
 
 @dataclass(frozen=True)
 class Record:
-    """One value that a place reported, and where its condition held."""
+    """One value that a place reported, whether it is the first one of its call, and where its condition held."""
 
     site: Site
     values: Array
+    first: bool
     held: Array | None = None
 
 
@@ -40,7 +41,7 @@ def records(row: Array, sites: Sequence[Site]) -> Iterator[Record]:
         held = None
         if site.asserts:
             held, at = words[at:at + size].reshape(rows, cols) != 0, at + size
-        yield Record(site, found.reshape(rows, cols), held)
+        yield Record(site, found.reshape(rows, cols), number == site.call, held)
 
 
 def lines(found: Sequence[Record]) -> Iterator[str]:
@@ -49,8 +50,7 @@ def lines(found: Sequence[Record]) -> Iterator[str]:
     for record in found:
         if record.site.asserts:
             continue
-        again = last is not None and (record.site.call != last.call or record.site == last)
-        if again:
+        if last is not None and (record.first or record.site == last):
             yield text
             text = ""
         text += record.site.text

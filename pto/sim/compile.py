@@ -27,6 +27,7 @@ from pto.sim.kernels import (
     loans,
     log,
     move,
+    packed,
     stream,
     vector,
     view,
@@ -38,7 +39,8 @@ from pto.sim.watch import engine as watched
 
 # Imported for what they register.
 SOURCES = (
-    engine, watched, convert, cube, elementwise, exponential, functions, gather, loans, log, move, stream, vector, view,
+    engine, watched, convert, cube, elementwise, exponential, functions, gather, loans, log, move, packed, stream,
+    vector, view,
 )
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.

@@ -26,7 +26,7 @@ SOURCES = (
     "sim/names.py", "sim/loader.py", "sim/traps.py", "sim/access.py", "sim/vec.py", "sim/dots.py", "sim/blocks.py",
     "sim/elements.py", "sim/exponential.py", "sim/fast_functions.py", "sim/floats.py", "sim/formats.py",
     "sim/formulas.py", "sim/lanes.py", "sim/operations.py", "sim/atomic.py", "sim/between.py", "sim/engine.py",
-    "sim/compile.py", "sim/kernels/*.py", "sim/watch/*.py",
+    "sim/compile.py", "sim/records.py", "sim/kernels/*.py", "sim/watch/*.py", "core/packed.py",
 )
 _lock = threading.Lock()
 _loaded: dict[str, int] = {}

@@ -298,7 +298,7 @@ def _weight(name: str, tiles: tuple[TileType, ...]) -> int:
     """Fuel for the largest region that a handler can be given."""
     operation = name.split("_")[0]
     if operation == "tgemv":
-        work = prod((tiles[0].cols, tiles[1].cols)) // STREAMED_A_UNIT
+        work = prod((tiles[0].rows, tiles[0].cols, tiles[1].cols)) // STREAMED_A_UNIT
     elif operation == "tmatmul":
         c, a, _ = tiles
         work = prod((c.rows, c.cols, a.cols)) // PRODUCTS_A_UNIT

@@ -192,7 +192,10 @@ class Writer:
 
     def over_axis(self, shape: Shape, leaf: Callable[[Shape], str]) -> str:
         """A reduction of any axis."""
-        return self.row(AXES).text.format(a=leaf(shape), axis=int(self.rng.integers(len(shape))) - len(shape))
+        axis = int(self.rng.integers(len(shape))) - len(shape)
+        if self.tiles is SMALL:  # tiles of columns are not directed, and not small
+            axis = -1
+        return self.row(AXES).text.format(a=leaf(shape), axis=axis)
 
     def any_leaf(self, shape: Shape) -> str:
         """A tensor of this shape, at times one of another type."""

@@ -14,6 +14,7 @@ import pto as pt
 from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import DTYPES
 from pto.isa.table.log import HEADER, LOG
+from pto.runtime.launch import run_program
 from pto.sim.machine import Machine
 from pto.sim.slow import SlowMachine
 from tests.kernels import bind
@@ -142,6 +143,33 @@ def test_several_cores_report_one_after_the_other(capsys):
     finally:
         pt.set_num_threads(threads)
     assert [int(line) for line in capsys.readouterr().out.split()] == [0, 16, 32, 48, 8, 24, 40, 56]
+
+
+def test_programs_of_a_grid_and_kernels_in_kernels_print(capsys):
+    @pt.tile_kernel(t=4)
+    def inner(x, out):
+        start = pt.program_id(0) * t
+        pt.print("program", pt.program_id(0), pt.load(x, start, t))
+        pt.store(out, start, pt.load(x, start, t))
+
+    @pt.tile_kernel
+    def outer(x, out):
+        inner[(2,)](x, out)
+        pt.print("end")
+
+    x = some(8)
+    outer(x, np.zeros_like(x))
+    assert capsys.readouterr().out.splitlines() == [
+        "program 0 [[0., 1., 2., 3.]]", "program 1 [[4., 5., 6., 7.]]", "end"]
+
+
+def test_a_program_that_reports_runs_alone():
+    x = some(6, 2)
+    out = np.zeros_like(x)
+    printing(x, out)
+    results, _ = run_program(printing.program(), {"x": x, "out": out})
+    assert list(results) == ["out"]
+    np.testing.assert_array_equal(results["out"], x)
 
 
 def test_a_full_log_is_said(capsys):

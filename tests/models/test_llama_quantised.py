@@ -16,7 +16,7 @@ from tests.models.golden import needs_smollm2, texts
 TINY = find("tiny")
 TEXT = "The old man took the small boat, and the "
 QUANTISED = [row.name for row in PRECISIONS if row.activation]
-LIMITS = {"w8a16": 20.96, "w8a14": 20.96, "w8a8": 21.6}
+LIMITS = {"w8a16": 20.96, "w8a14": 20.96, "w8a8": 21.6, "w4a14": 20.757, "ternary3": 20.757}
 
 
 def plain(weights):
@@ -45,7 +45,8 @@ def test_matrices_are_in_fewer_bits(precision):
         if isinstance(weights, Packed):
             assert weights.nbytes < 0.35 * exact.weights[name].nbytes
             wrong = weights.dequantise() - exact.weights[name]
-            assert np.linalg.norm(wrong) < 0.02 * np.linalg.norm(exact.weights[name])
+            four = name != "head" and model.precision.layers == "q4_1"
+            assert np.linalg.norm(wrong) < (0.12 if four else 0.02) * np.linalg.norm(exact.weights[name])
     arrays = {n for n, w in model.weights.items() if not isinstance(w, Packed)}
     assert arrays == {"embed", "attn_norm", "ffn_norm", "norm"}
 

@@ -11,11 +11,13 @@ import pto as pt
 from pto.core.errors import CaptureError, DTypeError, ShapeError, UsageError
 from pto.ir.parse import parse
 from pto.ir.text import text
-from pto.quant.forms import ACTIVATIONS, pack, product
+from pto.quant.forms import ACTIVATIONS, most, pack, product
 from pto.quant.schemes import find
 from pto.quant.tensor import Quantised, quantise
 
 SCHEMES = ("int8_channel", "int8_tensor", "int8_asymmetric_channel", "int4_channel", "ternary_mean_channel")
+PACKED = (("ternary_mean_channel", "t2"), ("int4_g32", "q4"), ("q4_1", "q4"), ("q4_0", "t3"), ("q4_1", "t3"),
+          ("planes3_g32", "t3"), ("int8_g32", "q8"), ("q8_0", "q8"))
 
 
 @pt.tile_kernel
@@ -36,7 +38,7 @@ def made(seed: int, m: int, *shape: int):
 
 
 def near(x, weights, got, scale: float = 1.0) -> None:
-    expected = product(x, weights.form, weights.activation, *weights.parts)
+    expected = product(x, weights.form, weights.activation, weights.shape[-2], *weights.parts)
     size = np.abs(x) @ np.abs(weights.dequantise().T) + 1e-30
     assert np.abs(got - expected).max() <= 1e-5 * scale * size.max()
 
@@ -50,14 +52,58 @@ def test_products_of_any_extents(activation, scheme, m, n, k):
     near(x, weights, multiply(x, weights))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(tuple(ACTIVATIONS)), st.sampled_from(PACKED), st.sampled_from([1, 1, 2, 33]), st.integers(1, 20),
+       st.integers(1, 12))
+def test_packed_products_of_any_extents(activation, named, m, panels, groups):
+    scheme, form = named
+    x, w = made(m + panels + groups, m, 16 * panels + 5 * (panels % 3), 32 * groups)
+    weights = pack(quantise(w, find(scheme)), activation, form)
+    assert form in ("", weights.form.name) and weights.form.parts[0] == "records"
+    near(x, weights, multiply(x, weights))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32))
+def test_integers_of_ternary_weights_are_those_of_numpy(panels, groups, seed):
+    """Activations that are integers already, up to the largest there is, and weights of one magnitude."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-1, 2, (16 * panels, 32 * groups)).astype(np.int8)
+    codes[0], codes[-1] = 1, -1
+    weights = pack(Quantised(find("ternary_mean_channel"), codes, np.ones((len(codes), 1), np.float32)))
+    top = most(ACTIVATIONS["a14"], codes.shape[1])[0]
+    x = rng.integers(-top, top + 1, (1, codes.shape[1]))
+    x[0, 0] = top
+    exact = x @ codes.T.astype(np.int64)
+    np.testing.assert_allclose(multiply(x.astype(np.float32), weights), exact, rtol=3e-7)
+
+
+def test_planes_give_the_same_bits_as_the_codes_that_they_hold():
+    x, w = made(1, 1, 64, 96)
+    four = quantise(w, find("q4_1"))
+    results = [multiply(x, pack(four, "a14", form)) for form in ("q4", "t3")]
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_product_is_viewed_like_any_tensor():
+    @pt.tile_kernel
+    def heads(x, w):
+        return pt.matmul(x, w.T).view(4, 8) * 2.0
+
+    x, w = made(1, 1, 32, 64)
+    for name in ("int8_channel", "q8_0"):
+        weights = pack(quantise(w, find(name)))
+        np.testing.assert_array_equal(heads(x, weights), 2 * multiply(x, weights).reshape(4, 8))
+
+
 @pytest.mark.parametrize("m", [1, 3])
-@pytest.mark.parametrize(("activation", "k"), [("a14", 4096 + 70), ("a14", 2064), ("a8", 133_200)])
+@pytest.mark.parametrize(("activation", "k"), [("a14", 4096 + 70), ("a14", 17_000), ("a14", 2064), ("a8", 133_200)])
 def test_sums_that_32_bits_do_not_hold(activation, k, m):
     """Every product is the largest there is, so is every sum; the integers are those of 64 bits."""
     codes = np.full((2, k), -128, np.int8)
     codes[1] = 127
     weights = pack(Quantised(find("int8_channel"), codes, np.ones((2, 1), np.float32)), activation)
-    top = ACTIVATIONS[activation].high
+    top = most(ACTIVATIONS[activation], k)[0]
     x = np.full((m, k), -float(top), np.float32)
     exact = x.astype(np.int64) @ codes.T.astype(np.int64)
     np.testing.assert_allclose(multiply(x, weights), exact, rtol=3e-7)
@@ -68,6 +114,9 @@ def test_sums_that_32_bits_do_not_hold(activation, k, m):
 def test_every_level_agrees(activation, m):
     x, w = made(3, m, 48, 2100 if activation == "a14" and m == 1 else 70)
     assert multiply.verify(x, pack(quantise(w, find("int8_asymmetric_channel")), activation)).ok
+    x, w = made(3, m, 48, 96)
+    for scheme in ("ternary_mean_channel", "q4_1", "q8_0"):
+        assert multiply.verify(x, pack(quantise(w, find(scheme)), activation)).ok
 
 
 def test_a_layer_of_a_stack_is_selected():
@@ -75,7 +124,7 @@ def test_a_layer_of_a_stack_is_selected():
     weights = pack(quantise(w / 8, find("int8_channel")))
     expected = x
     for layer in range(3):
-        expected = expected + product(expected, weights.form, "a14", *(p[layer] for p in weights.parts))
+        expected = expected + product(expected, weights.form, "a14", 64, *(p[layer] for p in weights.parts))
     np.testing.assert_allclose(layers(x, weights), expected, rtol=1e-3, atol=1e-3)
 
 
@@ -116,6 +165,6 @@ def test_refusals():
     with pytest.raises(CaptureError):
         pt.tile_kernel(lambda x, w: x + w)(x, weights)
     with pytest.raises(UsageError, match="no kernel multiplies"):
-        pack(quantise(np.ones((5, 96), np.float32), find("int8_g32")))
+        pack(quantise(np.ones((5, 128), np.float32), find("int8_g64")))
     with pytest.raises(UsageError, match="no activation"):
         pack(quantise(w, find("int8_channel")), "a7")

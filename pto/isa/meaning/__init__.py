@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pto.core.dtypes import BY_NUMPY, F32
-from pto.isa.meaning import cube, gather, log, move, vector
+from pto.isa.meaning import cube, gather, log, move, packed, vector
 from pto.isa.meaning.operands import Array, Meaning, Operands
 
 CANONICAL_NAN = F32.nan
-MEANING: dict[str, Meaning] = {**move.MEANING, **gather.MEANING, **cube.MEANING, **vector.MEANING, **log.MEANING}
+MEANING: dict[str, Meaning] = {**move.MEANING, **gather.MEANING, **cube.MEANING, **packed.MEANING,
+                               **vector.MEANING, **log.MEANING}
 KEEPS_NAN = {*move.MEANING, *gather.MEANING, *vector.KEEPS_NAN}
 
 __all__ = ["CANONICAL_NAN", "MEANING", "Array", "Meaning", "Operands", "compute"]

@@ -1,11 +1,11 @@
 """The rows of the instruction set, collected."""
 
 from pto.isa.spec import Instr
-from pto.isa.table import cube, gather, log, move, scalar, sync, vector
+from pto.isa.table import cube, gather, log, move, packed, scalar, sync, vector
 
 GROUPS = {
-    "Scalar unit": scalar, "Order": sync, "Moves": move, "Gathers": gather, "Cube unit": cube, "Vector unit": vector,
-    "Reports": log,
+    "Scalar unit": scalar, "Order": sync, "Moves": move, "Gathers": gather, "Cube unit": cube,
+    "Packed weights": packed, "Vector unit": vector, "Reports": log,
 }
 TABLE = tuple(
     row for group in GROUPS.values() for row in vars(group).values() if isinstance(row, Instr)

@@ -19,6 +19,8 @@ class Precision:
         plain: element type of all other weights that are not quantised.
         layers, head: schemes of the matrices of layers and of the head (`pto.quant.schemes`); "": `plain`.
         activation: what these are multiplied with (`pto.quant.forms`).
+        form: in which form the matrices of layers are packed; "": the first that can keep them.
+        fine: kinds whose activations have 14 bits all the same, for there fewer cost the most.
         doc: one sentence.
     """
 
@@ -28,6 +30,8 @@ class Precision:
     layers: str = ""
     head: str = ""
     activation: str = ""
+    form: str = ""
+    fine: tuple[str, ...] = ()
     doc: str = ""
 
     def scheme(self, kind: Kind) -> str:
@@ -36,6 +40,9 @@ class Precision:
             return ""
         return self.head if kind.name == "head" else self.layers
 
+    def activation_of(self, kind: Kind) -> str:
+        """What a kind of quantised weights is multiplied with."""
+        return "a14" if kind.name in self.fine else self.activation
     @property
     def itemsize(self) -> int:
         """Bytes of most of the weights, of one of them."""
@@ -51,9 +58,14 @@ PRECISIONS = (
     Precision("f32", F32, F32, doc="weights in float32"),
     Precision("f16", F16, F16, doc="weights rounded to float16"),
     Precision("bf16", BF16, BF16, doc="weights rounded to bfloat16"),
-    Precision("w8a16", F16, F32, ROWS, ROWS, "a16", "8-bit weights, a scale for each channel"),
-    Precision("w8a14", F16, F32, ROWS, ROWS, "a14", "the same, activations of products in 14 bits"),
-    Precision("w8a8", F16, F32, ROWS, ROWS, "a8", "the same, activations of products in 8 bits"),
+    Precision("w8a16", F16, F32, ROWS, ROWS, "a16", doc="8-bit weights, a scale for each channel"),
+    Precision("w8a14", F16, F32, ROWS, ROWS, "a14", doc="the same, activations of products in 14 bits"),
+    Precision("w8a8", F16, F32, ROWS, ROWS, "a8", fine=("down", "head"),
+              doc="the same, activations of products in 8 bits, in 14 before the head and the last product of a layer"),
+    Precision("w4a14", F16, F32, "q4_1", "q8_0", "a14",
+              doc="4-bit weights as the file has them, the head in 8 bits; activations of products in 14 bits"),
+    Precision("ternary3", F16, F32, "q4_1", "q8_0", "a14", "t3",
+              doc="the same 4-bit weights as three planes of ternary digits, which hold them exactly"),
 )
 BY_NAME = {row.name: row for row in PRECISIONS}
 EXACT = BY_NAME["f32"]

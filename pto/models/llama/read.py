@@ -12,10 +12,10 @@ from pto.core.arrays import numpy_dtype
 from pto.models.checkpoint import Checkpoint
 from pto.models.llama.precision import Precision
 from pto.models.tensors import BY_NAME, KINDS, Kind
-from pto.models.weights import Progress, counting, load_weights, read_into
+from pto.models.weights import Progress, counting, load_weights, read_into, read_records
 from pto.quant.forms import Packed, pack
-from pto.quant.schemes import find
-from pto.quant.tensor import quantise
+from pto.quant.schemes import Scheme, find
+from pto.quant.tensor import Quantised, from_records, quantise
 
 Weights = dict[str, NDArray[Any] | Packed]
 
@@ -58,14 +58,22 @@ def _plain(checkpoint: Checkpoint, kind: Kind, precision: Precision) -> NDArray[
     return found
 
 
+def _quantised(checkpoint: Checkpoint, kind: Kind, layer: int, scheme: Scheme) -> Quantised:
+    """One matrix in a scheme: blocks of a file that already are in it stay what they are."""
+    tensor = checkpoint.tensors[kind.name][layer]
+    if tensor.storage.name == scheme.storage:
+        return from_records(read_records(checkpoint, kind, layer), scheme)
+    one: NDArray[np.float32] = np.empty(kind.extents(checkpoint.config), np.float32)
+    read_into(one, checkpoint, kind, layer)
+    return quantise(one, scheme)
+
+
 def _packed(checkpoint: Checkpoint, kind: Kind, precision: Precision) -> Packed:
     """All layers of a kind in the scheme that a precision has for it; a tied head is the embedding's matrix."""
     config, scheme = checkpoint.config, find(precision.scheme(kind))
     source = BY_NAME["embed"] if config.tied and kind.name == "head" else kind
-    one: NDArray[np.float32] = np.empty(kind.extents(config), np.float32)
-    made = []
-    for layer in range(_layers(checkpoint, kind)):
-        read_into(one, checkpoint, source, layer)
-        made.append(pack(quantise(one, scheme), precision.activation))
+    form, activation = "" if kind.name == "head" else precision.form, precision.activation_of(kind)
+    made = [pack(_quantised(checkpoint, source, layer, scheme), activation, form)
+            for layer in range(_layers(checkpoint, kind))]
     parts = tuple(_stacked([p.parts[n] for p in made], kind) for n in range(len(made[0].parts)))
-    return Packed(made[0].form, precision.activation, kind.shape(config), parts)
+    return Packed(made[0].form, activation, kind.shape(config), parts)
