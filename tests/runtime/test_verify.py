@@ -125,10 +125,17 @@ def kernels():
                     acc += pt.tile_matmul(left, B[k:k + tile_k, j:j + tile_n])  # noqa: F821
                 C[i:i + tile_m, j:j + tile_n] = pt.relu(acc) - 1.0  # noqa: F821
 
+    @pt.tile_kernel
+    def reuse(X, Y):
+        powers = pt.exp(X)
+        scaled = powers * Y
+        return scaled - powers
+
     def some(*shape):
         return np.random.default_rng(0).standard_normal(shape, np.float32)
 
     return {"layer": (layer, (some(37, 70), some(70, 300), some(1, 300))), "norm": (norm, (some(37, 1500), some(1500))),
+            "reuse": (reuse, (some(9, 40), some(9, 40) + 1)),
             "loops": (loops, (some(37, 70), some(70, 41), np.zeros((37, 41), np.float32)))}
 
 
@@ -142,7 +149,7 @@ def kernels():
     ("a product accumulates on what was there", "layer", "tile-to-block", "product ="),
     ("a product never accumulates", "loops", "tile-to-block", "acc +="),
     ("block number divided by the wrong count", "layer", "tile-to-block", "product ="),
-    ("a result in the place of what is still needed", "norm", "bufferize", "ratio ="),
+    ("a result in the place of what is still needed", "reuse", "bufferize", "return scaled - powers"),
     ("room for one slot of two", "layer", "allocate", ""),
     ("no flag from one turn to the next", "layer", "insert-flags", "product ="),
     ("flags dropped that are needed", "loops", "insert-flags", "left ="),
