@@ -1,4 +1,4 @@
-"""Precisions for those who hold arrays: casts, a quantiser and integer products; ``from pto import precision as pp``."""
+"""Precisions for arrays: casts, a quantiser and integer products; ``from pto import precision as pp``."""
 
 from __future__ import annotations
 
