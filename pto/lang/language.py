@@ -485,6 +485,7 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     limits = [unwrap(b) for b in (bounds.low, bounds.high, bounds.step)]
     found.require_seen([*limits, *map(unwrap, carried)])
     inits = [Val(found.graph, found.graph.use(v)) for v in map(unwrap, carried)]
+    found.replaced.update(v for v in map(unwrap, carried) if isinstance(v, Val))
     return tuple(map(wrap, found.graph.loop(limits, inits, trace, found.spans(loc))))
 
 

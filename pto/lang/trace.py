@@ -13,11 +13,12 @@ from pto.core.dtypes import S32, DType
 from pto.core.errors import CaptureError, Loc, located, user_frame
 from pto.core.types import EFFECT, INDEX, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val
-from pto.ir.ops import ARG, DIM, Op
+from pto.ir.ops import ARG, DIM, TENSOR_OPS, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter
 from pto.lang.symbols import Symbols
 
 Factory = Callable[[Any], Any]
+STORES = (TENSOR_OPS["assign"], TILE_OPS["store"])  # they give the next version of a tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Tracer:
         self.lift: Factory = lambda value: None  # an array from outside as a tensor, if it can be one
         self.programs: list[tuple[Any, ...]] = []  # where in its grid the kernel is, and the grid, of each that has one
         self.lifted: dict[int, Val] = {}  # by the identity of the array
+        self.replaced = set[Val]()  # versions of tensors that have a next one
         self.sites: list[Site] = []  # that report
         self.log: Any = None  # where they do
 
@@ -109,9 +111,12 @@ class Tracer:
         inputs = tuple(getattr(v, "val", v) for v in inputs)
         with located(loc):
             self.require_seen(inputs)
+            self.require_fresh(inputs)
             types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
             found = op.rule(types, attrs, type if type is not None else EFFECT)
-            return self.wrap(self.graph.op(op, *inputs, type=found, locs=self.spans(loc), **attrs))
+            made = self.graph.op(op, *inputs, type=found, locs=self.spans(loc), **attrs)
+            self.replaced.update(inputs[:1] if op in STORES else ())
+            return self.wrap(made)
 
     def require_seen(self, values: Iterable[Any]) -> None:
         """Values are used where they exist: in the graph that made them, and in the bodies inside it.
@@ -125,6 +130,19 @@ class Tracer:
                 if graph is None:
                     raise self._unseen(value)
                 graph = graph.outer
+
+    def require_fresh(self, values: Iterable[Any]) -> None:
+        """An element is used before its tensor is stored to: it is a view, where NumPy's is a number of its own.
+
+        Raises:
+            CaptureError: what it reads now may be another number.
+        """
+        for value in values:
+            if isinstance(value, Val) and value.node.op is TENSOR_OPS["view"] and value.type.dims == ():
+                graph, base = value.graph, value.node.inputs[0]
+                if Val(graph, base) in self.replaced:
+                    raise CaptureError("this element was read before its tensor was stored to, and is used after it",
+                                       loc=Loc.of_user(), hint="keep a copy of it: kept = A[i].contiguous()")
 
     def _unseen(self, value: Val) -> CaptureError:
         home = value.graph
