@@ -138,11 +138,12 @@ class Tracer:
             CaptureError: what it reads now may be another number.
         """
         for value in values:
-            if isinstance(value, Val) and value.node.op is TENSOR_OPS["view"] and value.type.dims == ():
-                graph, base = value.graph, value.node.inputs[0]
-                if Val(graph, base) in self.replaced:
-                    raise CaptureError("this element was read before its tensor was stored to, and is used after it",
-                                       loc=Loc.of_user(), hint="keep a copy of it: kept = A[i].contiguous()")
+            if not isinstance(value, Val) or value.node.op is not TENSOR_OPS["view"]:
+                continue
+            an_element = isinstance(value.type, TensorType) and not value.type.dims
+            if an_element and Val(value.graph, value.node.inputs[0]) in self.replaced:
+                raise CaptureError("this element was read before its tensor was stored to, and is used after it",
+                                   loc=Loc.of_user(), hint="keep a copy of it: kept = A[i].contiguous()")
 
     def _unseen(self, value: Val) -> CaptureError:
         home = value.graph
