@@ -97,14 +97,16 @@ class Builder:
         scale = self.op("maxs", self.op("muls", largest, scalar=1 / most(scheme, k)[0]), scalar=SMALLEST)
         scale = self.kept(scale)
         inverse = self.op("rdivs", scale, scalar=1.0)
-        return self.cast(self.op("mul", x, inverse), dtype, saturate="on"), scale
+        return self.kept(self.cast(self.op("mul", x, inverse), dtype, saturate="on")), scale
 
     def kept(self, x: Val) -> Val:
-        """A column that gets memory of its own, for a view is of memory: no product computes it again."""
+        """A matrix that gets memory of its own, for a view is of memory: no product computes it again."""
         assert isinstance(x.type, TensorType)
         if len(x.type.dims) != 2:
             return x
-        return self.graph.op(VIEW, x, 0, 1, 1, type=x.type, locs=self.node.locs)
+        width = x.type.dims[1]
+        assert isinstance(width, int)
+        return self.graph.op(VIEW, x, 0, width, 1, type=x.type, locs=self.node.locs)
 
 
 def by_rows(build: Builder, x: Val, activation: str, codes: Val, scale: Val, offset: Val | None = None) -> Val:
@@ -136,6 +138,8 @@ def piece(build: Builder, x: Val, start: int, size: int) -> Val:
     """Some channels of a tensor that gets memory of its own."""
     assert isinstance(x.type, TensorType)
     *lead, k = x.type.dims
+    if x.node.op is VIEW:
+        return build.part(x, (*lead, size), (0, 1), start)
     strides: list[Any] = [1]
     for extent in reversed((*lead[1:], k) if lead else ()):
         assert isinstance(extent, int)
