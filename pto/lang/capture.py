@@ -14,6 +14,7 @@ import ast
 import copy
 import linecache
 from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
@@ -21,6 +22,7 @@ from pto.core.errors import CaptureError, Loc
 from pto.lang import jumps, nests
 
 FOR, SETITEM, RANGE, RESULT = "__pto_for__", "__pto_setitem__", "__pto_range__", "__pto_result__"
+SYNTAX = Lock()  # CPython 3.11 counts the depth of the syntax trees of all threads together (its issue 106905)
 WHILE, COUNTED = "__pto_while__", "__pto_counted__"
 KERNEL, LIFT = "__pto_kernel__", "__pto_lift__"
 STORE = "__pto_store__"
@@ -393,7 +395,8 @@ def definition(function: FunctionType) -> ast.FunctionDef | None:
     if not lines:
         return None
     try:
-        tree = ast.parse("".join(lines), code.co_filename)
+        with SYNTAX:
+            tree = ast.parse("".join(lines), code.co_filename)
     except SyntaxError:
         return None
     for node in ast.walk(tree):
@@ -456,7 +459,8 @@ def rewrite(function: FunctionType) -> CodeType | None:
     make = ast.FunctionDef("__pto_make__", ast.arguments([], free, None, [], [], None, []),
                            [node, ast.Return(ast.Name(node.name, ast.Load()))], [])
     ast.copy_location(make, node)
-    return compile(ast.fix_missing_locations(ast.Module([make], [])), file, "exec")
+    with SYNTAX:
+        return compile(ast.fix_missing_locations(ast.Module([make], [])), file, "exec")
 
 
 def build(function: FunctionType, code: CodeType | None, extra: dict[str, Any]) -> Callable[..., Any]:

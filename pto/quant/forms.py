@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.errors import UsageError
-from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing, packed, unpacked
+from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing
+from pto.core.packing import packed, unpacked
 from pto.quant.schemes import A8, A14, ROW, TENSOR, Floats, Scheme
 from pto.quant.tensor import Quantised
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from pto.core.dtypes import DTYPES
@@ -135,13 +136,17 @@ def _memory(draw: st.DrawFn, declared: Declared, spec: Instr) -> dict[int, Arg]:
     route: Route = draw(st.sampled_from(spec.routes))
     kinds = draw(st.sampled_from(spec.dtypes))
     found: dict[int, Arg] = {}
+    least = [[e if isinstance(e, int) else 0 for e in (spec.operands[p].rows, spec.operands[p].cols)]
+             for p in spec.memory]
     for n, position in enumerate(spec.memory):
         dtype, place = kinds[n % len(kinds)], route.places[n]
         if place[0] is None:
             found[position] = draw(st.sampled_from(declared.surfaces(dtype)))
             continue
         legal = [i for i, t in enumerate(declared.tiles)
-                 if (t.type.space, t.type.layout) == place and t.type.dtype.name == dtype]
+                 if (t.type.space, t.type.layout) == place and t.type.dtype.name == dtype
+                 and t.type.rows >= least[n][0] and t.type.cols >= least[n][1]]
+        assume(legal)  # a few instructions have operands of a fixed extent, and tiles may be smaller
         number = draw(st.sampled_from(legal))
         decl = declared.tiles[number]
         slot = st.integers(0, decl.slots - 1).map(lambda n, size=decl.type.nbytes: n * size)

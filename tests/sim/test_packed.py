@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pto.core.packed import PACKINGS, Q4, T2, T3, packed, unpacked
+from pto.core.packed import PACKINGS, Q4, T2, T3
+from pto.core.packing import packed, unpacked
 from pto.isa.meaning import compute
 from pto.isa.meaning.operands import Operands
 from pto.isa.table.packed import STREAMS, UNPACKS

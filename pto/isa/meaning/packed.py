@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from pto.core.packed import COLS, ROWS, Packing, unpacked
+from pto.core.packed import COLS, ROWS, Packing
+from pto.core.packing import unpacked
 from pto.isa.meaning.cube import fma
 from pto.isa.meaning.operands import Array, Meaning, Operands
 from pto.isa.table.packed import STREAMS, UNPACKS
