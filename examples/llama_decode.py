@@ -60,9 +60,9 @@ def facts():
     short = decode_kernel(replace(CONFIG, layers=2), CONTEXT).program()
     print(f"\nthe program of a token has {len(program.code)} instructions for {CONFIG.layers} layers, "
           f"{len(short.code)} for 2; its products with matrices, and their Python lines:")
-    for line in decode.disasm().splitlines():
-        if "tgemv_stream" in line:
-            print(line.rstrip())
+    for number, (instruction, spans) in enumerate(zip(program.code, program.lines, strict=True)):
+        if instruction.spec.mnemonic == "tgemv_stream":
+            print(f"{number:5} tgemv_stream  {program.spans[spans[0]].text.strip()}")
 
 
 if __name__ == "__main__":
