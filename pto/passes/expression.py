@@ -24,8 +24,8 @@ from pto.ir.ops import PRODUCTS, REDUCTIONS, STREAMED, TENSOR_OPS, TILE_OPS
 from pto.passes import packed
 from pto.passes.reducing import merged, neutral, reduced, states
 
-MATMUL, ASSIGN, VIEW, IOTA, GATHER, TAKE, FULL, CAST = (
-    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather", "take", "full", "cast")
+MATMUL, ASSIGN, VIEW, IOTA, GATHER, TAKE, FULL = (
+    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather", "take", "full")
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
 Dims = tuple[Any, ...]
@@ -310,17 +310,15 @@ class Expression:
         if node.op is FULL:
             return graph.op(TILE_OPS["full"], locs=node.locs, scalar=node["scalar"],
                             type=TileType(self.dtype(key), at.rows, at.cols))
-        if node.op is CAST:
-            return self.cast(graph, inputs[0], self.dtype(key), node.locs, node["round"], node["sat"])
-        return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
+        # An operation whose type its operands do not tell, as a conversion, has the element type of the value.
+        stated = TileType(self.dtype(key), at.rows, at.cols)
+        return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, stated=stated, locs=node.locs,
                            **dict(node.attrs))
 
-    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...], rounding: str = "rne",
-             saturation: str = "off") -> Val:
-        """A tile in another element type."""
+    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...]) -> Val:
+        """A tile in another element type, to nearest."""
         assert isinstance(tile.type, TileType)
-        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round=rounding,
-                        sat=saturation)
+        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round="rne", sat="off")
 
     def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
         """Rows of a table in memory, by integers in memory."""
