@@ -10,8 +10,9 @@ from pto.core.types import TileType
 from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
 from pto.lang.loops import repeat
+from pto.lang.stores import setitem
 from pto.lang.trace import tracer
-from pto.lang.values import Tensor, setitem
+from pto.lang.values import Tensor
 
 BLOCK = 4096  # columns that are looked at together
 
