@@ -123,9 +123,9 @@ TCVT = elementwise(
 )
 TCVT_SR = elementwise(  # ours
     "tcvt_sr", 0x9A, (tile("a"), tile("bits")),
-    "dst = a as another type, rounded at random: of the two neighbours of what is inexact it is the one away from zero "
-    "where `bits`, as an unsigned integer over 2**32, is below how far a is on the way to it. What is out of range, and "
-    "`sat`, as of tcvt", "cast_random",
+    "dst = a as another type, rounded at random: of the two neighbours of what is inexact the one away from zero where "
+    "`bits`, as an unsigned integer over 2**32, is below how far a is on the way to it. Out of range, and with `sat`, "
+    "as tcvt", "cast_random",
     tuple((to, name, "s32") for to in ARITHMETIC for name in ARITHMETIC
           if to != name and {to, name} & {*FLOATING}),
     attrs=(SATURATION,),
