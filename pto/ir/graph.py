@@ -237,10 +237,10 @@ class Graph:
         self.causes.stack.append(locs)
         return self.causes
 
-    def apply(self, op: Op, *inputs: Val | int, stated: Type = EFFECT, locs: Sequence[Loc] = (), **attrs: Any) -> Val:
-        """Append a node whose type the op's rule derives, from the stated one where the operands do not tell it."""
+    def apply(self, op: Op, *inputs: Val | int, locs: Sequence[Loc] = (), **attrs: Any) -> Val:
+        """Append a node whose type the op's rule derives."""
         types = tuple(INDEX if isinstance(v, int) else v.type for v in inputs)
-        return self.op(op, *inputs, type=op.rule(types, attrs, stated), locs=locs, **attrs)
+        return self.op(op, *inputs, type=op.rule(types, attrs, EFFECT), locs=locs, **attrs)
 
     def index(self, name: str, *inputs: Val | int) -> Val | int:
         """An integer operation: folded, shared, and placed in the outermost graph that sees its operands.

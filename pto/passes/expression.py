@@ -176,9 +176,9 @@ class Expression(Windows):
             return graph.op(TILE_OPS["full"], locs=node.locs, scalar=node["scalar"],
                             type=TileType(self.dtype(key), at.rows, at.cols))
         # An operation whose type its operands do not tell, as a conversion, has the element type of the value.
-        stated = TileType(self.dtype(key), at.rows, at.cols)
-        return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, stated=stated, locs=node.locs,
-                           **dict(node.attrs))
+        op, attrs = TILE_OPS[node.op.name.removeprefix("tensor.")], dict(node.attrs)
+        type = op.rule(tuple(v.type for v in inputs), attrs, TileType(self.dtype(key), at.rows, at.cols))
+        return graph.op(op, *inputs, type=type, locs=node.locs, **attrs)
 
     def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...]) -> Val:
         """A tile in another element type, to nearest."""

@@ -227,7 +227,7 @@ def of_type(o: Operands) -> Operands:
 
 def signed_bytes(x: Array) -> Array:
     """The four bytes of each int32, the lowest first, along a new axis."""
-    return np.asarray(x[..., None] << np.arange(24, -8, -8, np.int32) >> np.int32(24))
+    return np.asarray(x[..., None] << np.array([24, 16, 8, 0], np.int32) >> np.int32(24))
 
 
 BINARY: dict[str, Function] = {
