@@ -2,7 +2,9 @@
 
 `python benchmarks/beside_llama_cpp.py --peer PYTHON [--json]` needs the fetched model, an idle machine, and PYTHON, the
 interpreter of an environment with `llama-cpp-python` and `gguf` (`pip install --no-binary llama-cpp-python
-llama-cpp-python gguf` builds XX A figure is the median of the rounds: 64 greedy tokens after a prompt of 128; a prompt of 512.
+llama-cpp-python gguf` builds it for this processor in some twenty minutes). llama.cpp reads the fetched file, and that
+written again in two other block types. A figure is the median of the rounds: 64 greedy tokens after a prompt of 128; a
+prompt of 512.
 """
 # ruff: noqa: PLC0415 (neither interpreter has what the other imports)
 
