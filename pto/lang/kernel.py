@@ -21,9 +21,10 @@ from pto.lang.integers import Index, unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
 from pto.lang.regions import outside
+from pto.lang.stores import setitem
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Site, Tracer, finish, tracer, tracing
-from pto.lang.values import Tensor, Tile, setitem, wrap
+from pto.lang.values import Tensor, Tile, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
 

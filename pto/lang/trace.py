@@ -94,6 +94,13 @@ class Tracer:
         self.slots += 1
         return self.wrap(made)
 
+    def room(self, type: TensorType, called: str) -> Any:
+        """Declare room for a tensor that the kernel makes, under a name of its own that begins with `called`."""
+        name = f"{called}{self.slots}"
+        while name in self.names:
+            name += "_"
+        return self.argument(Argument(name, type), result=1)
+
     def extent(self, value: Any) -> int | str | None:
         """What an integer is as an extent of a tensor: a constant, or the name of a symbol; None: neither."""
         if isinstance(value, int):

@@ -16,11 +16,10 @@ from pto.passes import facts
 from pto.passes.allocate import allocate
 from pto.passes.base import Fact, Pass, Stage, run_pass, uncollected
 from pto.passes.bufferize import bufferize
-from pto.passes.choose_tiles import choices
+from pto.passes.choose_tiles import Tiles, choices
 from pto.passes.combine import combine
 from pto.passes.elide_copies import elide_copies
 from pto.passes.emit import emit
-from pto.passes.expression import Tiles
 from pto.passes.hoist import hoist
 from pto.passes.insert_barriers import insert_barriers
 from pto.passes.insert_flags import OutOfFlags, insert_flags
