@@ -1,4 +1,5 @@
 """Roundings, saturation and promotion by the numeric configuration; rounding at random, at every level."""
+# ruff: noqa: F821, UP037, E731 (names of extents and options; one expression in two kernels)
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def drawing():
     """A kernel that rounds a number many times, to each type."""
     def rounded(dtype):
         @pt.tile_kernel
-        def k(x, like: pt.f32["M", "N"], seed: pt.index):  # noqa: F821
+        def k(x, like: pt.f32["M", "N"], seed: pt.index):
             return pt.cast(like * 0.0 + x, dtype, "stochastic", seed=seed)
         return k
     return {dtype: rounded(dtype) for dtype in (F16, S8)}
@@ -88,7 +89,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
 
 def test_a_place_decides_whatever_the_tiles_and_the_threads():
     x = np.random.default_rng(1).standard_normal((70, 300)).astype(np.float32)
-    body = lambda x: pt.cast(x, pt.bf16, "stochastic", seed=5)  # noqa: E731
+    body = lambda x: pt.cast(x, pt.bf16, "stochastic", seed=5)
     expected = pt.tile_kernel(body)(x)
     np.testing.assert_array_equal(pt.tile_kernel(tile_m=8, tile_n=16)(body)(x), expected)
     threads = pt.get_num_threads()
@@ -101,10 +102,10 @@ def test_a_place_decides_whatever_the_tiles_and_the_threads():
 
 @pt.tile_kernel(t=16)
 def in_tiles(x, out):
-    for i in pt.range(0, x.shape[0], t):  # noqa: F821
-        for j in pt.range(0, x.shape[1], t):  # noqa: F821
-            tile = x[i:i + t, j:j + t]  # noqa: F821
-            out[i:i + t, j:j + t] = pt.cast(tile, pt.s8, "stochastic")  # noqa: F821
+    for i in pt.range(0, x.shape[0], t):
+        for j in pt.range(0, x.shape[1], t):
+            tile = x[i:i + t, j:j + t]
+            out[i:i + t, j:j + t] = pt.cast(tile, pt.s8, "stochastic")
 
 
 def test_every_level_and_both_machines_agree():
@@ -198,7 +199,7 @@ def test_promotion():
 
 def test_the_usual_configuration_changes_no_program():
     x = np.ones((4, 8), np.float32)
-    body = lambda x: pt.softmax(x.to(pt.f16)) * 2.0  # noqa: E731
+    body = lambda x: pt.softmax(x.to(pt.f16)) * 2.0
     plain, said = pt.tile_kernel(body), pt.tile_kernel(body)
     plain(x)
     with pt.numeric_config(overflow="wrap", detect=False, promotion="pytorch"):
