@@ -13,11 +13,12 @@ from pto.lang import reductions
 from pto.lang.loops import repeat
 from pto.lang.stores import setitem
 from pto.lang.trace import tracer
-from pto.lang.values import Tensor
+from pto.lang.values import Tensor, as_a_whole
 
 NEVER = 1e30  # what a score of a later position is lowered by, for each position that it is later
 
 
+@as_a_whole
 def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, scale: float | None = None,
               tile_m: int = 128, tile_n: int = 128) -> Any:
     """softmax(q kᵀ scale) v for each head, with memory that is linear in the number of positions.
