@@ -43,6 +43,7 @@ class Precision:
     def activation_of(self, kind: Kind) -> str:
         """What a kind of quantised weights is multiplied with."""
         return "a14" if kind.name in self.fine else self.activation
+
     @property
     def itemsize(self) -> int:
         """Bytes of most of the weights, of one of them."""
