@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, S32, DType, promoted
-from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, UsageError, located
+from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located, require_known
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS, of_type
@@ -448,9 +448,8 @@ def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = Fal
     if not isinstance(dtype, DType):
         raise DTypeError(f"{dtype!r} is no element type", loc=Loc.of_user(),
                          hint=f"types are {', '.join(f'pt.{row.public}' for row in DTYPES.values())}")
-    if rounding is not None and rounding not in ROUNDINGS:
-        raise UsageError(f"there is no rounding {rounding!r}", loc=Loc.of_user(),
-                         hint=f"roundings are {', '.join(ROUNDINGS)}")
+    if rounding is not None:
+        require_known(ROUNDINGS, rounding, "rounding", loc=Loc.of_user())
     if x.dtype == dtype:
         return x
     if dtype == PRED:

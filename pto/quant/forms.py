@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import UsageError
+from pto.core.errors import UsageError, require_known
 from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing
 from pto.core.packing import packed, unpacked
 from pto.quant.schemes import A8, A14, ROW, TENSOR, Floats, Scheme
@@ -202,8 +202,7 @@ def pack(weights: Quantised, activation: str = "a14", form: str = "") -> Packed:
     Raises:
         UsageError: there is no such activation, or no form for these weights.
     """
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"there is no activation {activation!r}", hint=f"there are {', '.join(ACTIVATIONS)}")
+    require_known(ACTIVATIONS, activation, "activation")
     if len(weights.shape) < 2:
         raise UsageError(f"weights have two axes or more, not {len(weights.shape)}")
     for row in FORMS:

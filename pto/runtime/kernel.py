@@ -26,6 +26,7 @@ from pto.core.errors import (
     ShapeError,
     UsageError,
     located,
+    require_known,
     user_frame,
 )
 from pto.core.target import BY_NAME, DEFAULT, Target
@@ -392,8 +393,7 @@ class Kernel:
 
     def graph(self, level: str = "tile") -> Graph:
         """The graph of a level: ``tensor``, ``tile``, ``block`` or ``execution``; printable with `pto.text`."""
-        if level not in LEVELS:
-            raise UsageError(f"there is no level {level}", hint=f"levels are {', '.join(LEVELS)}", loc=Loc.of_user())
+        require_known(LEVELS, level, "level", loc=Loc.of_user())
         return self.compiled().compiled.graph(level)
 
     def program(self) -> Program:
@@ -422,8 +422,7 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         UsageError: there is no such target, or what is decorated is no function.
     """
     if isinstance(target, str):
-        if target not in BY_NAME:
-            raise UsageError(f"there is no target {target}", loc=Loc.of_user(), hint=f"targets: {', '.join(BY_NAME)}")
+        require_known(BY_NAME, target, "target", loc=Loc.of_user())
         target = BY_NAME[target]
     elif not isinstance(target, Target):
         raise UsageError(f"a target is a name or a pto.Target, not {target!r}", loc=Loc.of_user(),
