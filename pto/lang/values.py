@@ -8,8 +8,9 @@ from functools import reduce, wraps
 from numbers import Real
 from typing import Any
 
-from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, S32, DType, promoted
-from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located, require_known
+from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, S32, DType
+from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
+from pto.core.numeric import NEAREST, STOCHASTIC, TRUNCATE, rounding_called
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS, of_type
@@ -22,7 +23,10 @@ from pto.lang.views import expanded, layout, narrowed, reshaped, select, shown
 Number = Real
 NUMBERED = {"maximum": "maxs", "minimum": "mins"}  # others with a number are called as with a tensor, plus s
 HALVES = (F16, BF16)
-ROUNDINGS = ("rne", "rtz", "rdn", "rup", "rna", "rto", "rhb")
+ROUNDED = frozenset((  # operations whose results may be rounded, or be out of range
+    "abs", "add", "adds", "cos", "div", "divs", "erf", "exp", "gelu", "log", "mul", "muls", "neg", "rdivs", "recip",
+    "rsqrt", "rsubs", "sigmoid", "silu", "sin", "sqrt", "sub", "subs", "tanh",
+))
 
 
 def wrap(value: Any) -> Any:
@@ -313,7 +317,16 @@ def binary(name: str, a: Array, b: Any) -> Any:
     if not isinstance(b, Array):
         return NotImplemented
     with located(Loc.of_user()):
-        return tracer().emit(_ops(a)[name], *together(a, b))
+        return operation(name, *together(a, b))
+
+
+def operation(name: str, *operands: Array, **attrs: Any) -> Any:
+    """An operation of operands of one type, rounded to it as the numeric configuration says."""
+    first, *_ = operands
+    wide = tracer().numeric.computed_in(first.dtype) if name in ROUNDED else first.dtype
+    if wide == first.dtype:
+        return tracer().emit(_ops(first)[name], *operands, **attrs)
+    return cast(tracer().emit(_ops(first)[name], *(cast(x, wide) for x in operands), **attrs), first.dtype)
 
 
 def spread(like: Array, value: Any) -> Any:
@@ -340,7 +353,7 @@ def either(name: str, a: Any, b: Any) -> Any:
 def together(*arrays: Array) -> list[Array]:
     """Operands of one elementwise operation, in the type in which they meet."""
     agree(*arrays)
-    dtype = reduce(promoted, (a.dtype for a in arrays))
+    dtype = reduce(tracer().numeric.met, (a.dtype for a in arrays))
     return [cast(a, dtype) for a in arrays]
 
 
@@ -367,10 +380,10 @@ def agree(*arrays: Array) -> None:
 def with_number(name: str, a: Array, value: Any) -> Any:
     """An elementwise operation of a tensor or tile and a number, which takes its elements' type."""
     with located(Loc.of_user()):
-        op = _ops(a).get(NUMBERED.get(name, f"{name}s"))
-        if op is None:
+        numbered = NUMBERED.get(name, f"{name}s")
+        if numbered not in _ops(a):
             raise UnsupportedError(f"{name} of a tensor and a number is not built", loc=Loc.of_user())
-        return tracer().emit(op, a, scalar=number(value, a.dtype))
+        return operation(numbered, a, scalar=number(value, a.dtype))
 
 
 def number(value: Any, dtype: DType) -> float:
@@ -406,7 +419,7 @@ def unary(name: str, a: Any) -> Any:
     """An elementwise operation or a reduction of one operand."""
     a = lifted(a)
     _require_array(name, a)
-    return tracer().emit(_ops(a)[name], a)
+    return operation(name, a)
 
 
 def _require_array(name: str, a: Any) -> None:
@@ -428,16 +441,21 @@ def in_f32(function: Callable[..., Any]) -> Callable[..., Any]:
     return compute
 
 
-def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = False) -> Any:
+def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool | None = None, *, seed: Any = None) -> Any:
     """The elements in another type.
 
     Args:
         dtype: pt.f32, f16, bf16, s32, s16, s8, u8 or bool.
-        rounding: "rne" to nearest with ties to even, "rtz" toward zero, "rdn" down, "rup" up, "rna" to nearest with
-            ties away from zero, "rto" to odd where inexact, "rhb" to nearest with ties up. Unless given: toward zero
-            from floating types to integers, else to nearest with ties to even.
+        rounding: "nearest_even" ("rne"), "truncate" ("rtz") toward zero, "floor" ("rdn"), "ceil" ("rup"),
+            "nearest_away" ("rna") with ties away from zero, "odd" ("rto") where inexact, "nearest_up" ("rhb") with ties
+            up; or "stochastic", to one of the two neighbours, to each as often as the value is near it. Unless given,
+            by the numeric configuration; else toward zero from floating types to integers, to nearest otherwise.
         saturate: what is out of range becomes the nearest value of the type, and NaN as an integer 0. Else integers
             wrap, floating types give infinity, and what no integer type holds is its lowest (unsigned: largest) value.
+            Unless given, by the numeric configuration.
+        seed: of stochastic rounding, an integer, or an integer of the call (`pt.index`): an element's bits are then a
+            function of the seed and of its place, as of `pt.rand`. Unless given, that of the numeric configuration,
+            and each conversion and each turn of a loop has bits of its own.
 
     Raises:
         DTypeError: there is no such type.
@@ -448,17 +466,25 @@ def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = Fal
     if not isinstance(dtype, DType):
         raise DTypeError(f"{dtype!r} is no element type", loc=Loc.of_user(),
                          hint=f"types are {', '.join(f'pt.{row.public}' for row in DTYPES.values())}")
-    if rounding is not None:
-        require_known(ROUNDINGS, rounding, "rounding", loc=Loc.of_user())
+    mode = rounding_called(rounding) if rounding is not None else tracer().numeric.rounding_to(dtype)
     if x.dtype == dtype:
         return x
     if dtype == PRED:
         return compare("ne", x, 0)
     if x.dtype == PRED:
         return tracer().emit(_ops(x)["selects"], x, filled(x, 1.0, dtype), scalar=0.0)
-    mode = rounding or ("rtz" if x.dtype.kind == "f" and dtype.kind != "f" else "rne")
-    type = of_type(x.type, dtype)
-    return tracer().emit(_ops(x)["cast"], x, type=type, round=mode, sat="on" if saturate else "off")
+    saturates = dtype in tracer().numeric.saturates if saturate is None else saturate
+    return _converted(x, dtype, mode, "on" if saturates else "off", seed)
+
+
+def _converted(x: Array, dtype: DType, mode: str | None, sat: str, seed: Any) -> Any:
+    """The elements in another type, neither of them of predicates."""
+    type, inexact = of_type(x.type, dtype), "f" in x.dtype.kind + dtype.kind
+    if mode == STOCHASTIC and inexact:
+        return tracer().emit(_ops(x)["cast_random"], x, tracer().draw(x, seed), type=type, sat=sat)
+    usual = TRUNCATE if x.dtype.kind == "f" and dtype.kind != "f" else NEAREST
+    how = mode if mode and inexact else usual
+    return tracer().emit(_ops(x)["cast"], x, type=type, round=how, sat=sat)
 
 
 def filled(like: Array, value: Any, dtype: DType) -> Any:
@@ -501,7 +527,9 @@ def product(a: Array, b: Array, **attrs: Any) -> Any:
 def _factors(a: Array, b: Array) -> tuple[Array, Array]:
     """The operands of a product: as they are where the machine multiplies them, else in the type in which they meet."""
     legal = PRODUCTS | STREAMED if isinstance(a, Tensor) else PRODUCTS
-    common = promoted(a.dtype, b.dtype)
-    if (a.dtype, b.dtype) in legal or (common, common) not in legal:
+    if (a.dtype, b.dtype) in legal:
+        return a, b
+    common = tracer().numeric.met(a.dtype, b.dtype)
+    if (common, common) not in legal:
         return a, b
     return cast(a, common), cast(b, common)

@@ -26,8 +26,8 @@ from pto.passes.choose_tiles import Tiles
 from pto.passes.reducing import merged, neutral, reduced, states
 from pto.passes.windows import VIEW, Dims, Place, Size, Strided, Windows
 
-MATMUL, IOTA, GATHER, TAKE, FULL, CAST = (
-    TENSOR_OPS[name] for name in ("matmul", "iota", "gather", "take", "full", "cast")
+MATMUL, IOTA, GATHER, TAKE, FULL = (
+    TENSOR_OPS[name] for name in ("matmul", "iota", "gather", "take", "full")
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
 TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
@@ -175,17 +175,15 @@ class Expression(Windows):
         if node.op is FULL:
             return graph.op(TILE_OPS["full"], locs=node.locs, scalar=node["scalar"],
                             type=TileType(self.dtype(key), at.rows, at.cols))
-        if node.op is CAST:
-            return self.cast(graph, inputs[0], self.dtype(key), node.locs, node["round"], node["sat"])
-        return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
-                           **dict(node.attrs))
+        # An operation whose type its operands do not tell, as a conversion, has the element type of the value.
+        op, attrs = TILE_OPS[node.op.name.removeprefix("tensor.")], dict(node.attrs)
+        type = op.rule(tuple(v.type for v in inputs), attrs, TileType(self.dtype(key), at.rows, at.cols))
+        return graph.op(op, *inputs, type=type, locs=node.locs, **attrs)
 
-    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...], rounding: str = "rne",
-             saturation: str = "off") -> Val:
-        """A tile in another element type."""
+    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...]) -> Val:
+        """A tile in another element type, to nearest."""
         assert isinstance(tile.type, TileType)
-        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round=rounding,
-                        sat=saturation)
+        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round="rne", sat="off")
 
     def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
         """Rows of a table in memory, by integers in memory."""

@@ -29,6 +29,8 @@ from pto.core.errors import (
     require_known,
     user_frame,
 )
+from pto.core.numeric import DEFAULT as DEFAULT_NUMERIC
+from pto.core.numeric import active
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
@@ -254,6 +256,7 @@ class Kernel:
         key: Key = tuple((a.dtype, a.ndim) for a in arrays)
         if grid:
             key += (("grid", grid),)
+        key += self._computing()
         if constants:  # 1, 1.0 and True are equal, and trace to different programs
             key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
         for found in self.variants.get(key, ()):
@@ -266,6 +269,12 @@ class Kernel:
                               for n, a in named)
             hints = self._hints(arguments, arrays)
             return self._compile(key, arguments, hints, constants, grid)
+
+    @staticmethod
+    def _computing() -> Key:
+        """What of the numeric configuration a program is for; nothing where that is the usual one."""
+        config = active().config
+        return () if config is DEFAULT_NUMERIC else (("numeric", config),)
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
                  constants: Constants = NONE, grid: int = 0) -> Variant:
@@ -364,7 +373,7 @@ class Kernel:
             others = {*(a.name for a in arguments), *self.source.counts}
             constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
             key: Key = tuple((numpy_dtype(a.type.dtype), a.type.rank) for a in arguments)
-            key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
+            key += (*self._computing(), *((n, type(v).__name__, repr(v)) for n, v in constants.items()))
             self._latest = self._compile(key, arguments, {}, constants)
         return self._latest
 

@@ -110,6 +110,8 @@ TSHL = binary("tshl", 0x59, f"dst = a shifted left by b {SHIFT}", "shl", SHIFTED
 TSHR = binary("tshr", 0x5A, f"dst = a shifted right by b {SHIFT}; signed types keep the sign", "shr", SHIFTED)
 TFMA = elementwise("tfma", 0x5B, (tile("a"), tile("b"), tile("c")), "dst = a * b + c, rounded once to f32", "fma",
                    alike(FLOATING))
+TDOT4 = elementwise("tdot4", 0x9B, (tile("acc"), tile("a"), tile("b")), "dst = acc + the sum of the products of the "
+                    "four signed bytes of a with those of b; it wraps", "dot4", alike(("s32",)))  # ours
 TCMP = elementwise("tcmp", 0x5C, (tile("a"), tile("b")), "dst = whether a is equal to b, or as `cmp` says; "
                    "with NaN only ne holds", "compare", with_mask(ARITHMETIC, 0, 3), attrs=(COMPARISON,))
 TSEL = elementwise("tsel", 0x5D, (tile("mask"), tile("a"), tile("b")), "dst = a where mask is true, else b", "select",
@@ -122,6 +124,15 @@ TCVT = elementwise(
     "integers; NaN and what is out of range as an integer is the lowest signed or the largest unsigned one",
     "cast", tuple((to, name) for to in ARITHMETIC for name in ARITHMETIC if to != name), attrs=(ROUNDING, SATURATION),
     passes=4,
+)
+TCVT_SR = elementwise(  # ours
+    "tcvt_sr", 0x9A, (tile("a"), tile("bits")),
+    "dst = a as another type, rounded at random: of the two neighbours of what is inexact the one away from zero where "
+    "`bits`, as an unsigned integer over 2**32, is below how far a is on the way to it. Out of range, and with `sat`, "
+    "as tcvt", "cast_random",
+    tuple((to, name, "s32") for to in ARITHMETIC for name in ARITHMETIC
+          if to != name and {to, name} & {*FLOATING}),
+    attrs=(SATURATION,),
 )
 TNOT = unary("tnot", 0x5F, "dst = not a, bit by bit", "not", LOGICAL)
 
