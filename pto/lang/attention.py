@@ -11,8 +11,9 @@ from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
 from pto.lang import reductions
 from pto.lang.loops import repeat
+from pto.lang.stores import setitem
 from pto.lang.trace import tracer
-from pto.lang.values import Tensor, setitem
+from pto.lang.values import Tensor
 
 NEVER = 1e30  # what a score of a later position is lowered by, for each position that it is later
 
