@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import MissingPackageError, UsageError
+from pto.core.errors import MissingPackageError, UsageError, require_known
 from pto.core.packed import COLS
 from pto.quant.forms import SMALLEST, T2_FORM, Packed, pack
 from pto.quant.schemes import A8, find
@@ -90,8 +90,7 @@ class TernaryLinear(nn.Linear):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = False, *, rule: str = "absmean") -> None:
-        if rule not in RULES:
-            raise UsageError(f"there is no rule {rule!r} for ternary weights", hint=f"there are {', '.join(RULES)}")
+        require_known(RULES, rule, "ternary rule")
         if in_features % COLS:
             raise UsageError(f"ternary weights are packed in groups of {COLS} channels, and {in_features} come in")
         super().__init__(in_features, out_features, bias)
