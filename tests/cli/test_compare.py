@@ -63,7 +63,7 @@ def test_the_story_is_read_where_no_text_is_given():
 @pytest.mark.parametrize(("words", "expected"), [
     (["tiny", "--precision", "f32", "w9"], "there is no precision 'w9'"),
     (["tiny", "--precision", "f32"], "requires 2 arguments"),
-    (["tiny", "--kv", "f32", "s4"], "keys and values are not kept in 's4'"),
+    (["tiny", "--kv", "f32", "s4"], "no type of keys and values 's4'"),
     (["tiny", "tiny", "tiny"], "two models are compared, not 3"),
     (["none.gguf"], "there is no model none.gguf"),
     (["tiny", "--text", "A", "--file", "-"], "--text and --file are both given"),
