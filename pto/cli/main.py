@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": ("pto.cli.generate", "Continue a text with a language model."),
     "chat": ("pto.cli.chat", "Talk with a language model."),
     "model": ("pto.cli.model", "Fetch models, and show what they are."),
+    "cache": ("pto.cli.cache", "Show what is kept on disk between runs, and remove it."),
     "isa": ("pto.cli.isa", "Show the instruction set, or one instruction."),
 }
 EXAMPLES = """\b

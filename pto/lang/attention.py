@@ -12,8 +12,9 @@ from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
 from pto.lang import reductions
 from pto.lang.loops import repeat
+from pto.lang.stores import setitem
 from pto.lang.trace import tracer
-from pto.lang.values import Tensor, setitem
+from pto.lang.values import Tensor
 
 # Queries and keys of a block, the best first: the more keys, the less often what was found is scaled anew.
 TILES = ((128, 256), (128, 128), (64, 128), (64, 64), (32, 64), (16, 32))

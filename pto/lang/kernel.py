@@ -21,10 +21,12 @@ from pto.lang import capture, elements, language, methods, windows  # noqa: F401
 from pto.lang.integers import Index, unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
+from pto.lang.random import drawn
 from pto.lang.regions import outside
+from pto.lang.stores import setitem
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Site, Tracer, finish, tracer, tracing
-from pto.lang.values import Tensor, Tile, setitem, wrap
+from pto.lang.values import Tensor, Tile, wrap
 
 RESERVED = ("core", "cores")  # extents of every program
 
@@ -295,7 +297,7 @@ class Source:
         self._unique(arguments)
         found = Tracer(self.name, dict(hints), wrap, target)
         captured: list[Captured] = []
-        found.lift = partial(self._lift, found, captured, kind)
+        found.lift, found.draw = partial(self._lift, found, captured, kind), drawn
         with tracing(found), located(self.loc):
             values = {a.name: found.argument(a) for a in arguments} | {name: found.count(name) for name in self.counts}
             before = {name: value.val for name, value in values.items()}

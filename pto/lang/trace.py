@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pto.core.dtypes import S32, DType
-from pto.core.errors import CaptureError, Loc, located, user_frame
+from pto.core.errors import CaptureError, CompilerBug, Loc, located, user_frame
+from pto.core.numeric import active
 from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, INDEX, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val
@@ -53,6 +54,11 @@ class Site:
         return replace(self, dtype=dtype)
 
 
+def undrawn(value: Any, seed: Any) -> Any:
+    """Where nothing makes random bits."""
+    raise CompilerBug("a tracer that rounds at random has no random bits")
+
+
 class Tracer:
     """What is being built: the graph in which operations land, its extents, and what is known of them."""
 
@@ -72,6 +78,9 @@ class Tracer:
         self.replaced = set[Val]()  # versions of tensors that have a next one
         self.sites: list[Site] = []  # that report
         self.log: Any = None  # where they do
+        self.numeric = active().config
+        self.draw: Callable[[Any, Any], Any] = undrawn  # random bits for the elements of a value, given a seed or None
+        self.draws = 0  # under the configuration's seed
 
     def dim(self, extent: int | str) -> Any:
         """An extent as a value."""
@@ -94,6 +103,13 @@ class Tracer:
         made = self.root.op(ARG, type=argument.type, name=argument.name, slot=self.slots, result=result)
         self.slots += 1
         return self.wrap(made)
+
+    def room(self, type: TensorType, called: str) -> Any:
+        """Declare room for a tensor that the kernel makes, under a name of its own that begins with `called`."""
+        name = f"{called}{self.slots}"
+        while name in self.names:
+            name += "_"
+        return self.argument(Argument(name, type), result=1)
 
     def extent(self, value: Any) -> int | str | None:
         """What an integer is as an extent of a tensor: a constant, or the name of a symbol; None: neither."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pto.core.cache import default_directory
-from pto.core.errors import UsageError
+from pto.core.errors import UsageError, require_known
 from pto.isa.words import printable
 
 
@@ -67,8 +67,7 @@ def known(name: str) -> KnownModel:
     Raises:
         UsageError: there is none.
     """
-    if name not in MODELS:
-        raise UsageError(f"no model is called {printable(name)}", hint=f"those with a name are {', '.join(MODELS)}")
+    require_known(MODELS, name, "model")
     return MODELS[name]
 
 

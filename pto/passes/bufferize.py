@@ -152,13 +152,13 @@ class Bufferize:
         elif node.op is GET:
             env[key] = env[node.inputs[0]][node["index"]]
         elif node.op is FOR:
-            env[key] = self.loop(old, node, new, env)
+            env[key] = self.loop(node, new, env)
         elif node.op.name in INDEX_OPS:
             env[key] = new.index(node.op.name, *(env[i] for i in node.inputs))
         else:
             self.instruction(old, key, node, new, env)
 
-    def loop(self, old: Graph, node: Node, new: Graph, env: dict[int, Any]) -> dict[int, Val]:
+    def loop(self, node: Node, new: Graph, env: dict[int, Any]) -> dict[int, Val]:
         """Only integers are still carried; gives them by their old position."""
         body = node.body
         assert body is not None

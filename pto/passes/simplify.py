@@ -39,7 +39,8 @@ def together(name: str, dtype: DType, first: float, second: float) -> float | No
     if dtype.kind != "f" and None in (_wrapped(dtype, first), _wrapped(dtype, second)):
         return None
     if name in ("maxs", "mins"):
-        return (max if name == "maxs" else min)(first, second) if first == first and second == second else None
+        choose = max if name == "maxs" else min
+        return choose(first, second, key=_ordered) if first == first and second == second else None
     if dtype.kind != "f" and name in ("adds", "muls", "subs"):
         return _wrapped(dtype, first * second if name == "muls" else first + second)
     if dtype.name != "f32" or name != "muls":
@@ -47,6 +48,11 @@ def together(name: str, dtype: DType, first: float, second: float) -> float | No
     # A first factor of 1, 2, 4, ... rounds nothing; what overflows by it overflows by both.
     product, exact = round_f32(first) * round_f32(second), math.frexp(first)[0] == 0.5 and first >= 1.0
     return product if exact and abs(second) >= 1.0 and round_f32(product) == product else None
+
+
+def _ordered(value: float) -> tuple[float, float]:
+    """As the machine orders numbers: -0 is below +0."""
+    return value, math.copysign(1.0, value)
 
 
 def _wrapped(dtype: DType, value: float) -> float | None:

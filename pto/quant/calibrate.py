@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import UsageError
+from pto.core.errors import UsageError, require_known
 from pto.quant.schemes import Floats, Scheme
 
 METHODS = ("minmax", "percentile", "optimal")
@@ -29,8 +29,7 @@ class Calibration:
     percent: float = 99.9
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"there is no calibration {self.method!r}", hint=f"there are {', '.join(METHODS)}")
+        require_known(METHODS, self.method, "calibration")
         if not 0 < self.percent <= 100:
             raise UsageError(f"a percentile is above 0 and at most 100, not {self.percent}")
 

@@ -26,8 +26,11 @@ from pto.core.errors import (
     ShapeError,
     UsageError,
     located,
+    require_known,
     user_frame,
 )
+from pto.core.numeric import DEFAULT as DEFAULT_NUMERIC
+from pto.core.numeric import active
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
@@ -253,6 +256,7 @@ class Kernel:
         key: Key = tuple((a.dtype, a.ndim) for a in arrays)
         if grid:
             key += (("grid", grid),)
+        key += self._computing()
         if constants:  # 1, 1.0 and True are equal, and trace to different programs
             key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
         for found in self.variants.get(key, ()):
@@ -265,6 +269,12 @@ class Kernel:
                               for n, a in named)
             hints = self._hints(arguments, arrays)
             return self._compile(key, arguments, hints, constants, grid)
+
+    @staticmethod
+    def _computing() -> Key:
+        """What of the numeric configuration a program is for; nothing where that is the usual one."""
+        config = active().config
+        return () if config is DEFAULT_NUMERIC else (("numeric", config),)
 
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
                  constants: Constants = NONE, grid: int = 0) -> Variant:
@@ -363,7 +373,7 @@ class Kernel:
             others = {*(a.name for a in arguments), *self.source.counts}
             constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
             key: Key = tuple((numpy_dtype(a.type.dtype), a.type.rank) for a in arguments)
-            key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
+            key += (*self._computing(), *((n, type(v).__name__, repr(v)) for n, v in constants.items()))
             self._latest = self._compile(key, arguments, {}, constants)
         return self._latest
 
@@ -392,8 +402,7 @@ class Kernel:
 
     def graph(self, level: str = "tile") -> Graph:
         """The graph of a level: ``tensor``, ``tile``, ``block`` or ``execution``; printable with `pto.text`."""
-        if level not in LEVELS:
-            raise UsageError(f"there is no level {level}", hint=f"levels are {', '.join(LEVELS)}", loc=Loc.of_user())
+        require_known(LEVELS, level, "level", loc=Loc.of_user())
         return self.compiled().compiled.graph(level)
 
     def program(self) -> Program:
@@ -422,8 +431,7 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         UsageError: there is no such target, or what is decorated is no function.
     """
     if isinstance(target, str):
-        if target not in BY_NAME:
-            raise UsageError(f"there is no target {target}", loc=Loc.of_user(), hint=f"targets: {', '.join(BY_NAME)}")
+        require_known(BY_NAME, target, "target", loc=Loc.of_user())
         target = BY_NAME[target]
     elif not isinstance(target, Target):
         raise UsageError(f"a target is a name or a pto.Target, not {target!r}", loc=Loc.of_user(),

@@ -56,6 +56,17 @@ def test_scalars_are_one_where_nothing_is_rounded_differently():
         np.testing.assert_array_equal(got[0], X * np.float32(6))
 
 
+def test_the_larger_of_both_zeros_is_the_positive_one():
+    @pt.tile_kernel
+    def zeros(x):
+        return (pt.maximum(pt.maximum(x, -0.0), 0.0), pt.maximum(pt.maximum(x, 0.0), -0.0),
+                pt.minimum(pt.minimum(-x, -0.0), 0.0), pt.minimum(pt.minimum(-x, 0.0), -0.0))
+
+    got, before, after = operations(zeros, -np.ones((1, 8), np.float32))
+    assert (before.count("maxs"), after.count("maxs")) == (4, 1)
+    assert [bool(np.signbit(a).any()) for a in got] == [False, False, True, True]
+
+
 def test_integers_are_added_at_once_where_the_sum_is_one():
     @pt.tile_kernel
     def counted(x: pt.s32["m", "n"], y: pt.s8["m", "n"]):

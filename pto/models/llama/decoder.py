@@ -11,7 +11,7 @@ import pto as pt
 from pto.core.dtypes import DType
 from pto.models.config import LlamaConfig
 from pto.models.llama.precision import EXACT, Precision
-from pto.models.tensors import KINDS
+from pto.models.tensors import KINDS, LAYER
 
 
 def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision, cache: DType,
@@ -153,15 +153,11 @@ def layer_kernel(c: LlamaConfig) -> Any:
 
     `cos` and `sin` are the rows of the tokens; `mask` is added to the scores.
     """
-    shape = {kind.name: kind.extents(c) for kind in KINDS}
-
     @pt.tile_kernel
-    def layer(hidden: pt.f32["count", c.embed], attn_norm: pt.f32[shape["attn_norm"]], query: pt.f32[shape["query"]],
-              key: pt.f32[shape["key"]], value: pt.f32[shape["value"]], output: pt.f32[shape["output"]],
-              ffn_norm: pt.f32[shape["ffn_norm"]], gate: pt.f32[shape["gate"]], up: pt.f32[shape["up"]],
-              down: pt.f32[shape["down"]], cos: pt.f32["count", c.head_dim // 2],
-              sin: pt.f32["count", c.head_dim // 2], mask: pt.f32["count", "known"],
-              keys: pt.f32[c.kv_heads, "known", c.head_dim], values: pt.f32[c.kv_heads, "known", c.head_dim]):
+    def layer(hidden: pt.f32["count", c.embed], attn_norm, query, key, value, output, ffn_norm, gate, up, down,
+              cos: pt.f32["count", c.head_dim // 2], sin: pt.f32["count", c.head_dim // 2],
+              mask: pt.f32["count", "known"], keys: pt.f32[c.kv_heads, "known", c.head_dim],
+              values: pt.f32[c.kv_heads, "known", c.head_dim]):
         count, known = mask.shape
         turn = cos.unsqueeze(1), sin.unsqueeze(1)
         h = pt.rms_norm(hidden, attn_norm, c.eps)
@@ -176,4 +172,6 @@ def layer_kernel(c: LlamaConfig) -> Any:
         h = pt.rms_norm(x, ffn_norm, c.eps)
         return x + pt.matmul(pt.silu(pt.matmul(h, gate.T)) * pt.matmul(h, up.T), down.T)
 
+    for kind in LAYER:
+        layer.declare(kind.name, pt.f32[kind.extents(c)])
     return layer

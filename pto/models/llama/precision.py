@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pto.core.dtypes import BF16, F16, F32, DType
-from pto.core.errors import UsageError
+from pto.core.errors import require_known
 from pto.models.tensors import Kind
 
 
@@ -43,6 +43,7 @@ class Precision:
     def activation_of(self, kind: Kind) -> str:
         """What a kind of quantised weights is multiplied with."""
         return "a14" if kind.name in self.fine else self.activation
+
     @property
     def itemsize(self) -> int:
         """Bytes of most of the weights, of one of them."""
@@ -77,6 +78,5 @@ def find(name: str) -> Precision:
     Raises:
         UsageError: there is none.
     """
-    if name not in BY_NAME:
-        raise UsageError(f"there is no precision {name!r}", hint=f"precisions are {', '.join(BY_NAME)}")
+    require_known(BY_NAME, name, "precision")
     return BY_NAME[name]
