@@ -138,7 +138,7 @@ def test_assembly_gives_the_same_bytes(folder):
     (["run", "m.pto", "--arg", "A=several.npz"], 3, "several arrays"),
     (["check", "zeros.ptoas"], 3, "neither a program file (.pto) nor text"),
     (["run", "--dump", "a.npy", "kernels.py"], 2, "a.npy is no folder"),
-    (["run", "--check", "nothing", "kernels.py"], 2, "no check is called nothing"),
+    (["run", "--check", "nothing", "kernels.py"], 2, "there is no check 'nothing'"),
     (["run", "name.py"], 4, "name 'tile_n' is not defined"), (["run", "name.py"], 4, "did you mean tile_m?"),
     (["run", "syntax.py"], 1, "SyntaxError"),
     (["verify", "kernels.py:plain"], 4, '--arg "x=f32[M,N]"'),
