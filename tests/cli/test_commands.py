@@ -240,7 +240,7 @@ RACY = """\
 @pytest.mark.parametrize(("options", "code", "words"), [
     ((), 0, "1 scalar"), (("--check=races",), 6, "no flag orders V -> MTE3"),
     (("--check=uninitialised",), 0, "1 scalar"),
-    (("--check=rases",), 2, "checks are races, uninitialised, or all"),
+    (("--check=rases",), 2, "there are races, uninitialised, all"),
 ])
 def test_checks_of_a_run(folder, options, code, words):
     (folder / "racy.ptoas").write_text(RACY)
