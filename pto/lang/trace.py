@@ -106,10 +106,13 @@ class Tracer:
 
     def room(self, type: TensorType, called: str) -> Any:
         """Declare room for a tensor that the kernel makes, under a name of its own that begins with `called`."""
-        name = f"{called}{self.slots}"
+        return self.argument(Argument(self.free(f"{called}{self.slots}"), type), result=1)
+
+    def free(self, name: str) -> str:
+        """A name that no argument has yet."""
         while name in self.names:
             name += "_"
-        return self.argument(Argument(name, type), result=1)
+        return name
 
     def extent(self, value: Any) -> int | str | None:
         """What an integer is as an extent of a tensor: a constant, or the name of a symbol; None: neither."""
