@@ -11,8 +11,8 @@ from pto.models.llama.compare import compare, perplexity
 from pto.models.llama.generate import encode, generate
 from pto.models.llama.model import Llama
 
-STORY = ("One evening, Felix ran to the old lighthouse. There he met a shy otter. The otter was carrying a silver bell. "
-         "Felix thanked the otter and left the lighthouse.")
+STORY = ("One evening, Felix ran to the old lighthouse. There he met a shy otter. The otter was carrying a silver "
+         "bell. Felix thanked the otter and left the lighthouse.")
 
 
 def load(model: str, precision: str) -> Llama:
