@@ -115,7 +115,7 @@ class Expression:
     def __init__(self, old: Graph, graph: Graph, env: dict[int, Any], dims: dict[str, Val], tiles: Tiles) -> None:
         self.old, self.graph, self.env, self.dims, self.tiles = old, graph, env, dims, tiles
         self.depths: dict[int, int] = {}
-        self.flat = self.keeps = False  # one axis of all rows; the first tile of a row is kept
+        self.flat = self.keeps = self.shared = False  # one axis of all rows; the first tile is kept; cores share a row
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
         self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
@@ -267,8 +267,8 @@ class Expression:
         return found
 
     def for_row(self, at: Place, row: Row) -> bool:
-        """Is a place the same for all tiles of a row?"""
-        return at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
+        """Is a place the same for all tiles of a row? Where cores share a row, each sees to its tiles."""
+        return not self.shared and at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
 
     def known(self, step: Step, row: Row, memo: dict[Step, Val]) -> Val | None:
         """A tile that was made already."""
@@ -379,7 +379,8 @@ class Expression:
         for node in (self.old[k] for k in inside if not self.is_leaf(k)):
             if node.op in (packed.PRODUCT, packed.UNPACK):
                 return packed.cut(self, node)
-        if products and all(map(self.streams, products)):
+        self.shared = bool(products) and all(map(self.streams, products))
+        if self.shared:
             return 1, self.tiles.dealt(self.extents(key)[-1])
         if products:
             return self.tiles.matrix[:2]

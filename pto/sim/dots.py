@@ -168,10 +168,9 @@ def trees(b: ir.IRBuilder, rows: list[ir.Value], combine: Callable[..., ir.Value
     while each > 1:
         half, found = each // 2, []
         for pair in (rows[at:at + 2] for at in range(0, len(rows), 2)):
-            starts = [start for start in range(0, count * len(pair), each)]
-            low, high = (b.shuffle_vector(pair[0], pair[-1], lanes([n + i for n in starts for i in range(at, at + half)]))
-                         for at in (0, half))
-            found.append(combine(low, high))
+            halves = ([start + i for start in range(at, count * len(pair), each) for i in range(half)]
+                      for at in (0, half))
+            found.append(combine(*(b.shuffle_vector(pair[0], pair[-1], lanes(mask)) for mask in halves)))
         rows, count, each = found, found[0].type.count, half
     assert len(rows) == 1
     return rows[0]
