@@ -12,6 +12,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import pto as pt
+from pto.core.cache import default_directory
 from pto.models.catalog import find
 from pto.models.llama.generate import stream
 from pto.models.llama.model import Batch, Llama, Session
@@ -31,13 +33,15 @@ from pto.sim.machine import Machine
 
 MODEL = "smollm2-135m"
 PRECISIONS = "f32", "f16", "bf16"
+PACKED = "w8a14", "w4a14", "ternary3"  # precisions whose weights are kept on disk as they lie in memory
 STREAMED, WIDTH = 2**28, 1024  # bytes of a matrix, and its columns, which show what memory gives to one core and to two
 FIRST, LAST = 128, 192  # contexts between which tokens are timed
 TURN = 8  # tokens between two rounds of NumPy
 PROMPTS = (128, 512)
 MEBI = 2**20
 Note = Callable[[str, float], None]
-MEMORY = "import json, sys; sys.path.insert(0, {folder!r}); import llama; print(json.dumps(llama.footprint()))"
+MEMORY = ("import json, sys; sys.path.insert(0, {folder!r}); import llama; "
+          "print(json.dumps(llama.footprint({precision!r})))")
 
 
 def idle(seconds: float = 1.0) -> float:
@@ -131,19 +135,36 @@ def overhead(model: Llama, sampling: Sampling) -> float:
     return statistics.median(found)
 
 
-def footprint() -> dict[str, float]:
-    """Seconds to load, and memory after a prompt and a token, in a process of its own."""
-    start = time.perf_counter()
-    model = Llama.load(find(MODEL))
-    loaded = time.perf_counter() - start
+def footprint(precision: str) -> dict[str, float]:
+    """Seconds to load, of the processors too, and memory after a prompt and a token; for a process of its own."""
+    start, busy = time.perf_counter(), time.process_time()
+    model = Llama.load(find(MODEL), precision=precision)
+    loaded, busy = time.perf_counter() - start, time.process_time() - busy
     session = model.session()
     session.feed(ids(512))
     session.feed([1])
-    own = {a.__array_interface__["data"][0]: a.nbytes for a in model.weights.values()}
+    own = {id(a): a.nbytes for a in model.weights.values()}
     packed = sum(own.values()) + session.keys.nbytes + session.values.nbytes
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {"load_s": loaded, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBI,
-            "anonymous_mb": int(status["RssAnon"].split()[0]) * 1024 / MEBI, "packed_mb": packed / MEBI}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"load_s": loaded, "load_cpu_s": busy, "peak_mb": peak * 1024 / MEBI,
+            "anonymous_mb": int(status["RssAnon"].split()[0]) * 1024 / MEBI, "packed_mb": packed / MEBI,
+            "allowed_mb": 1.15 * packed / MEBI + 250}
+
+
+def loads(note: Note) -> None:
+    """What loading costs, the first time and with packed weights on the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "pto").mkdir()
+        for kind in ("models", "objects", "programs"):  # all but the weights is that of the user
+            (Path(folder) / "pto" / kind).symlink_to(default_directory(kind))
+        environ = {**os.environ, "PTO_CACHE_DIR": folder}
+        for precision in (*PRECISIONS, *PACKED):
+            for name in ("cold", "warm") if precision in PACKED else ("",):
+                command = [sys.executable, "-c", MEMORY.format(folder=str(Path(__file__).parent), precision=precision)]
+                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
+                for key, value in json.loads(done.stdout).items():
+                    note("_".join(filter(None, (key, precision, name))), value)
 
 
 @pt.tile_kernel
@@ -192,10 +213,7 @@ def main() -> None:
     def note(name: str, value: float) -> None:
         figures[name] = round(value, 4)
         print(f"{name:28} {value:10.3f}", file=sys.stderr)
-    command = [sys.executable, "-c", MEMORY.format(folder=str(Path(__file__).parent))]
-    for name, value in json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout).items():
-        note(name, value)
-    note("allowed_mb", 1.15 * figures["packed_mb"] + 250)
+    loads(note)
     _, gemvs = baselines.llama_token_gemvs()
     counts = range(1, min(2, os.cpu_count() or 1) + 1)
     for threads in counts:

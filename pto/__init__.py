@@ -35,6 +35,7 @@ _HOMES = {
     "pto.lang.choosing": ("topk",),
     "pto.lang.selection": ("clamp", "clip", "masked_fill", "where"),
     "pto.lang.values": ("cast",),
+    "pto.core.numeric": ("NumericConfig", "NumericEvent", "numeric_config", "set_numeric_config"),
     "pto.precision": ("int8_gemm", "ternary_gemm"),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),

@@ -11,11 +11,13 @@ TEMPORARY = ".tmp"  # how the names of files end that are being written
 NAME_LIMIT = 64  # characters of the name that the one of the unfinished file has
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+def write_whole(path: Path, *content: bytes | memoryview, mode: int = 0o666, synced: bool = True) -> None:
     """Write a file; whatever happens, the path holds the old file or the whole new one.
 
     Args:
+        content: its parts, one after the other.
         mode: who may read it and write to it, as far as the process grants that to new files.
+        synced: wait until it is on the disk: not even a crash of the system leaves the path with half a file.
 
     Raises:
         OSError: the file cannot be written.
@@ -23,9 +25,10 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     temporary = path.with_name(f".{path.name[:NAME_LIMIT]}.{secrets.token_hex(8)}{TEMPORARY}")
     try:
         with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            file.writelines(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):

@@ -107,11 +107,13 @@ class Route:
     """Where each tile (and tensor) operand may be, in operand order, and the pipe in whose queue it then is.
 
     While the instruction runs, pipe `also` can do nothing else either; that costs time, and orders nothing.
+    `passes` bounds the work of a machine: as many plain passes over the elements of the largest tile.
     """
 
     places: tuple[Place, ...]
     pipe: Pipe
     also: Pipe | None = None
+    passes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

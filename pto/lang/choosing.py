@@ -9,9 +9,11 @@ from pto.core.errors import Loc, ShapeError, located
 from pto.core.types import TileType
 from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
+from pto.lang import reductions
 from pto.lang.loops import repeat
+from pto.lang.stores import setitem
 from pto.lang.trace import tracer
-from pto.lang.values import Tensor, setitem
+from pto.lang.values import Tensor
 
 BLOCK = 4096  # columns that are looked at together
 
@@ -21,7 +23,7 @@ def topk(x: Any, k: int, *, tile_m: int = 1) -> tuple[Any, Any]:
 
     Args:
         x: [m, n], n constant.
-        k: 2 to n.
+        k: 1 to n.
 
     Returns:
         Values [m, k] and columns [m, k] (int32).
@@ -32,8 +34,10 @@ def topk(x: Any, k: int, *, tile_m: int = 1) -> tuple[Any, Any]:
     with located(Loc.of_user()):
         if not isinstance(x, Tensor) or x.ndim != 2 or not isinstance(x.dims[1], int):
             raise ShapeError("topk takes a tensor of two axes, the second of them constant")
-        if not isinstance(k, int) or not 2 <= k <= x.dims[1]:
-            raise ShapeError(f"the best {k} of {x.dims[1]} columns: k is 2 to the number of columns")
+        if not isinstance(k, int) or not 1 <= k <= x.dims[1]:
+            raise ShapeError(f"the best {k} of {x.dims[1]} columns: k is 1 to the number of columns")
+    if k == 1:
+        return reductions.max(x, keepdims=True), reductions.argmax(x, keepdims=True)
     blocks, width = _cut(x.dims[1], k)
     if blocks == 1:
         return _select(x, None, k, width, tile_m)

@@ -13,7 +13,7 @@ from typing import Any
 from pto.core.errors import CaptureError, Loc, located
 from pto.ir.graph import Val
 from pto.ir.ops import TENSOR_OPS
-from pto.lang import nests, reductions, values
+from pto.lang import nests, reductions, stores, values
 from pto.lang.trace import tracer
 from pto.lang.values import Tensor, wrap
 
@@ -120,7 +120,7 @@ def put(target: Any, where: Any, value: Any, around: tuple[Axis, ...]) -> Any:
             value = value.permute(*(around.index(one) for one in axes))
         if any(dim == 1 and one.extent != 1 for dim, one in zip(value.dims, axes, strict=True)):
             value = values.filled(target, 0, value.dtype) + value
-        return values.setitem(target, slice(None), value)
+        return stores.setitem(target, slice(None), value)
 
 
 HOOKS = {nests.ELEMENTS: are_elements, nests.AXIS: axis, nests.ELEMENT: element, nests.WIDEN: widen, nests.FOLD: fold,

@@ -12,11 +12,11 @@ from pto.core.errors import CaptureError, Loc, ShapeError, located
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
-from pto.lang import values
+from pto.lang import stores, values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.reductions import max, mean, sum
 from pto.lang.regions import outside, valid
-from pto.lang.trace import Argument, Tracer, tracer, uncaptured
+from pto.lang.trace import Tracer, tracer, uncaptured
 from pto.lang.values import wrap
 
 
@@ -176,7 +176,7 @@ def concat(parts: Sequence[Any], dim: int = -1) -> Any:
         start = 0
         for part, width in zip(parts, widths, strict=True):
             where = (slice(None),) * axis + (slice(start, start + width),)
-            room, start = values.assign(room, where, part), start + width
+            room, start = stores.assign(room, where, part), start + width
         return room
 
 
@@ -312,12 +312,7 @@ def ones_like(x: Any, dtype: DType | None = None) -> Any:
 
 def empty(shape: tuple[Any, ...], dtype: DType = F32) -> Any:
     """Room for a tensor: to store tensors and tiles to, to read, and to return; in a loop, the same at each turn."""
-    found = tracer()
-    dims = tuple(_extent(n) for n in shape)
-    name = f"result{found.slots}"
-    while name in found.names:
-        name += "_"
-    return found.argument(Argument(name, TensorType(dtype, dims)), result=1)
+    return tracer().room(TensorType(dtype, tuple(map(_extent, shape))), "result")
 
 
 def _extent(value: Any) -> int | str:

@@ -12,15 +12,20 @@ from typing import Any
 
 from pto.core.dtypes import F32, S32, DType
 from pto.core.errors import Loc, ShapeError, UsageError
+from pto.core.types import TensorType, TileType
+from pto.ir.graph import Val
+from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import language as pt
 from pto.lang import values
 from pto.lang.integers import Index
 from pto.lang.language import pinned
 from pto.lang.selection import where
+from pto.lang.trace import tracer
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 GROUPS = 5  # of four rounds
+ODD, TURNS = 0x9E3779B9, 1000003  # spread the numbers of draws, and those of turns, over 32 bits
 
 
 def _signed(word: int) -> int:
@@ -47,12 +52,21 @@ def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
 
 def _bits(shape: Sequence[Any], seed: Any) -> tuple[Any, Any]:
     """Two random words for each element of a tensor."""
-    if not isinstance(seed, int | Index):
-        raise UsageError(f"a seed is an integer, not a {type(seed).__name__}", loc=Loc.of_user())
     if not shape:
         raise ShapeError("random numbers are for a tensor of one axis or more", loc=Loc.of_user())
+    _require_seed(seed)
     low = pt.arange(seed, seed + 1) if isinstance(seed, Index) else pt.full((1,), _signed(seed), S32)
     high = pt.full((1,), 0 if isinstance(seed, Index) else _signed(seed >> 32), S32)
+    return threefry((low, high), _counter(shape))
+
+
+def _require_seed(seed: Any) -> None:
+    if not isinstance(seed, int | Index):
+        raise UsageError(f"a seed is an integer, not a {type(seed).__name__}", loc=Loc.of_user())
+
+
+def _counter(shape: Sequence[Any]) -> tuple[Any, Any]:
+    """The columns and the rows of a tensor."""
     columns = pt.arange(shape[-1])
     rows = pt.full((1,), 0, S32)
     for axis, extent in enumerate(shape[:-1]):
@@ -60,7 +74,48 @@ def _bits(shape: Sequence[Any], seed: Any) -> tuple[Any, Any]:
         if axis:
             rows = rows * pinned(along, 0)
         rows = rows.unsqueeze(-1) + along if axis else along
-    return threefry((low, high), (columns, rows.unsqueeze(-1)) if len(shape) > 1 else (columns, rows))
+    return columns, rows.unsqueeze(-1) if len(shape) > 1 else rows
+
+
+def drawn(x: Any, seed: Any = None) -> Any:
+    """32 random bits (int32) for each element of a tensor or tile: those of `rand` under a seed; without one, under
+    that of the numeric configuration, the number of the draw, and the counters of the loops around it.
+    """
+    found, more, turn = tracer(), 0, 0
+    if seed is None:
+        seed, more, turn = found.numeric.seed, found.draws, _turn()
+        found.draws += 1
+    _require_seed(seed)
+    low = _word(x, seed if isinstance(seed, Index) else _signed(seed))
+    high = _word(x, turn) ^ _signed((0 if isinstance(seed, Index) else seed >> 32) ^ more * ODD)
+    if isinstance(x, values.Tile):
+        rows, cols = x.shape
+        counter = _along(1, cols, 0, 1), _along(rows, 1, 1, 0)
+    else:
+        counter = _counter(x.shape or (1,))
+    bits = threefry((low, high), counter)[0]
+    return bits.squeeze(-1) if isinstance(x, values.Tensor) and not x.ndim else bits
+
+
+def _turn() -> Any:
+    """A number for each turn of the loops that are being traced."""
+    found, graph = 0, tracer().graph
+    while graph.outer is not None:
+        found = (found * TURNS + Index(Val(graph, graph.params[0]))) % 2**31
+        graph = graph.outer
+    return found
+
+
+def _word(like: Any, number: Any) -> Any:
+    """An integer as one element that broadcasts with a tensor or tile."""
+    if isinstance(like, values.Tile):
+        return tracer().emit(TILE_OPS["iota"], number, 0, 0, type=TileType(S32, 1, 1))
+    return tracer().emit(TENSOR_OPS["iota"], number, 1, type=TensorType(S32, (1,)))
+
+
+def _along(rows: int, cols: int, down: int, across: int) -> Any:
+    """The numbers of the rows, or of the columns, of a tile."""
+    return tracer().emit(TILE_OPS["iota"], 0, down, across, type=TileType(S32, rows, cols))
 
 
 def _uniform(word: Any) -> Any:

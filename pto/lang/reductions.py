@@ -13,7 +13,7 @@ from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, loc
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import REDUCTIONS, TILE_OPS
-from pto.lang import values
+from pto.lang import stores, values
 from pto.lang.integers import Index, unwrap
 from pto.lang.trace import tracer
 
@@ -204,9 +204,9 @@ def _columns(name: str, x: Any) -> Any:
             start = found.emit(TILE_OPS["full"], type=TileType(x.dtype, 1, wide), scalar=how.neutral(x.dtype))
             [last] = graph.loop((0, unwrap(rows), tall), [start.val], lambda g, i, c: fold(j, g, i, c), spans)
             where = (slice(0, 1), slice(j, j + wide))
-            return [values.setitem(values.wrap(versions[0]), where, values.wrap(last)).val]
+            return [stores.setitem(values.wrap(versions[0]), where, values.wrap(last)).val]
 
-    room = values.room(TensorType(x.dtype, (1, x.dims[1])))
+    room = found.room(TensorType(x.dtype, (1, x.dims[1])), "copy")
     inits = [Val(found.graph, found.graph.use(room.val))]
     return values.wrap(found.graph.loop((0, unwrap(cols), wide), inits, column, spans)[0])
 

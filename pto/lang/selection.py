@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.dtypes import F32, PRED, S32, promoted
+from pto.core.dtypes import F32, PRED, S32
 from pto.core.errors import CaptureError, DTypeError, Loc, located
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import values
@@ -22,7 +22,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
         if not isinstance(condition, values.Array) or condition.dtype != PRED:
             raise DTypeError("a condition is a tensor or tile of predicates", hint="compare first: x > 0")
         if isinstance(a, values.Array) and isinstance(b, values.Array):
-            dtype = promoted(a.dtype, b.dtype)
+            dtype = tracer().numeric.met(a.dtype, b.dtype)
             return _select(condition, values.cast(a, dtype), values.cast(b, dtype))
         if isinstance(b, values.Array):
             return _select(~condition, b, a)

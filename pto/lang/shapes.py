@@ -11,7 +11,7 @@ from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, loc
 from pto.core.types import TensorType
 from pto.ir.ops import TENSOR_OPS
 from pto.lang import language as pt
-from pto.lang import values
+from pto.lang import stores, values
 from pto.lang.language import pinned
 from pto.lang.selection import where
 from pto.lang.trace import tracer
@@ -64,8 +64,8 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Any:
             if count:
                 part = [*inside[:axis], slice(start, start + count), *[slice(None)] * (x.ndim - axis - 1)]
                 shape = [*x.shape[:axis], count, *room.shape[axis + 1:]]
-                room = values.assign(room, tuple(part), _full(shape, value, x.dtype))
-    return values.assign(room, tuple(inside), x)
+                room = stores.assign(room, tuple(part), _full(shape, value, x.dtype))
+    return stores.assign(room, tuple(inside), x)
 
 
 def _pairs(x: Any, amounts: Any) -> Pairs:

@@ -7,6 +7,7 @@ traced anew, and then either gives another program or the error, at the line tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pto.core.errors import Loc, ShapeError
@@ -61,6 +62,18 @@ class Symbols:
         else:
             assert isinstance(a, str)
             self.same[a] = b
+
+    def unify(self, x: Sequence[Extent], y: Sequence[Extent], complaint: str, *, broadcast: bool) -> None:
+        """Make extents equal, aligned at the right; with `broadcast` one of two may be 1.
+
+        Raises:
+            ShapeError: they differ in this call.
+        """
+        for m, n in zip(reversed(x), reversed(y), strict=False):
+            if broadcast and self.is_one(n) != self.is_one(m):
+                self.pin(n if self.is_one(n) else m)
+            else:
+                self.equal(m, n, complaint, "extents must be equal, or 1 in one of the operands" if broadcast else "")
 
     def inside(self, extent: Extent, start: int, size: Extent, loc: Loc) -> None:
         """Rely on `extent` elements from `start` on being inside of `size`.

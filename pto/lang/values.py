@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import reduce, wraps
 from numbers import Real
 from typing import Any
 
-from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, S32, DType, promoted
-from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, UsageError, located
+from pto.core.dtypes import BF16, DTYPES, F16, F32, PRED, S32, DType
+from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, UnsupportedError, located
+from pto.core.numeric import NEAREST, STOCHASTIC, TRUNCATE, rounding_called
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Val
 from pto.ir.ops import ARG, PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS, of_type
-from pto.lang.integers import JOINED, Index, Proxy, unwrap
+from pto.lang.integers import JOINED, Index, Proxy
 from pto.lang.outside import is_array
-from pto.lang.regions import agree_valid, outside, valid
-from pto.lang.trace import Argument, tracer
-from pto.lang.views import expanded, layout, narrowed, piece, reshaped, select, shown
+from pto.lang.regions import agree_valid, valid
+from pto.lang.trace import tracer
+from pto.lang.views import expanded, layout, narrowed, reshaped, select, shown
 
 Number = Real
 NUMBERED = {"maximum": "maxs", "minimum": "mins"}  # others with a number are called as with a tensor, plus s
 HALVES = (F16, BF16)
-ROUNDINGS = ("rne", "rtz", "rdn", "rup", "rna", "rto", "rhb")
+ROUNDED = frozenset((  # operations whose results may be rounded, or be out of range
+    "abs", "add", "adds", "cos", "div", "divs", "erf", "exp", "gelu", "log", "mul", "muls", "neg", "rdivs", "recip",
+    "rsqrt", "rsubs", "sigmoid", "silu", "sin", "sqrt", "sub", "subs", "tanh",
+))
 
 
 def wrap(value: Any) -> Any:
@@ -222,7 +226,7 @@ class Tensor(Array):
         with located(Loc.of_user()):
             found = layout(self)
             if not -self.ndim <= axis < self.ndim or not tracer().symbols.is_one(self.dims[axis]):
-                raise ShapeError(f"there is no axis {axis} of extent 1 in {_shape(self)}")
+                raise ShapeError(f"there is no axis {axis} of extent 1 in {shown(self.dims)}")
             tracer().symbols.pin(self.dims[axis])
             kept = [a for a in builtins.range(self.ndim) if a != axis % self.ndim]
             return found.made([self.dims[a] for a in kept], [found.strides[a] for a in kept], found.offset)
@@ -242,7 +246,9 @@ class Tensor(Array):
     def contiguous(self) -> Any:
         """The same elements one after the other: a copy, where they are not."""
         with located(Loc.of_user()):
-            return self if self.val.node.op is not TENSOR_OPS["view"] else copied(self)
+            if self.val.node.op is not TENSOR_OPS["view"]:
+                return self
+            return tracer().emit(TENSOR_OPS["assign"], tracer().room(TensorType(self.dtype, self.dims), "copy"), self)
 
     def narrow(self, axis: int, start: Any, length: Any) -> Any:
         """`length` elements of an axis from `start` on, without a copy; as in PyTorch."""
@@ -284,38 +290,6 @@ class Tile(Array):
         return self.type.rows, self.type.cols
 
 
-def setitem(target: Any, where: Any, value: Any) -> Any:
-    """``C[i:i + m, j:j + n] = tile`` and ``C[:] = tensor``: the next version of C."""
-    if not isinstance(target, Tensor):
-        target[where] = value
-        return target
-    loc = Loc.of_user()
-    with located(loc):
-        value = lifted(value)
-        if not isinstance(value, Tile | Tensor):
-            raise CaptureError("only tensors and tiles can be stored")
-        if outside(target.val) in tracer().lifted.values():
-            raise CaptureError("an array from outside of the kernel is not stored to",
-                               hint="make it an argument of the kernel: those may be changed")
-        if target.val.node.op is TENSOR_OPS["view"]:
-            raise CaptureError("store through the argument itself, not through a view of it",
-                               hint="write out[b, i:i + m, j:j + n] = tile")
-        if isinstance(value, Tensor):
-            return assign(target, where, value)
-        selected, rest = select(target, where)
-        operands, extent = selected.window(rest)
-        if value.shape != extent:
-            raise ShapeError(f"a tile of {value.shape[0]} x {value.shape[1]} cannot be stored to a window of "
-                             f"{extent[0]} x {extent[1]}",
-                             hint=f"store to a window of {value.shape[0]} x {value.shape[1]}")
-        if value.dtype != target.dtype:
-            raise DTypeError(f"a tile of {value.dtype} cannot be stored to a tensor of {target.dtype}",
-                             hint=f"store value.to(pt.{target.dtype.public})")
-        for mine, its in zip(operands[2:4], valid(value.val), strict=True):
-            agree_valid(unwrap(mine), its, "the tensor that is stored to has another extent than the tile's")
-        return tracer().emit(TILE_OPS["store"], target, value, *operands)
-
-
 def lifted(value: Any) -> Any:
     """An array from outside of the kernel as an implicit argument of it; anything else as it is.
 
@@ -331,69 +305,8 @@ def lifted(value: Any) -> Any:
     return found
 
 
-def copied(tensor: Tensor) -> Any:
-    """A tensor in a room of its own."""
-    return tracer().emit(TENSOR_OPS["assign"], room(TensorType(tensor.dtype, tensor.dims)), tensor)
-
-
-def room(type: TensorType) -> Any:
-    """Room for a tensor that a function of the language makes."""
-    found = tracer()
-    name = f"copy{found.slots}"
-    while name in found.names:
-        name += "_"
-    return found.argument(Argument(name, type), result=1)
-
-
-def assign(target: Tensor, where: Any, value: Tensor) -> Any:
-    """``C[...] = tensor``, of the whole or of a part that subscripts select."""
-    selected, rest = select(target, where)
-    for axis, part in enumerate(rest):
-        if part != slice(None):
-            selected = piece(selected, axis, part)
-    place = wrap(selected.plain.val) if selected.plain is not None else None
-    said = "the tensor that is written" if place is not None else "the part that is written"
-    found = shown(selected.dims)
-    if len(selected.dims) != value.ndim:
-        raise ShapeError(f"extents differ: {said} is {found}, the value is {_shape(value)}",
-                         hint="give both as many axes")
-    _unify(selected.dims, value.dims, f"extents differ: {said} is {found}, the value is {_shape(value)}", False)
-    if value.dtype != target.dtype:
-        raise DTypeError(f"a tensor of {value.dtype} cannot be stored to a tensor of {target.dtype}",
-                         hint=f"store value.to(pt.{target.dtype.public})")
-    view = () if place is not None else (selected.offset, *selected.strides)
-    return tracer().emit(TENSOR_OPS["assign"], target, value, *view)
-
-
 def _ops(value: Array) -> dict[str, Any]:
     return TENSOR_OPS if isinstance(value, Tensor) else TILE_OPS
-
-
-def _agree(first: str, a: Array, second: str, b: Array, *, broadcast: bool = False) -> None:
-    """Make the extents of two tensors equal; with `broadcast` an extent may be 1 in one of them, or be missing."""
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-        return
-    x, y = a.dims, b.dims
-    said = f"extents differ: {first} is {_shape(a)}, {second} is {_shape(b)}"
-    if len(x) != len(y) and not broadcast:
-        raise ShapeError(said, hint="give both as many axes")
-    _unify(x, y, said, broadcast)
-
-
-def _unify(x: Sequence[int | str], y: Sequence[int | str], said: str, broadcast: bool) -> None:
-    """Make extents equal, aligned at the right; with `broadcast` one of two may be 1."""
-    symbols = tracer().symbols
-    for m, n in zip(reversed(x), reversed(y), strict=False):
-        if broadcast and symbols.is_one(n) != symbols.is_one(m):
-            symbols.pin(n if symbols.is_one(n) else m)
-        else:
-            symbols.equal(m, n, said, "extents must be equal, or 1 in one of the operands" if broadcast else "")
-
-
-def _shape(value: Array) -> str:
-    symbols = tracer().symbols
-    dims = value.type.dims if isinstance(value.type, TensorType) else value.shape  # type: ignore[attr-defined]
-    return " x ".join(map(symbols.show, dims)) or "a scalar"
 
 
 def binary(name: str, a: Array, b: Any) -> Any:
@@ -404,7 +317,16 @@ def binary(name: str, a: Array, b: Any) -> Any:
     if not isinstance(b, Array):
         return NotImplemented
     with located(Loc.of_user()):
-        return tracer().emit(_ops(a)[name], *together(a, b))
+        return operation(name, *together(a, b))
+
+
+def operation(name: str, *operands: Array, **attrs: Any) -> Any:
+    """An operation of operands of one type, rounded to it as the numeric configuration says."""
+    first, *_ = operands
+    wide = tracer().numeric.computed_in(first.dtype) if name in ROUNDED else first.dtype
+    if wide == first.dtype:
+        return tracer().emit(_ops(first)[name], *operands, **attrs)
+    return cast(tracer().emit(_ops(first)[name], *(cast(x, wide) for x in operands), **attrs), first.dtype)
 
 
 def spread(like: Array, value: Any) -> Any:
@@ -431,7 +353,7 @@ def either(name: str, a: Any, b: Any) -> Any:
 def together(*arrays: Array) -> list[Array]:
     """Operands of one elementwise operation, in the type in which they meet."""
     agree(*arrays)
-    dtype = reduce(promoted, (a.dtype for a in arrays))
+    dtype = reduce(tracer().numeric.met, (a.dtype for a in arrays))
     return [cast(a, dtype) for a in arrays]
 
 
@@ -447,8 +369,10 @@ def agree(*arrays: Array) -> None:
             raise ShapeError("one operand is a tile and the other a whole tensor",
                              hint="load a window of the tensor: `x[i:i + n, j:j + m]`")
         for before in arrays[:i + 1]:
-            _agree("the first operand", before, "the second", other, broadcast=True)
-            if isinstance(before, Tile):
+            if isinstance(before, Tensor) and isinstance(other, Tensor):
+                said = f"extents differ: the first operand is {shown(before.dims)}, the second is {shown(other.dims)}"
+                tracer().symbols.unify(before.dims, other.dims, said, broadcast=True)
+            else:
                 for x, y in zip(valid(before.val), valid(other.val), strict=True):
                     agree_valid(x, y, "the operands are windows of tensors whose extents differ")
 
@@ -456,10 +380,10 @@ def agree(*arrays: Array) -> None:
 def with_number(name: str, a: Array, value: Any) -> Any:
     """An elementwise operation of a tensor or tile and a number, which takes its elements' type."""
     with located(Loc.of_user()):
-        op = _ops(a).get(NUMBERED.get(name, f"{name}s"))
-        if op is None:
+        numbered = NUMBERED.get(name, f"{name}s")
+        if numbered not in _ops(a):
             raise UnsupportedError(f"{name} of a tensor and a number is not built", loc=Loc.of_user())
-        return tracer().emit(op, a, scalar=number(value, a.dtype))
+        return operation(numbered, a, scalar=number(value, a.dtype))
 
 
 def number(value: Any, dtype: DType) -> float:
@@ -495,7 +419,7 @@ def unary(name: str, a: Any) -> Any:
     """An elementwise operation or a reduction of one operand."""
     a = lifted(a)
     _require_array(name, a)
-    return tracer().emit(_ops(a)[name], a)
+    return operation(name, a)
 
 
 def _require_array(name: str, a: Any) -> None:
@@ -517,16 +441,21 @@ def in_f32(function: Callable[..., Any]) -> Callable[..., Any]:
     return compute
 
 
-def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = False) -> Any:
+def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool | None = None, *, seed: Any = None) -> Any:
     """The elements in another type.
 
     Args:
         dtype: pt.f32, f16, bf16, s32, s16, s8, u8 or bool.
-        rounding: "rne" to nearest with ties to even, "rtz" toward zero, "rdn" down, "rup" up, "rna" to nearest with
-            ties away from zero, "rto" to odd where inexact, "rhb" to nearest with ties up. Unless given: toward zero
-            from floating types to integers, else to nearest with ties to even.
+        rounding: "nearest_even" ("rne"), "truncate" ("rtz") toward zero, "floor" ("rdn"), "ceil" ("rup"),
+            "nearest_away" ("rna") with ties away from zero, "odd" ("rto") where inexact, "nearest_up" ("rhb") with ties
+            up; or "stochastic", to one of the two neighbours, to each as often as the value is near it. Unless given,
+            by the numeric configuration; else toward zero from floating types to integers, to nearest otherwise.
         saturate: what is out of range becomes the nearest value of the type, and NaN as an integer 0. Else integers
             wrap, floating types give infinity, and what no integer type holds is its lowest (unsigned: largest) value.
+            Unless given, by the numeric configuration.
+        seed: of stochastic rounding, an integer, or an integer of the call (`pt.index`): an element's bits are then a
+            function of the seed and of its place, as of `pt.rand`. Unless given, that of the numeric configuration,
+            and each conversion and each turn of a loop has bits of its own.
 
     Raises:
         DTypeError: there is no such type.
@@ -537,18 +466,25 @@ def cast(x: Any, dtype: DType, rounding: str | None = None, saturate: bool = Fal
     if not isinstance(dtype, DType):
         raise DTypeError(f"{dtype!r} is no element type", loc=Loc.of_user(),
                          hint=f"types are {', '.join(f'pt.{row.public}' for row in DTYPES.values())}")
-    if rounding is not None and rounding not in ROUNDINGS:
-        raise UsageError(f"there is no rounding {rounding!r}", loc=Loc.of_user(),
-                         hint=f"roundings are {', '.join(ROUNDINGS)}")
+    mode = rounding_called(rounding) if rounding is not None else tracer().numeric.rounding_to(dtype)
     if x.dtype == dtype:
         return x
     if dtype == PRED:
         return compare("ne", x, 0)
     if x.dtype == PRED:
         return tracer().emit(_ops(x)["selects"], x, filled(x, 1.0, dtype), scalar=0.0)
-    mode = rounding or ("rtz" if x.dtype.kind == "f" and dtype.kind != "f" else "rne")
-    type = of_type(x.type, dtype)
-    return tracer().emit(_ops(x)["cast"], x, type=type, round=mode, sat="on" if saturate else "off")
+    saturates = dtype in tracer().numeric.saturates if saturate is None else saturate
+    return _converted(x, dtype, mode, "on" if saturates else "off", seed)
+
+
+def _converted(x: Array, dtype: DType, mode: str | None, sat: str, seed: Any) -> Any:
+    """The elements in another type, neither of them of predicates."""
+    type, inexact = of_type(x.type, dtype), "f" in x.dtype.kind + dtype.kind
+    if mode == STOCHASTIC and inexact:
+        return tracer().emit(_ops(x)["cast_random"], x, tracer().draw(x, seed), type=type, sat=sat)
+    usual = TRUNCATE if x.dtype.kind == "f" and dtype.kind != "f" else NEAREST
+    how = mode if mode and inexact else usual
+    return tracer().emit(_ops(x)["cast"], x, type=type, round=how, sat=sat)
 
 
 def filled(like: Array, value: Any, dtype: DType) -> Any:
@@ -574,9 +510,10 @@ def matmul(a: Any, b: Any) -> Any:
             if len(x) < 2 or len(y) < 2:
                 raise ShapeError(f"a matrix product takes two axes or more each, not {len(x)} and {len(y)}",
                                  hint="x.unsqueeze(0) is a matrix of one row")
-            said = f"inner extents differ: {_shape(a)} times {_shape(b)}"
-            tracer().symbols.equal(x[-1], y[-2], said, f"the second operand needs {tracer().symbols.show(x[-1])} rows")
-            _unify(x[:-2], y[:-2], f"leading extents differ: {_shape(a)} times {_shape(b)}", True)
+            said = f"inner extents differ: {shown(x)} times {shown(y)}"
+            symbols = tracer().symbols
+            symbols.equal(x[-1], y[-2], said, f"the second operand needs {symbols.show(x[-1])} rows")
+            symbols.unify(x[:-2], y[:-2], f"leading extents differ: {shown(x)} times {shown(y)}", broadcast=True)
         else:
             agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
         return product(a, b)
@@ -590,7 +527,9 @@ def product(a: Array, b: Array, **attrs: Any) -> Any:
 def _factors(a: Array, b: Array) -> tuple[Array, Array]:
     """The operands of a product: as they are where the machine multiplies them, else in the type in which they meet."""
     legal = PRODUCTS | STREAMED if isinstance(a, Tensor) else PRODUCTS
-    common = promoted(a.dtype, b.dtype)
-    if (a.dtype, b.dtype) in legal or (common, common) not in legal:
+    if (a.dtype, b.dtype) in legal:
+        return a, b
+    common = tracer().numeric.met(a.dtype, b.dtype)
+    if (common, common) not in legal:
         return a, b
     return cast(a, common), cast(b, common)

@@ -317,4 +317,4 @@ def span(size: Any, part: Any) -> tuple[Any, Any, int]:
 
 def shown(dims: Sequence[int | str]) -> str:
     """Extents as they are in this call."""
-    return " x ".join(map(tracer().symbols.show, dims)) or "one element"
+    return " x ".join(map(tracer().symbols.show, dims)) or "a scalar"

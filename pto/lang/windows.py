@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pto.core.errors import CaptureError, Loc, ShapeError, located
-from pto.lang import values
+from pto.lang import stores, values
 
 
 def _window(tensor: Any, offsets: Any, shape: Any) -> tuple[slice, ...]:
@@ -45,7 +45,7 @@ def store(tensor: Any, offsets: Any, tile: Any) -> Any:
     with located(Loc.of_user()):
         shape = getattr(tile, "shape", ())
         sizes = shape[-tensor.ndim:] if isinstance(tensor, values.Tensor) else shape
-        return values.setitem(tensor, _window(tensor, offsets, sizes), tile)
+        return stores.setitem(tensor, _window(tensor, offsets, sizes), tile)
 
 
 def stored(function: Callable[..., Any], target: Any, *rest: Any, **named: Any) -> Any:

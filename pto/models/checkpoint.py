@@ -13,7 +13,7 @@ from pto.isa.words import printable, shown
 from pto.models import gguf, hugging_face
 from pto.models.config import LlamaConfig
 from pto.models.gguf_llama import FREQUENCIES, read_config, read_vocabulary
-from pto.models.stored import StoredTensor
+from pto.models.stored import Mapped, Stamp, StoredTensor
 from pto.models.tensors import KINDS, stored
 from pto.models.vocabulary import Vocabulary
 
@@ -47,6 +47,12 @@ class Checkpoint:
     def file_bytes(self) -> int:
         """Bytes of the weights as stored."""
         return sum(tensor.nbytes for group in self.tensors.values() for tensor in group)
+
+    def stamps(self) -> tuple[Stamp, ...] | None:
+        """The files that hold the weights, as they were opened; None where these are not of files."""
+        held = {id(tensor.data): tensor.data for group in self.tensors.values() for tensor in group}.values()
+        found = tuple(data.stamp for data in held if isinstance(data, Mapped))
+        return found if len(found) == len(held) else None
 
     def memory(self, context: int | None = None, itemsize: int = 4, cached: int = 4) -> int:
         """Bytes of the weights in memory, and of a cache for one text of `context` positions.

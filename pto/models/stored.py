@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+import time
 from dataclasses import dataclass
 from math import prod
 from typing import NoReturn
@@ -16,7 +17,50 @@ from pto.isa.words import printable
 from pto.quant.blocks import Floats, Records, Storage, to_blocks
 
 Buffer = bytes | mmap.mmap
+SETTLED = 2_000_000_000  # nanoseconds within which the clock of a file system may not tell two writes apart
 AT_ONCE = 2**18  # elements widened at a time: what is held besides the result stays near a megabyte
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which file was opened, and in what state: whatever writes to it, or puts another in its place, changes that.
+
+    Attributes:
+        path: where it was.
+        device, inode, size, modified, changed: as the system has them; nanoseconds. No program can set `changed`.
+        opened: when that was, in nanoseconds.
+    """
+
+    path: str
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+    opened: int
+
+    @classmethod
+    def of(cls, path: str, status: os.stat_result) -> Stamp:
+        return cls(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+                   time.time_ns())
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        return self.device, self.inode, self.size, self.modified, self.changed
+
+    def still(self) -> bool:
+        """Is the file there, and what it was? One that had just been written may since have been, unnoticed."""
+        try:
+            now = self.of(self.path, os.stat(self.path))
+        except OSError:
+            return False
+        return now.state == self.state and self.opened - self.changed > SETTLED
+
+
+class Mapped(mmap.mmap):
+    """A file in memory."""
+
+    stamp: Stamp
 
 
 def refuse(offset: int, field: str, reason: str) -> NoReturn:
@@ -103,7 +147,11 @@ def mapped(path: str | os.PathLike[str]) -> Buffer:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise PtoFormatError(f"{name}: is not a regular file")
-            return mmap.mmap(handle, 0, access=mmap.ACCESS_READ) if status.st_size else b""
+            if not status.st_size:
+                return b""
+            found = Mapped(handle, 0, access=mmap.ACCESS_READ)
+            found.stamp = Stamp.of(os.path.abspath(path), status)
+            return found
         finally:
             os.close(handle)
     except (OSError, ValueError) as err:

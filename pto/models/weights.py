@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,22 @@ def load_weights(checkpoint: Checkpoint, dtype: DTypeLike = np.float32, *, memor
         read_into(out, checkpoint, kind, layer)
         return out.size
 
-    parts = [(kind, layer) for kind in stored(config) for layer in range(config.layers if kind.per_layer else 1)]
+    in_turns([partial(one, kind, layer) for kind in stored(config)
+              for layer in range(config.layers if kind.per_layer else 1)], count)
+    if config.tied:
+        found["head"] = found["embed"]
+    return found
+
+
+def in_turns(jobs: Sequence[Callable[[], int]], count: Callable[[int], None]) -> None:
+    """Do jobs, each of which gives how many weights it read, in several threads; one that fails ends them all."""
     with ThreadPoolExecutor(min(available(), READERS)) as pool:
         try:
-            for size in pool.map(one, *zip(*parts, strict=True)):
+            for size in pool.map(lambda job: job(), jobs):
                 count(size)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    if config.tied:
-        found["head"] = found["embed"]
-    return found
 
 
 def counting(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int], None]:
@@ -69,26 +75,35 @@ def counting(checkpoint: Checkpoint, progress: Progress | None) -> Callable[[int
     return count
 
 
-def read_records(checkpoint: Checkpoint, kind: Kind, layer: int) -> Records:
-    """The blocks of one tensor as the file has them, [out, in / elements of a block], rows ordered as by `read_into`.
+def read_records(checkpoint: Checkpoint, kind: Kind, layer: int, rows: slice = slice(None)) -> Records:
+    """Blocks of one tensor as the file has them, [out, in / elements of a block], rows ordered as by `read_into`.
+
+    Args:
+        rows: which; whole heads, where heads have an order.
 
     Raises:
         PtoFormatError: the file has become shorter since it was opened.
     """
-    tensor = checkpoint.tensors[kind.name][layer]
-    table = tensor.records().reshape(tensor.shape[0], -1)
-    heads = kind.turned(checkpoint.config) if kind.turned and checkpoint.turned else None
-    return unturned(table, heads) if heads else table
+    tensor, together = checkpoint.tensors[kind.name][layer], head_rows(checkpoint, kind)
+    table = tensor.records().reshape(tensor.shape[0], -1)[rows]
+    return unturned(table, len(table) // together) if together else table
 
 
-def read_into(out: NDArray[Any], checkpoint: Checkpoint, kind: Kind, layer: int) -> None:
-    """One tensor of a model into an array of its shape, rows in the order of half-split rotation.
+def read_into(out: NDArray[Any], checkpoint: Checkpoint, kind: Kind, layer: int, first: int = 0) -> None:
+    """One tensor of a model, or rows of it, into an array of their shape, in the order of half-split rotation.
+
+    Args:
+        first: the row to begin with; that of a head, where heads have an order.
 
     Raises:
         PtoFormatError: the file has become shorter since it was opened.
     """
-    heads = kind.turned(checkpoint.config) if kind.turned and checkpoint.turned else None
-    _fill(out, checkpoint.tensors[kind.name][layer], heads)
+    _fill(out, checkpoint.tensors[kind.name][layer], head_rows(checkpoint, kind), first)
+
+
+def head_rows(checkpoint: Checkpoint, kind: Kind) -> int:
+    """How many rows change places with each other; 0: rows are in the order that is wanted."""
+    return checkpoint.config.head_dim if kind.turned and checkpoint.turned else 0
 
 
 def unturned(rows: NDArray[Any], heads: int) -> NDArray[Any]:
@@ -104,16 +119,16 @@ def turned(rows: NDArray[Any], heads: int) -> NDArray[Any]:
     return rows.reshape(heads, 2, -1, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def _fill(out: NDArray[Any], tensor: StoredTensor, heads: int | None) -> None:
-    """Read a tensor into its place, some rows at a time where they must be moved or rounded."""
-    if heads is None and out.dtype == np.float32:
-        return tensor.read(out)
+def _fill(out: NDArray[Any], tensor: StoredTensor, together: int, first: int) -> None:
+    """Read rows of a tensor into their place, some at a time where they must be moved or rounded."""
     width = out.shape[-1]
+    if not together and out.dtype == np.float32:
+        return tensor.read(out, first * width)
     table = out.reshape(-1, width)
-    step = len(table) // heads if heads else max(1, AT_ONCE // width)
+    step = together or max(1, AT_ONCE // width)
     scratch: Floats = np.empty((min(step, len(table)), width), np.float32)
     for row in range(0, len(table), step):
         part = scratch[:len(table) - row]
-        tensor.read(part, row * width)
-        table[row:row + step] = unturned(part, 1) if heads else part
+        tensor.read(part, (first + row) * width)
+        table[row:row + step] = unturned(part, 1) if together else part
     return None

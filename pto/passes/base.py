@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -76,14 +76,3 @@ def run_pass(graph: Graph, step: Pass, holding: frozenset[Fact]) -> tuple[Stage,
     if found:
         raise CompilerBug("\n".join([f"{step.name} broke the graph:", *found]))
     return Stage(step.name, graph, (middle - start) * 1e3, (perf_counter() - middle) * 1e3), holding
-
-
-def run_pipeline(graph: Graph, passes: Sequence[Pass], given: frozenset[Fact] = frozenset()) -> tuple[Stage, ...]:
-    """Apply the passes in order, each as `run_pass` does; `given` are facts that hold at the start."""
-    holding = given
-    stages: list[Stage] = []
-    for step in passes:
-        stage, holding = run_pass(graph, step, holding)
-        graph = stage.graph
-        stages.append(stage)
-    return tuple(stages)

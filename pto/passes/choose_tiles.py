@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from pto.core.target import Target
 from pto.core.types import Space
 from pto.ir.graph import Graph
 from pto.ir.ops import TENSOR_OPS
-from pto.passes.expression import Tiles
 
 # Measured on the host: 256 x 256 accumulators with slices of 64 keep the micro-kernel near its peak, and 16 rows
 # of 1024 keep a vector instruction's fixed cost under a hundredth while three such tiles fit the host's second cache.
@@ -20,7 +20,40 @@ VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
 SHARES = 4
 LINE = (16384, 8192, 4096, 1024, 256)
+LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
 STREAM = ((192, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Extents of the tiles that whole-tensor expressions are cut into.
+
+    Attributes:
+        matrix: rows, columns and inner extent, of nests with a matrix product.
+        vector: rows and columns, of nests without; of a row that may be wider than a tile, the first columns.
+        rest: how many times as narrow the tiles after the first one of a row are.
+        area: elements of a tile that holds whole rows of a constant extent; 0 where the author directs the extents.
+        line: columns, of nests of one row.
+        stream: columns at most and inner extent, of products of one row with a matrix that is streamed.
+        shares: the number of tiles of such a product is a multiple of it, so that cores get equal shares.
+    """
+
+    matrix: tuple[int, int, int]
+    vector: tuple[int, int]
+    line: int
+    stream: tuple[int, int]
+    rest: int = 1
+    area: int = 0
+    shares: int = 1
+
+    def dealt(self, extent: object) -> int:
+        """Columns of the tiles of a streamed product: few tiles, for each starts anew, but as many for each core."""
+        most = self.stream[0]
+        if self.shares == 1 or not isinstance(extent, int):
+            return most
+        count = -(-extent // most)
+        each = -(-extent // (-(-count // self.shares) * self.shares))
+        return min(most, max(-(-each // LANES) * LANES, NARROWEST))
 
 
 def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterator[Tiles]:

@@ -22,60 +22,16 @@ from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val, joined
 from pto.ir.ops import PRODUCTS, REDUCTIONS, STREAMED, TENSOR_OPS, TILE_OPS
 from pto.passes import packed
+from pto.passes.choose_tiles import Tiles
 from pto.passes.reducing import merged, neutral, reduced, states
+from pto.passes.windows import VIEW, Dims, Place, Size, Strided, Windows
 
-MATMUL, ASSIGN, VIEW, IOTA, GATHER, TAKE, FULL, CAST = (
-    TENSOR_OPS[name] for name in ("matmul", "assign", "view", "iota", "gather", "take", "full", "cast")
+MATMUL, IOTA, GATHER, TAKE, FULL = (
+    TENSOR_OPS[name] for name in ("matmul", "iota", "gather", "take", "full")
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
-Dims = tuple[Any, ...]
-LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
 TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
-Size = Val | int
-Step = tuple[int, "Place"]
-
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """Extents of the tiles that whole-tensor expressions are cut into.
-
-    Attributes:
-        matrix: rows, columns and inner extent, of nests with a matrix product.
-        vector: rows and columns, of nests without; of a row that may be wider than a tile, the first columns.
-        rest: how many times as narrow the tiles after the first one of a row are.
-        area: elements of a tile that holds whole rows of a constant extent; 0 where the author directs the extents.
-        line: columns, of nests of one row.
-        stream: columns at most and inner extent, of products of one row with a matrix that is streamed.
-        shares: the number of tiles of such a product is a multiple of it, so that cores get equal shares.
-    """
-
-    matrix: tuple[int, int, int]
-    vector: tuple[int, int]
-    line: int
-    stream: tuple[int, int]
-    rest: int = 1
-    area: int = 0
-    shares: int = 1
-
-    def dealt(self, extent: object) -> int:
-        """Columns of the tiles of a streamed product: few tiles, for each starts anew, but as many for each core."""
-        most = self.stream[0]
-        if self.shares == 1 or not isinstance(extent, int):
-            return most
-        count = -(-extent // most)
-        each = -(-extent // (-(-count // self.shares) * self.shares))
-        return min(most, max(-(-each // LANES) * LANES, NARROWEST))
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a tile of an expression is: leading coordinates, first row and column, and capacity."""
-
-    i: Size
-    j: Size
-    rows: int
-    cols: int
-    batch: tuple[Size, ...] = ()
+Step = tuple[int, Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,60 +51,22 @@ class Row:
     first: dict[Step, Val] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Strided:
-    """A view's elements: from an offset of a tensor on, with a stride for each axis."""
-
-    base: Val
-    offset: Size
-    strides: tuple[Size, ...]
-
-
 def least(tile: int, extent: object) -> int:
     """A tile's extent along an axis: no more than there is."""
     return min(tile, extent) if isinstance(extent, int) else tile
 
 
-class Expression:
+class Expression(Windows):
     """A tensor expression of the old graph, tile by tile in the new one."""
 
     def __init__(self, old: Graph, graph: Graph, env: dict[int, Any], dims: dict[str, Val], tiles: Tiles) -> None:
-        self.old, self.graph, self.env, self.dims, self.tiles = old, graph, env, dims, tiles
+        super().__init__(old, graph, env, dims)
+        self.tiles = tiles
         self.depths: dict[int, int] = {}
-        self.flat = self.keeps = self.shared = False  # one axis of all rows; the first tile is kept; cores share a row
+        self.keeps = self.shared = False  # the first tile of a row is kept; cores share a row
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
         self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
-
-    # extents
-
-    def extents(self, key: int) -> Dims:
-        """The extents of a value."""
-        type = self.old[key].type
-        assert isinstance(type, TensorType)
-        return type.dims
-
-    def dtype(self, key: int) -> DType:
-        """The element type of a value."""
-        type = self.old[key].type
-        assert isinstance(type, TensorType)
-        return type.dtype
-
-    def two(self, dims: Dims) -> tuple[Any, Any]:
-        """Rows and columns: the last two axes, or, in a flat nest, all axes but the last as one (a tuple)."""
-        *rows, cols = dims or (1,)
-        if self.flat and len(rows) > 1:
-            return tuple(rows), cols
-        return (rows[-1] if rows else 1), cols
-
-    def size(self, extent: int | str | tuple[int | str, ...]) -> Size:
-        if isinstance(extent, tuple):
-            return reduce(lambda a, b: self.graph.index("mul", a, b), map(self.size, extent))
-        return extent if isinstance(extent, int) else self.dims[extent]
-
-    def is_leaf(self, key: int) -> bool:
-        """Does a value lie in memory?"""
-        return not self.old[key].op.name.startswith("tensor.") or self.old[key].op in (ASSIGN, VIEW)
 
     def inside(self, key: int) -> list[int]:
         """The keys of an expression, leaves included, each once."""
@@ -183,59 +101,6 @@ class Expression:
     def reductions(self, key: int, depth: int) -> list[int]:
         """The reductions of a depth, each once, in the order they were written."""
         return [k for k in self.inside(key) if self.old[k].op in REDUCES and self.depth(k) == depth]
-
-    # windows
-
-    def valid(self, graph: Graph, dims: Dims, at: Place) -> tuple[Size, Size]:
-        """What of a tile lies inside the tensor."""
-        rows, cols = map(self.size, self.two(dims))
-        pairs = ((at.rows, rows, at.i), (at.cols, cols, at.j))
-        first, second = (graph.index("min", n, graph.index("sub", size, start)) for n, size, start in pairs)
-        return first, second
-
-    def leading(self, dims: Dims, at: Place) -> list[tuple[Any, Size]]:
-        """Leading extents with their coordinates, aligned at the right; an axis of extent 1 is for all."""
-        mine = () if self.flat else dims[:-2]
-        given = at.batch[len(at.batch) - len(mine):]
-        return [(extent, 0 if extent == 1 else c) for extent, c in zip(mine, given, strict=True)]
-
-    def window(self, graph: Graph, dims: Dims, at: Place) -> tuple[Size, ...]:
-        """First row and column in the matrix of all rows of a tensor, and the valid region."""
-        first: Size = 0
-        for extent, coordinate in self.leading(dims, at):
-            first = graph.index("madd", first, self.size(extent), coordinate)
-        rows = self.size(self.two(dims)[0])
-        return graph.index("madd", first, rows, at.i), at.j, *self.valid(graph, dims, at)
-
-    def load(self, graph: Graph, key: int, at: Place) -> Val:
-        """A tile of a tensor that lies in memory, on behalf of the expressions that use it."""
-        type, source = self.old[key].type, self.env[key]
-        assert isinstance(type, TensorType)
-        tile = TileType(type.dtype, at.rows, at.cols)
-        if isinstance(source, Strided):
-            return self.strided(graph, source, type.dims, at, tile, self.locs(key))
-        return graph.op(TILE_OPS["load"], source, *self.window(graph, type.dims, at), type=tile, locs=self.locs(key))
-
-    def strided(self, graph: Graph, source: Strided, dims: Dims, at: Place, tile: TileType,
-                locs: tuple[Loc, ...]) -> Val:
-        """A tile of a view."""
-        return graph.op(TILE_OPS["load"], source.base, *self.seen(graph, source, dims, at), type=tile, locs=locs)
-
-    def seen(self, graph: Graph, source: Strided, dims: Dims, at: Place) -> tuple[Size, ...]:
-        """The window of a tile in a view, and the view: offset, extents and strides of a matrix."""
-        offset = source.offset
-        for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
-            offset = graph.index("madd", coordinate, stride, offset)
-        sizes, steps = map(self.size, self.two(dims)), (0, 0, *source.strides)[-2:]
-        return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
-
-    def locs(self, key: int) -> tuple[Loc, ...]:
-        """On whose behalf a value is loaded: of the first expression that uses it, and of the view that it is."""
-        return joined(next((n.locs for _, n in self.old.users(key) if n.locs), ()), self.seen_as(key))
-
-    def seen_as(self, *keys: int) -> tuple[Loc, ...]:
-        """The spans of those of some values that are views."""
-        return joined(*(self.old[k].locs for k in keys if self.old[k].op is VIEW))
 
     # values
 
@@ -310,17 +175,15 @@ class Expression:
         if node.op is FULL:
             return graph.op(TILE_OPS["full"], locs=node.locs, scalar=node["scalar"],
                             type=TileType(self.dtype(key), at.rows, at.cols))
-        if node.op is CAST:
-            return self.cast(graph, inputs[0], self.dtype(key), node.locs, node["round"], node["sat"])
-        return graph.apply(TILE_OPS[node.op.name.removeprefix("tensor.")], *inputs, locs=node.locs,
-                           **dict(node.attrs))
+        # An operation whose type its operands do not tell, as a conversion, has the element type of the value.
+        op, attrs = TILE_OPS[node.op.name.removeprefix("tensor.")], dict(node.attrs)
+        type = op.rule(tuple(v.type for v in inputs), attrs, TileType(self.dtype(key), at.rows, at.cols))
+        return graph.op(op, *inputs, type=type, locs=node.locs, **attrs)
 
-    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...], rounding: str = "rne",
-             saturation: str = "off") -> Val:
-        """A tile in another element type."""
+    def cast(self, graph: Graph, tile: Val, dtype: DType, locs: tuple[Loc, ...]) -> Val:
+        """A tile in another element type, to nearest."""
         assert isinstance(tile.type, TileType)
-        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round=rounding,
-                        sat=saturation)
+        return graph.op(TILE_OPS["cast"], tile, type=replace(tile.type, dtype=dtype), locs=locs, round="rne", sat="off")
 
     def gathered(self, graph: Graph, node: Node, at: Place) -> Val:
         """Rows of a table in memory, by integers in memory."""
@@ -353,16 +216,6 @@ class Expression:
                         down, across, type=TileType(type.dtype, at.rows, at.cols),
                         locs=joined(node.locs, self.seen_as(source)))
 
-    def placed(self, key: int) -> Strided:
-        """Where the elements of a tensor in memory lie."""
-        source = self.env[key]
-        if isinstance(source, Strided):
-            return source
-        strides: list[Size] = [1]
-        for extent in reversed(self.extents(key)[1:]):
-            strides.insert(0, self.graph.index("mul", strides[0], self.size(extent)))
-        return Strided(source, 0, tuple(strides))
-
     def streams(self, node: Node) -> bool:
         """Is a product of one row whose right operand lies in memory with the inner axis contiguous?"""
         a, b = node.inputs
@@ -378,7 +231,7 @@ class Expression:
         self.keeps = self.depth(key) > 0 and not products
         for node in (self.old[k] for k in inside if not self.is_leaf(k)):
             if node.op in (packed.PRODUCT, packed.UNPACK):
-                return packed.cut(self, node)
+                return packed.cut(self, node, self.tiles)
         self.shared = bool(products) and all(map(self.streams, products))
         if self.shared:
             return 1, self.tiles.dealt(self.extents(key)[-1])
@@ -394,11 +247,6 @@ class Expression:
         if self.keeps and all(isinstance(e, int) for e in extents) and widest <= self.tiles.area:
             return min(TALLEST, self.tiles.area // widest) if tall > 1 else 1, widest
         return tall, wide
-
-    def lies_transposed(self, key: int) -> bool:
-        """Is a value a view whose columns, not rows, lie in one piece?"""
-        source = self.env[key]
-        return isinstance(source, Strided) and source.strides[-2:-1] == (1,) and source.strides[-1] != 1
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of one row with a matrix in memory, which is read once."""

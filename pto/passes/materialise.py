@@ -67,7 +67,7 @@ class Costs:
         self.last = last_uses(graph)
         for key, node in graph.items():
             if is_expression(node):
-                self._note(graph, key, node)
+                self._note(key, node)
                 if self._must(graph, key, node):
                     self.stored.add(key)
                     self.product.discard(key)
@@ -103,7 +103,7 @@ class Costs:
                 return True
         return False
 
-    def _note(self, graph: Graph, key: int, node: Node) -> None:
+    def _note(self, key: int, node: Node) -> None:
         if node.op in COSTLY or self.product & set(node.inputs):
             self.product.add(key)
         if node.op in REDUCES or self.reduction & set(node.inputs):

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pto.core.packed import BY_NAME, COLS, ROWS
 from pto.core.types import Space, TensorType, TileType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import BLOCK_OPS, TENSOR_OPS, TILE_OPS
 from pto.isa.table.packed import STREAMS, UNPACKS
-
-if TYPE_CHECKING:
-    from pto.passes.expression import Expression, Place, Size
-    from pto.passes.tile_to_block import ToBlock
+from pto.passes.choose_tiles import Tiles
+from pto.passes.placing import Placing
+from pto.passes.windows import Place, Size, Windows
 
 PRODUCT, UNPACK = TENSOR_OPS["packed_matmul"], TENSOR_OPS["unpack"]
 TALL = 256  # columns of weights that are expanded together
 
 
-def cut(nest: Expression, node: Node) -> tuple[int, int]:
+def cut(nest: Windows, node: Node, tiles: Tiles) -> tuple[int, int]:
     """Rows and columns of the tiles of a nest: panels of a product, or columns of the weights of one panel."""
     if node.op is UNPACK:
         return TALL, ROWS
     panels, _ = nest.extents(node.inputs[1])
-    return max(1, nest.tiles.dealt(panels * ROWS) // ROWS), ROWS
+    return max(1, tiles.dealt(panels * ROWS) // ROWS), ROWS
 
 
-def _window(nest: Expression, key: int) -> tuple[Val, tuple[Any, ...]]:
+def _window(nest: Windows, key: int) -> tuple[Val, tuple[Any, ...]]:
     """The tensor of packed weights, and the view of it as a matrix of panels."""
     found = nest.placed(key)
     return found.base, (found.offset, *map(nest.size, nest.extents(key)), *found.strides)
 
 
-def product(nest: Expression, graph: Graph, node: Node, at: Place, x: Val) -> Val:
+def product(nest: Windows, graph: Graph, node: Node, at: Place, x: Val) -> Val:
     """Some panels of a product of one row."""
     _, weights = node.inputs
     panels, nbytes = nest.extents(weights)
@@ -44,7 +43,7 @@ def product(nest: Expression, graph: Graph, node: Node, at: Place, x: Val) -> Va
                     packing=node["packing"], type=TileType(node.type.dtype, at.rows, ROWS))
 
 
-def unpacked(nest: Expression, graph: Graph, node: Node, at: Place) -> Val:
+def unpacked(nest: Windows, graph: Graph, node: Node, at: Place) -> Val:
     """Some columns of the weights of one panel."""
     [weights] = node.inputs
     assert isinstance(node.type, TensorType)
@@ -60,7 +59,7 @@ def unpacked(nest: Expression, graph: Graph, node: Node, at: Place) -> Val:
                     locs=node.locs, packing=node["packing"], type=TileType(node.type.dtype, at.rows, ROWS))
 
 
-def in_block(block: ToBlock, node: Node, new: Graph, inputs: list[Any]) -> Val:
+def in_block(block: Placing, node: Node, new: Graph, inputs: list[Any]) -> Val:
     """The instruction: a product of a row with weights that are read as they are used, or these as numbers."""
     rows = STREAMS if node.op is TILE_OPS["packed_matmul"] else UNPACKS
     if rows is STREAMS:

@@ -16,11 +16,10 @@ from pto.passes import facts
 from pto.passes.allocate import allocate
 from pto.passes.base import Fact, Pass, Stage, run_pass, uncollected
 from pto.passes.bufferize import bufferize
-from pto.passes.choose_tiles import choices
+from pto.passes.choose_tiles import Tiles, choices
 from pto.passes.combine import combine
 from pto.passes.elide_copies import elide_copies
 from pto.passes.emit import emit
-from pto.passes.expression import Tiles
 from pto.passes.hoist import hoist
 from pto.passes.insert_barriers import insert_barriers
 from pto.passes.insert_flags import OutOfFlags, insert_flags
@@ -84,7 +83,7 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
              makes=frozenset({facts.BLOCK_LEVEL}), breaks=frozenset({facts.TILE_LEVEL})),
         Pass("combine", combine, needs=frozenset({facts.BLOCK_LEVEL})),
         # After combining: what two instructions share may leave a loop, and a part of one does not.
-        *(Pass("hoist", hoist, needs=frozenset({facts.BLOCK_LEVEL})) for _ in range(thrift.hoisting)),
+        *((Pass("hoist", hoist, needs=frozenset({facts.BLOCK_LEVEL})),) if thrift.hoisting else ()),
         Pass("bufferize", bufferize, needs=frozenset({facts.BLOCK_LEVEL}),
              makes=frozenset({facts.EXECUTION_LEVEL}), breaks=frozenset({facts.BLOCK_LEVEL})),
         # Before flags: buffers that share bytes need flags between them.
@@ -145,8 +144,12 @@ class Attempts:
         self.graph = graph
         self.last: list[tuple[Pass, Stage, frozenset[Fact]]] = []
 
-    def run(self, steps: tuple[Pass, ...], given: frozenset[Fact]) -> tuple[Stage, ...]:
-        """The graphs after each step."""
+    def run(self, steps: tuple[Pass, ...], given: frozenset[Fact] = frozenset()) -> tuple[Stage, ...]:
+        """The graphs after each step; `given` are the facts that hold at the start.
+
+        Raises:
+            CompilerBug: as of `run_pass`.
+        """
         common = takewhile(lambda pair: pair[0].is_like(pair[1][0]), zip(steps, self.last, strict=False))
         self.last = self.last[:sum(1 for _ in common)]
         graph, holding = self.graph, given

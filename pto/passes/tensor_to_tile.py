@@ -11,7 +11,9 @@ from pto.core.errors import UnsupportedError
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import ARG, DIM
 from pto.ir.rewrite import Made, Rewriter
-from pto.passes.expression import ASSIGN, VIEW, Expression, Strided, Tiles
+from pto.passes.choose_tiles import Tiles
+from pto.passes.expression import Expression
+from pto.passes.windows import ASSIGN, VIEW, Strided
 
 
 class TensorToTile(Rewriter):

@@ -100,7 +100,7 @@ class ToBlock(Placing):
         if node.op in (CONST, DIM, ARG, GET) or node.type == INDEX:
             return super().visit(old, key, node, new, env)
         if key in self.sums.get(old, {}):
-            return self.accumulate(old, key, node, new, env)
+            return self.accumulate(old, key, new, env)
         if key in self.absorbed.get(old, set()) or self.in_power(old, key, node):
             return None  # type: ignore[return-value]  # part of an accumulation, or of a power
         inputs = [env[i] for i in node.inputs]
@@ -316,7 +316,7 @@ class ToBlock(Placing):
                                 loc=locs[0] if locs else None, hint="choose smaller tiles")
         return k
 
-    def accumulate(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Val:
+    def accumulate(self, old: Graph, key: int, new: Graph, env: dict[int, Any]) -> Val:
         found = self.sums[old][key]
         a, b = (env[i] for i in found.product.inputs)
         return self.matmul(new, a, b, found.product.locs, env[found.carried], found.before)
@@ -397,7 +397,7 @@ class ToBlock(Placing):
                 locs = joined(body[found[0]].locs, product.locs, init.locs)
                 sums[found[0]] = body.params[1 + position], replace(product, locs=locs)
                 self.absorbed.setdefault(body, set()).add(found[1])
-                inits.append(self.accumulator(new, init, node.locs))
+                inits.append(self.accumulator(new, init))
             elif body[body.params[1 + position]].type == INDEX:
                 inits.append(init if isinstance(init, Val) else Val(new, new.use(init)))
             elif isinstance(body[body.params[1 + position]].type, TensorType):
@@ -426,7 +426,7 @@ class ToBlock(Placing):
             self.valid[value] = self.visible(new, region, node)
         return made
 
-    def accumulator(self, new: Graph, init: Fill, locs: tuple[Loc, ...]) -> Val:
+    def accumulator(self, new: Graph, init: Fill) -> Val:
         cols = -(-init.type.cols // PANEL_COLS) * PANEL_COLS
         type = TileType(init.type.dtype, init.type.rows, cols, Space.L0C, Layout.PANEL)
         return new.op(ALLOC, type=type, locs=init.locs)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import UsageError
+from pto.core.errors import UsageError, require_known
 from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing
 from pto.core.packing import packed, unpacked
 from pto.quant.schemes import A8, A14, ROW, TENSOR, Floats, Scheme
@@ -27,6 +27,7 @@ MOST_TERNARY = 100_000  # columns whose sums 32 bits hold
 SMALLEST = float(np.float32(2.0**-100))  # of a token's scale: activations of nothing but zeros stay zeros
 ACTIVATIONS: dict[str, Scheme | None] = {"a16": None, "a14": A14, "a8": A8}  # None: as they are, float32
 Parts = tuple[NDArray[np.generic], ...]
+Layout = tuple[tuple[str, tuple[int, ...]], ...]  # element type, as NumPy names it, and extents of each part
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,10 @@ class Form:
         name: what it is called.
         parts: names of its arrays.
         activations: the activations it can be multiplied with, of `ACTIVATIONS`.
-        takes: can it keep these weights?
-        pack: weights to arrays, each with the leading axes of the weights.
+        takes: can it keep weights of a scheme in rows of k columns?
+        layout: what the parts of n rows of k columns are. Those of the first rows of a matrix, where these are whole
+            panels, are the first rows of its parts.
+        pack: weights to parts, each with the leading axes of the weights.
         weights: the arrays of one matrix to float32 [n, k], which are what a product means; rows may follow.
         doc: one sentence.
     """
@@ -46,7 +49,8 @@ class Form:
     name: str
     parts: tuple[str, ...]
     activations: tuple[str, ...]
-    takes: Callable[[Quantised], bool]
+    takes: Callable[[Scheme, int], bool]
+    layout: Callable[[int, int], Layout]
     pack: Callable[[Quantised], Parts]
     weights: Callable[..., Floats]
     doc: str
@@ -68,6 +72,24 @@ class Packed:
     shape: tuple[int, ...]
     parts: Parts
 
+    @classmethod
+    def empty(cls, form: Form, activation: str, shape: tuple[int, ...]) -> Packed:
+        """Room for weights, which `put` fills."""
+        *lead, n, k = shape
+        parts = tuple(np.empty((*lead, *extents), dtype) for dtype, extents in form.layout(n, k))
+        return cls(form, activation, shape, parts)
+
+    def put(self, weights: Quantised, first: int, *lead: int) -> None:
+        """Keep some rows of the matrix at some place of the leading axes.
+
+        Args:
+            weights: [rows, k].
+            first: where they begin, a multiple of `PANEL`; they end there too, or where the matrix ends.
+        """
+        begins = self.form.layout(first, self.shape[-1])
+        for part, made, (_, (start, *_)) in zip(self.parts, self.form.pack(weights), begins, strict=True):
+            part[lead][start:start + len(made)] = made
+
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
@@ -82,8 +104,8 @@ class Packed:
         return found
 
 
-def _whole_rows(weights: Quantised) -> bool:
-    return weights.codes.dtype == np.int8 and weights.scheme.share in (ROW, TENSOR)
+def _whole_rows(scheme: Scheme) -> bool:
+    return scheme.dtype == np.int8 and scheme.share in (ROW, TENSOR)
 
 
 def _by_row(values: Floats, weights: Quantised) -> Floats:
@@ -109,9 +131,17 @@ def _rows_offset(codes: NDArray[np.int8], scale: Floats, offset: Floats) -> Floa
     return np.asarray(codes * scale[:, None] + offset[:, None], np.float32)
 
 
-def _grouped(weights: Quantised) -> bool:
+def _grouped(scheme: Scheme) -> bool:
     """Groups of 32, which records are made of."""
-    return weights.scheme.share == COLS
+    return scheme.share == COLS
+
+
+def _panels(rows: int) -> int:
+    return -(-rows // PANEL)
+
+
+def _record_layout(packing: Packing, n: int, k: int) -> Layout:
+    return (("uint8", (_panels(n), k // COLS * packing.record)),)
 
 
 def _shifted(weights: Quantised, low: int) -> tuple[Floats, Floats]:
@@ -142,22 +172,21 @@ def _from_records(packing: Packing, records: NDArray[np.uint8]) -> Floats:
     return np.asarray(found, np.float32)
 
 
-def _is_q8(weights: Quantised) -> bool:
-    return _grouped(weights) and weights.offset is None and weights.codes.dtype == np.int8
+def _is_q8(scheme: Scheme, k: int) -> bool:
+    return _grouped(scheme) and scheme.symmetric and scheme.dtype == np.int8
 
 
-def _is_q4(weights: Quantised) -> bool:
-    return _grouped(weights) and weights.scheme.levels <= Q4.high + 1
+def _is_q4(scheme: Scheme, k: int) -> bool:
+    return _grouped(scheme) and scheme.levels <= Q4.high + 1
 
 
-def _is_t3(weights: Quantised) -> bool:
+def _is_t3(scheme: Scheme, k: int) -> bool:
     """Three digits, or the codes of four bits, which they hold."""
-    return _grouped(weights) and (weights.scheme.planes == T3.planes or weights.scheme.levels <= Q4.high + 1)
+    return _grouped(scheme) and (scheme.planes == T3.planes or scheme.levels <= Q4.high + 1)
 
 
-def _is_t2(weights: Quantised) -> bool:
-    k = weights.shape[-1]
-    return _whole_rows(weights) and k % COLS == 0 and k <= MOST_TERNARY and weights.scheme.planes == 1
+def _is_t2(scheme: Scheme, k: int) -> bool:
+    return _whole_rows(scheme) and k % COLS == 0 and k <= MOST_TERNARY and scheme.planes == 1
 
 
 def _pack_t2(weights: Quantised) -> Parts:
@@ -176,19 +205,37 @@ def _pack_t3(weights: Quantised) -> Parts:
 
 
 ALL = tuple(ACTIVATIONS)
-T2_FORM = Form("t2", ("records", "scale"), ALL, _is_t2, _pack_t2, _from_t2, "ternary codes, a scale for each row")
-T3_FORM = Form("t3", ("records",), ALL, _is_t3, _pack_t3, partial(_from_records, T3),
+T2_FORM = Form("t2", ("records", "scale"), ALL, _is_t2,
+               lambda n, k: (*_record_layout(T2, n, k), ("float32", (_panels(n), PANEL))), _pack_t2, _from_t2,
+               "ternary codes, a scale for each row")
+T3_FORM = Form("t3", ("records",), ALL, _is_t3, partial(_record_layout, T3), _pack_t3, partial(_from_records, T3),
                "codes of three ternary digits, a scale and an offset for each group of 32")
-Q4_FORM = Form("q4", ("records",), ALL, _is_q4, lambda w: _records(w, Q4, w.scheme.low), partial(_from_records, Q4),
-               "codes in 4 bits, a scale and an offset for each group of 32")
-Q8_FORM = Form("q8", ("records",), ALL, _is_q8, lambda w: _records(w, Q8), partial(_from_records, Q8),
-               "codes in int8, a scale for each group of 32")
-ROWS = Form("rows", ("codes", "scale"), ALL, lambda w: w.offset is None and _whole_rows(w), _pack_rows, _rows,
+Q4_FORM = Form("q4", ("records",), ALL, _is_q4, partial(_record_layout, Q4), lambda w: _records(w, Q4, w.scheme.low),
+               partial(_from_records, Q4), "codes in 4 bits, a scale and an offset for each group of 32")
+Q8_FORM = Form("q8", ("records",), ALL, _is_q8, partial(_record_layout, Q8), lambda w: _records(w, Q8),
+               partial(_from_records, Q8), "codes in int8, a scale for each group of 32")
+ROWS = Form("rows", ("codes", "scale"), ALL, lambda scheme, k: scheme.symmetric and _whole_rows(scheme),
+            lambda n, k: (("int8", (n, k)), ("float32", (n,))), _pack_rows, _rows,
             "codes in int8 and a scale for each row")
-ROWS_OFFSET = Form("rows_offset", ("codes", "scale", "offset"), ALL, lambda w: w.offset is not None and _whole_rows(w),
-                   _pack_rows_offset, _rows_offset, "codes in int8, a scale and an offset for each row")
+ROWS_OFFSET = Form("rows_offset", ("codes", "scale", "offset"), ALL,
+                   lambda scheme, k: not scheme.symmetric and _whole_rows(scheme),
+                   lambda n, k: (("int8", (n, k)), ("float32", (n,)), ("float32", (n,))), _pack_rows_offset,
+                   _rows_offset, "codes in int8, a scale and an offset for each row")
 FORMS = (T2_FORM, Q4_FORM, T3_FORM, Q8_FORM, ROWS, ROWS_OFFSET)  # the first that can keep some weights does
 BY_NAME = {form.name: form for form in FORMS}
+
+
+def form_of(scheme: Scheme, shape: tuple[int, ...], activation: str = "a14", form: str = "") -> Form:
+    """The form with a name, or the first one, that can keep weights [..., n, k] of a scheme; errors as of `pack`."""
+    require_known(ACTIVATIONS, activation, "activation")
+    if len(shape) < 2:
+        raise UsageError(f"weights have two axes or more, not {len(shape)}")
+    for row in FORMS:
+        if form in ("", row.name) and activation in row.activations and row.takes(scheme, shape[-1]):
+            return row
+    raise UsageError(f"no kernel multiplies {activation} activations with weights in {scheme.name} of "
+                     f"{' x '.join(map(str, shape))}",
+                     hint="a scheme with a scale for each row has kernels for all extents")
 
 
 def pack(weights: Quantised, activation: str = "a14", form: str = "") -> Packed:
@@ -202,16 +249,8 @@ def pack(weights: Quantised, activation: str = "a14", form: str = "") -> Packed:
     Raises:
         UsageError: there is no such activation, or no form for these weights.
     """
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"there is no activation {activation!r}", hint=f"there are {', '.join(ACTIVATIONS)}")
-    if len(weights.shape) < 2:
-        raise UsageError(f"weights have two axes or more, not {len(weights.shape)}")
-    for row in FORMS:
-        if form in ("", row.name) and activation in row.activations and row.takes(weights):
-            return Packed(row, activation, weights.shape, row.pack(weights))
-    raise UsageError(f"no kernel multiplies {activation} activations with weights in {weights.scheme.name} of "
-                     f"{weights.shape[-2]} x {weights.shape[-1]}", hint="a scheme with a scale for each row "
-                     "has kernels for all extents")
+    row = form_of(weights.scheme, weights.shape, activation, form)
+    return Packed(row, activation, weights.shape, row.pack(weights))
 
 
 def most(scheme: Scheme, k: int) -> tuple[int, int]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
-from pathlib import Path
 
-from pto.core.cache import FileCache
+from pto.core.cache import FileCache, sources_digest
 from pto.core.errors import PtoFormatError
 from pto.ir.graph import Graph
 from pto.ir.text import text
@@ -19,7 +18,6 @@ from pto.isa.file import dumps, loads
 from pto.isa.program import Program
 from pto.passes.pipeline import Options
 
-_ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("core/*.py", "isa/*.py", "isa/table/*.py", "ir/*.py", "passes/*.py")
 LENGTH = 4  # bytes that say how long the list of output slots is
 
@@ -27,11 +25,7 @@ LENGTH = 4  # bytes that say how long the list of output slots is
 @cache
 def store() -> FileCache:
     """The programs of this version of the compiler."""
-    digest = hashlib.sha256()
-    for pattern in SOURCES:
-        for path in sorted(_ROOT.glob(pattern)):
-            digest.update(path.read_bytes())
-    return FileCache(digest.hexdigest(), kind="programs")
+    return FileCache(sources_digest(SOURCES), kind="programs")
 
 
 def key(graph: Graph, options: Options) -> str:

@@ -26,8 +26,11 @@ from pto.core.errors import (
     ShapeError,
     UsageError,
     located,
+    require_known,
     user_frame,
 )
+from pto.core.numeric import DEFAULT as DEFAULT_NUMERIC
+from pto.core.numeric import active
 from pto.core.target import BY_NAME, DEFAULT, Target
 from pto.ir.graph import Graph
 from pto.ir.levels import LEVELS
@@ -268,8 +271,7 @@ class Kernel:
         key: Key = tuple((a.dtype, a.ndim) for a in arrays)
         if grid:
             key += (("grid", grid),)
-        if constants:
-            key += tuple(map(_constant, constants.items()))
+        key += (*self._computing(), *map(_constant, constants.items()))
         for found in self.variants.get(key, ()):
             if found.fits(extents):
                 return found
@@ -281,12 +283,18 @@ class Kernel:
             hints = self._hints(arguments, arrays)
             return self._compile(key, arguments, hints, constants, grid)
 
+    @staticmethod
+    def _computing() -> Key:
+        """What of the numeric configuration a program is for; nothing where that is the usual one."""
+        config = active().config
+        return () if config is DEFAULT_NUMERIC else (("numeric", config),)
+
     def _compile(self, key: Key, arguments: tuple[Argument, ...], hints: Mapping[str, int],
                  constants: Constants = NONE, grid: int = 0) -> Variant:
         sizes = tuple(self._named(f"grid{axis}") for axis in range(grid))
 
         def traced(options: Mapping[str, Any]) -> Traced:
-            return self.source.trace(arguments, hints, options, constants, self._kind, sizes)
+            return self.source.trace(arguments, hints, options, constants, self._kind, sizes, self.target)
 
         def directed(options: Mapping[str, Any]) -> Options:
             return Options(self.target, {k: v for k, v in options.items() if isinstance(v, int)})
@@ -378,7 +386,7 @@ class Kernel:
             others = {*(a.name for a in arguments), *self.source.counts}
             constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
             key: Key = tuple((numpy_dtype(a.type.dtype), a.type.rank) for a in arguments)
-            key += tuple(map(_constant, constants.items()))
+            key += (*self._computing(), *map(_constant, constants.items()))
             self._latest = self._compile(key, arguments, {}, constants)
         return self._latest
 
@@ -407,8 +415,7 @@ class Kernel:
 
     def graph(self, level: str = "tile") -> Graph:
         """The graph of a level: ``tensor``, ``tile``, ``block`` or ``execution``; printable with `pto.text`."""
-        if level not in LEVELS:
-            raise UsageError(f"there is no level {level}", hint=f"levels are {', '.join(LEVELS)}", loc=Loc.of_user())
+        require_known(LEVELS, level, "level", loc=Loc.of_user())
         return self.compiled().compiled.graph(level)
 
     def program(self) -> Program:
@@ -437,8 +444,7 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         UsageError: there is no such target, or what is decorated is no function.
     """
     if isinstance(target, str):
-        if target not in BY_NAME:
-            raise UsageError(f"there is no target {target}", loc=Loc.of_user(), hint=f"targets: {', '.join(BY_NAME)}")
+        require_known(BY_NAME, target, "target", loc=Loc.of_user())
         target = BY_NAME[target]
     elif not isinstance(target, Target):
         raise UsageError(f"a target is a name or a pto.Target, not {target!r}", loc=Loc.of_user(),

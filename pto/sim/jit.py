@@ -11,15 +11,14 @@ import importlib
 import threading
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pto.core import cache as kept
 from pto.core.cache import FileCache
 
 if TYPE_CHECKING:
     from pto.sim.loader import Host, Loader
 
-_ROOT = Path(__file__).resolve().parent.parent
 # Whatever is compiled, or decides how.
 SOURCES = (
     "core/types.py", "core/dtypes.py", "isa/spec.py", "isa/exact_*.py", "isa/table/*.py", "sim/layout.py",
@@ -34,11 +33,7 @@ _loaded: dict[str, int] = {}
 
 def sources_digest() -> str:
     """Names the sources that are compiled, as they are now."""
-    digest = hashlib.sha256()
-    for pattern in SOURCES:
-        for path in sorted(_ROOT.glob(pattern)):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return kept.sources_digest(SOURCES)
 
 
 _imported = sources_digest()  # what this process runs: some of them are imported by now, others when first needed

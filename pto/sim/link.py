@@ -6,7 +6,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from pto.core.errors import CompilerBug, Loc, ProgramError, TypeMismatch
 from pto.core.target import BY_NAME, Target
 from pto.core.types import PANEL_COLS, Layout, Space, TileType
 from pto.isa.program import Inst, Program, Reg, TileDecl, TileRef
-from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role
+from pto.isa.spec import OPERAND_WORDS, REGISTERS, Instr, Kind, Pipe, Role, Route
 from pto.isa.table import BY_OPCODE
 from pto.isa.table.scalar import TVIEW
 from pto.isa.table.sync import SET_FLAG, WAIT_FLAG
@@ -47,12 +46,6 @@ INT64 = range(-(2**63), 2**63)
 # Fuel: one unit is about two nanoseconds. A tile instruction weighs what its capacities allow at most.
 SCALAR_WEIGHT, TILE_WEIGHT, MOST_WEIGHT = 1, 8, 1 << 19
 PRODUCTS_A_UNIT, STREAMED_A_UNIT, ELEMENTS_A_UNIT = 128, 16, 16
-SLOW = {  # times a plain pass over the elements
-    "texp": 4, "trowexpandexpdif": 4, "tlog": 8, "ttanh": 8, "tsigmoid": 8, "tsilu": 8, "tgelu": 8, "terf": 12,
-    "tsin": 16, "tcos": 16, "tcvt": 4, "ttopk": 64, "trowsum": 2, "trowargmax": 8, "trowargmin": 8, "tload_col": 8,
-    "tstore_col": 8, "mgather": 2, "mgather_elem": 16, "mscatter": 16, "tgather": 16, "tscatter": 16, "tci": 16,
-    "tgetval": 0, "mlog": 16, "mlog_unless": 16,
-}
 EXCHANGED = (("rows", "cols"), ("i", "j"), ("row_step", "col_step"))  # where tiles in columns pass for rows
 FLAG_ROWS = (SET_FLAG, WAIT_FLAG)
 Words = NDArray[np.int64]
@@ -238,7 +231,7 @@ class _Linker:
         spec = inst.spec
         types = self.program.memory_types(inst)
         try:
-            spec.route(types)
+            route = spec.route(types)
         except TypeMismatch as err:
             raise self.error(err.message) from None
         tiles = tuple(t for t in types if isinstance(t, TileType))
@@ -252,7 +245,7 @@ class _Linker:
         plan = self.loans.plan(self.pc)
         lends = plan is not None and self.loans.lends(inst)
         name = handler_name(spec, layouts, type_part(spec, tuple(t.dtype for t in types)), lends=lends)
-        row[OPCODE], row[WEIGHT_AT] = Code.TILE if plan is None or lends else Code.BORROWER, _weight(name, tiles)
+        row[OPCODE], row[WEIGHT_AT] = Code.TILE if plan is None or lends else Code.BORROWER, _weight(route, tiles)
         row[PLAN_AT] = 0 if plan is None else 1 + plan
         for i, (value, register) in enumerate(words[:OPERAND_WORDS]):
             row[OPERANDS_AT + i] = value
@@ -294,17 +287,13 @@ def descriptor(number: int) -> int:
     return WORD * (TENSORS_AT + TENSOR_WORDS * number)
 
 
-def _weight(name: str, tiles: tuple[TileType, ...]) -> int:
-    """Fuel for the largest region that a handler can be given."""
-    operation = name.split("_")[0]
-    if operation == "tgemv":
-        work = prod((tiles[0].rows, tiles[0].cols, tiles[1].cols)) // STREAMED_A_UNIT
-    elif operation == "tmatmul":
-        c, a, _ = tiles
-        work = prod((c.rows, c.cols, a.cols)) // PRODUCTS_A_UNIT
+def _weight(route: Route, tiles: tuple[TileType, ...]) -> int:
+    """Fuel for the largest region that an instruction on these tiles can be given."""
+    if route.pipe is Pipe.M:
+        result, left, *_ = tiles
+        work = result.rows * result.cols * left.cols // (PRODUCTS_A_UNIT if route.also is None else STREAMED_A_UNIT)
     else:
-        passes = SLOW.get(name, SLOW.get(operation, 1))
-        work = max((t.rows * t.cols for t in tiles), default=1) * passes // ELEMENTS_A_UNIT
+        work = max((t.rows * t.cols for t in tiles), default=1) * route.passes // ELEMENTS_A_UNIT
     return min(TILE_WEIGHT + work, MOST_WEIGHT)
 
 

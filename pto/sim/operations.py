@@ -65,6 +65,15 @@ def fused(b: ir.IRBuilder, how: ir.Value, x: ir.Value, y: ir.Value, z: ir.Value)
     return vec.call(b, "fma", x, y, z)
 
 
+def dot4(b: ir.IRBuilder, how: ir.Value, acc: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    """acc + the sum of the products of the four signed bytes of each x and y."""
+    top = constant(acc.type, 24)
+    for left in (24, 16, 8, 0):
+        first, second = (b.ashr(b.shl(v, constant(v.type, left)), top) for v in (x, y))
+        acc = b.add(acc, b.mul(first, second))
+    return acc
+
+
 def of_floats(emit: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Callable[[DType], Emit]:
     """An operation on one vector of floats."""
     return lambda dtype: lambda b, how, x: emit(b, x)

@@ -30,16 +30,16 @@ class Bug:
 
 
 E, T, B = "passes.expression:Expression.", "passes.materialise:", "passes.tile_to_block:ToBlock."
-A, F = "passes.allocate:", "passes.insert_flags:"
+A, F, W = "passes.allocate:", "passes.insert_flags:", "passes.windows:Windows."
 BUGS = tuple(Bug(*row) for row in (
     ("a sum starts at one", "passes.reducing:neutral", "scalar=one.neutral(kind)", "scalar=1.0"),
     ("parts of a maximum are added", "passes.reducing:merged", "make(row.combine, ", 'make("add", '),
-    ("tail as long as the whole axis", E + "valid", 'graph.index("sub", size, start)', "size"),
-    ("offset of a batch lost", E + "window", 'graph.index("madd", first, rows, at.i)', "at.i"),
-    ("an axis of one is no broadcast", E + "leading", "0 if extent == 1 else c", "c"),
+    ("tail as long as the whole axis", W + "valid", 'graph.index("sub", size, start)', "size"),
+    ("offset of a batch lost", W + "window", 'graph.index("madd", first, rows, at.i)', "at.i"),
+    ("an axis of one is no broadcast", W + "leading", "0 if extent == 1 else c", "c"),
     ("a column read at the tile's column", E + "narrow", "replace(at, j=0, cols=1)", "replace(at, cols=1)"),
     ("a row read at the tile's row", E + "narrow", "i=0, rows=1", "rows=1"),
-    ("offset of a leading axis of a view lost", E + "seen", 'graph.index("madd", coordinate, stride, offset)',
+    ("offset of a leading axis of a view lost", W + "seen", 'graph.index("madd", coordinate, stride, offset)',
      "offset"),
     ("always the first slice of k", E + "product", "replace(at, j=kk, cols=k,", "replace(at, j=0, cols=k,"),
     ("slices of k one too far apart", E + "product", "(0, inner, k)", "(0, inner, k + 1)"),

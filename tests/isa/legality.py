@@ -13,7 +13,7 @@ EVERY = (*ARITHMETIC, "pred")
 TYPES = {
     "arithmetic": ARITHMETIC, "bits": (*INTEGER, "pred"), "integers": INTEGER, "transcendental": FLOATING,
     "comparison": ARITHMETIC, "conversion": ARITHMETIC, "reduction": REDUCED, "choice": REDUCED, "movement": EVERY,
-    "gather": EVERY, "scatter": EVERY, "report": EVERY,
+    "gather": EVERY, "scatter": EVERY, "report": EVERY, "bytes": ("s32",),
 }
 FAMILIES = {
     "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins trowexpandadd "
@@ -25,10 +25,12 @@ FAMILIES = {
                       "tsigmoid tsilu tgelu terf tsin tcos tfloor tceil tround trowexpandexpdif",
     "comparison": "tcmp tcmps",
     "conversion": "tcvt",
+    "conversion at random": "tcvt_sr",
     "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",
     "choice": "trowargmax trowargmin ttopk_index",
     "movement": "tload tstore tmov tinsert textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels "
                 "tgetval ldg",
+    "bytes": "tdot4",
     "gather": "mgather mgather_elem tgather",
     "scatter": "mscatter tscatter",
     "report": "mlog mlog_unless",
@@ -53,6 +55,9 @@ def legal(mnemonic: str, memory: tuple[str, ...]) -> set[tuple[str, ...]]:
     family = next(name for name, words in FAMILIES.items() if mnemonic in words.split())
     if family == "conversion":
         return {(to, source) for to in ARITHMETIC for source in ARITHMETIC if to != source}
+    if family == "conversion at random":
+        return {(to, source, "s32") for to in ARITHMETIC for source in ARITHMETIC
+                if to != source and (to in FLOATING or source in FLOATING)}
     fixed = {"mask": "pred", "index": "s32", "log": "s32"}
     fixed |= {"dst": "pred"} if family == "comparison" else {"dst": "s32"} if family == "choice" else {}
     return {tuple(fixed.get(operand, name) for operand in memory) for name in TYPES[family]}

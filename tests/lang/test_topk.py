@@ -17,7 +17,8 @@ def kernel(n: int, k: int):
     return best
 
 
-SHAPES = [(1, 2, 2), (3, 7, 7), (2, 100, 5), (1, 4096, 3), (2, 9000, 40), (1, 49152, 64), (1, 8195, 2)]
+SHAPES = [(1, 2, 2), (3, 1, 1), (5, 700, 1), (1, 49152, 1),
+          (3, 7, 7), (2, 100, 5), (1, 4096, 3), (2, 9000, 40), (1, 49152, 64), (1, 8195, 2)]
 
 
 @pytest.mark.parametrize(("m", "n", "k"), SHAPES)
@@ -34,7 +35,7 @@ def test_every_level_agrees():
     assert kernel(9000, 3).verify(np.random.default_rng(0).standard_normal((2, 9000), dtype=np.float32))
 
 
-@pytest.mark.parametrize(("n", "k"), [(5, 6), (5, 0), (5, 1)])
+@pytest.mark.parametrize(("n", "k"), [(5, 6), (5, 0), (5, -1)])
 def test_too_many_or_too_few_are_refused(n, k):
     with pytest.raises(ShapeError, match="the best"):
         kernel(n, k)(np.zeros((1, n), np.float32))

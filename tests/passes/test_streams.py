@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pto as pt
-from pto.passes.expression import NARROWEST, Tiles
+from pto.passes.choose_tiles import NARROWEST, Tiles
 from pto.sim.machine import Machine
 
 TILES = Tiles((64, 64, 32), (64, 64), 64, (192, 64), shares=4)

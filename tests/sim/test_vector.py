@@ -131,6 +131,32 @@ def test_what_is_out_of_range() -> None:
     assert meant(vector.TCVT, "u8", whole.shape, a=whole, round="rne", sat="on").tolist() == [[200, 0, 255]]
 
 
+def test_rounding_at_random_goes_away_from_zero_below_the_part_of_the_way() -> None:
+    bits = np.array([[0, 2**30 - 1, 2**30, -1]], np.int64).astype(np.int32)
+    for number, want in ((2.25, [3, 3, 2, 2]), (-2.25, [-3, -3, -2, -2]), (7.0, [7] * 4), (0.0, [0] * 4)):
+        a = np.full(bits.shape, number, np.float32)
+        assert meant(vector.TCVT_SR, "s8", a.shape, a=a, bits=bits, sat="off").tolist() == [want]
+        half = meant(vector.TCVT_SR, "bf16", a.shape, a=a + np.copysign(128, a), bits=bits, sat="off")
+        assert (half.astype(np.float32) - np.copysign(128, a)).tolist() == [want]
+    far = np.array([[np.nan, np.inf, 1e6, 65535.0]], np.float32)
+    for sat, whole, floating in (("off", [-128] * 4, [np.nan, np.inf, np.inf, 65504]),
+                                 ("on", [0, 127, 127, 127], [np.nan, 65504, 65504, 65504])):
+        drawn = np.full(far.shape, -1, np.int32)  # the largest word: the neighbour toward zero
+        assert meant(vector.TCVT_SR, "s8", far.shape, a=far, bits=drawn, sat=sat).tolist() == [whole]
+        half = meant(vector.TCVT_SR, "f16", far.shape, a=far, bits=drawn, sat=sat)
+        np.testing.assert_array_equal(half.astype(np.float32), [floating])
+
+
+def test_products_of_bytes() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-128, 128, (5, 4), np.int8) for _ in "ab")
+    a[0] = b[0] = -128
+    acc = np.array([[0, 5, 2**31 - 1, -(2**31), 7]], np.int32)
+    want = (acc.astype(np.int64) + (a.astype(np.int64) * b).sum(1)).astype(np.int32)
+    found = meant(vector.TDOT4, "s32", acc.shape, acc=acc, a=a.view(np.int32).T.copy(), b=b.view(np.int32).T.copy())
+    np.testing.assert_array_equal(found, want)
+
+
 def test_integers_wrap_and_shifts_count_modulo() -> None:
     a, b = np.array([[127, -128, 64, 3]], np.int8), np.array([[1, -1, 2, 9]], np.int8)
     assert meant(vector.TADD, "s8", a.shape, a=a, b=b).tolist() == [[-128, 127, 66, 12]]

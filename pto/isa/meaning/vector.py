@@ -9,7 +9,7 @@ import numpy as np
 
 from pto.isa import exact_functions
 from pto.isa.exact_math import EXP_HIGHEST, EXP_LOWEST, exp_steps
-from pto.isa.meaning.convert import converted, is_float
+from pto.isa.meaning.convert import converted, converted_at_random, is_float
 from pto.isa.meaning.cube import fma
 from pto.isa.meaning.operands import Array, Meaning, Operands
 from pto.isa.spec import Instr
@@ -225,6 +225,11 @@ def of_type(o: Operands) -> Operands:
     return Operands(**{**vars(o), "dtype": o.a.dtype})
 
 
+def signed_bytes(x: Array) -> Array:
+    """The four bytes of each int32, the lowest first, along a new axis."""
+    return np.asarray(x[..., None] << np.array([24, 16, 8, 0], np.int32) >> np.int32(24))
+
+
 BINARY: dict[str, Function] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "maximum": larger, "minimum": smaller,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
@@ -267,11 +272,13 @@ MEANING: dict[str, Meaning] = {
     vector.TEXPANDS.mnemonic: lambda o: np.full(o.shape, rounded_scalar(o)),
     vector.TROWEXPANDEXPDIF.mnemonic: lambda o: exp(wide(o.a) - wide(o.b)),
     vector.TFMA.mnemonic: lambda o: fma(wide(o.a), wide(o.b), wide(o.c)),
+    vector.TDOT4.mnemonic: lambda o: o.acc + (signed_bytes(o.a) * signed_bytes(o.b)).sum(-1, dtype=np.int32),
     vector.TCMP.mnemonic: lambda o: COMPARE[o.cmp](wide(o.a), wide(o.b)),
     vector.TCMPS.mnemonic: lambda o: COMPARE[o.cmp](wide(o.a), rounded_scalar(of_type(o))),
     vector.TSEL.mnemonic: selected(lambda o: o.b),
     vector.TSELS.mnemonic: selected(lambda o: rounded_scalar(o).astype(o.dtype)),
     vector.TCVT.mnemonic: converted,
+    vector.TCVT_SR.mnemonic: converted_at_random,
     vector.TROWARGMAX.mnemonic: chosen(1),
     vector.TROWARGMIN.mnemonic: chosen(-1),
     vector.TTOPK.mnemonic: largest(index=False),

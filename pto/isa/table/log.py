@@ -18,11 +18,11 @@ RECORD = "a record of site with the elements of src is added to row `row` of log
 MLOG = Instr(
     "mlog", 0x28, (ROW, tile("src"), *index("row", "site", "rows", "cols")), RECORD,
     dtypes=tuple(("s32", name) for name in DTYPES),
-    routes=tuple(Route((GM, place), Pipe.MTE3) for place in (UB, COLUMN)), traits=Trait.REPORTS,
+    routes=tuple(Route((GM, place), Pipe.MTE3, passes=16) for place in (UB, COLUMN)), traits=Trait.REPORTS,
 )
 MLOG_UNLESS = Instr(
     "mlog_unless", 0x29, (ROW, tile("src"), tile("mask"), *index("row", "site", "rows", "cols")),
     f"where an element of mask is false, {RECORD}; behind the elements is a word for each of mask",
     dtypes=tuple(("s32", name, "pred") for name in DTYPES),
-    routes=tuple(Route((GM, place, place), Pipe.MTE3) for place in (UB, COLUMN)), traits=Trait.REPORTS,
+    routes=tuple(Route((GM, place, place), Pipe.MTE3, passes=16) for place in (UB, COLUMN)), traits=Trait.REPORTS,
 )

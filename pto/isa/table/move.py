@@ -13,14 +13,14 @@ TLOAD = Instr(
     (tile("dst", role=Role.OUT), tensor("src"), *index("i", "j", "rows", "cols")),
     "dst = the window of rows x cols elements of src whose first element is at row i, column j",
     dtypes=ANY, traits=Trait.BITS,
-    routes=tuple(Route((place, GM), Pipe.MTE2) for place in (L1, UB, COLUMN)),
+    routes=(Route((L1, GM), Pipe.MTE2), Route((UB, GM), Pipe.MTE2), Route((COLUMN, GM), Pipe.MTE2, passes=8)),
 )
 TSTORE = Instr(
     "tstore", 0x31,
     (tensor("dst", role=Role.OUT), tile("src"), *index("i", "j", "rows", "cols")),
     "the window of rows x cols elements of dst whose first element is at row i, column j = src",
     dtypes=ANY, traits=Trait.BITS,
-    routes=(Route((GM, UB), Pipe.MTE3), Route((GM, COLUMN), Pipe.MTE3), Route((GM, L0C), Pipe.FIX)),
+    routes=(Route((GM, UB), Pipe.MTE3), Route((GM, COLUMN), Pipe.MTE3, passes=8), Route((GM, L0C), Pipe.FIX)),
 )
 TEXTRACT = Instr(
     "textract", 0x32,

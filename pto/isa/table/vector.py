@@ -39,15 +39,15 @@ def with_mask(names: Iterable[str], at: int, count: int) -> Types:
 
 
 def elementwise(mnemonic: str, opcode: int, sources: tuple[Operand, ...], doc: str, op: str, dtypes: Types,
-                traits: Trait = Trait.NONE, attrs: tuple[Attr, ...] = ()) -> Instr:
+                traits: Trait = Trait.NONE, attrs: tuple[Attr, ...] = (), passes: int = 1) -> Instr:
     """Every operand in one layout, every element alike."""
     count = 1 + sum(o.kind is Kind.TILE for o in sources)
-    routes = tuple(Route((place,) * count, Pipe.V) for place in (ROW, COL))
+    routes = tuple(Route((place,) * count, Pipe.V, passes=passes) for place in (ROW, COL))
     return Instr(mnemonic, opcode, (DST, *sources, *REGION), doc, dtypes, routes, traits, op, attrs)
 
 
-def unary(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = FLOATING) -> Instr:
-    return elementwise(mnemonic, opcode, (tile("a"),), doc, op, alike(names))
+def unary(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = FLOATING, passes: int = 1) -> Instr:
+    return elementwise(mnemonic, opcode, (tile("a"),), doc, op, alike(names), passes=passes)
 
 
 def binary(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC,
@@ -59,15 +59,16 @@ def with_scalar(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[s
     return elementwise(mnemonic, opcode, (tile("a"), SCALAR), doc, op, alike(names))
 
 
-def row_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+def row_reduce(mnemonic: str, opcode: int, doc: str, op: str, passes: int = 1) -> Instr:
     operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), (Route((COL, ROW), Pipe.V),), Trait.NONE, op)
+    routes = (Route((COL, ROW), Pipe.V, passes=passes),)
+    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), routes, Trait.NONE, op)
 
 
 def row_choose(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
     operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
     return Instr(mnemonic, opcode, operands, f"{doc}, NaN is ignored; 0 where there is nothing else",
-                 tuple(("s32", name) for name in REDUCED), (Route((COL, ROW), Pipe.V),), Trait.NONE, op)
+                 tuple(("s32", name) for name in REDUCED), (Route((COL, ROW), Pipe.V, passes=8),), Trait.NONE, op)
 
 
 def col_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
@@ -78,7 +79,7 @@ def col_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
 def row_largest(mnemonic: str, opcode: int, doc: str, dtypes: Types, traits: Trait = Trait.NONE) -> Instr:
     operands = (tile("dst", "rows", "count", role=Role.OUT), tile("a"), *index("rows", "cols", "count"))
     order = "in falling order; equal ones by index, NaN last"
-    return Instr(mnemonic, opcode, operands, f"{doc} {order}", dtypes, (Route((ROW, ROW), Pipe.V),), traits)
+    return Instr(mnemonic, opcode, operands, f"{doc} {order}", dtypes, (Route((ROW, ROW), Pipe.V, passes=64),), traits)
 
 
 def col_expand(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC) -> Instr:
@@ -86,9 +87,11 @@ def col_expand(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[st
     return Instr(mnemonic, opcode, operands, doc, alike(names), (Route((ROW, ROW, ROW), Pipe.V),), Trait.NONE, op)
 
 
-def row_expand(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC) -> Instr:
+def row_expand(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = ARITHMETIC,
+               passes: int = 1) -> Instr:
     operands = (DST, tile("a"), tile("b", "rows", 1), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, alike(names), (Route((ROW, ROW, COL), Pipe.V),), Trait.NONE, op)
+    routes = (Route((ROW, ROW, COL), Pipe.V, passes=passes),)
+    return Instr(mnemonic, opcode, operands, doc, alike(names), routes, Trait.NONE, op)
 
 
 ONE_NAN = "one NaN is ignored, -0 is below +0"
@@ -107,6 +110,8 @@ TSHL = binary("tshl", 0x59, f"dst = a shifted left by b {SHIFT}", "shl", SHIFTED
 TSHR = binary("tshr", 0x5A, f"dst = a shifted right by b {SHIFT}; signed types keep the sign", "shr", SHIFTED)
 TFMA = elementwise("tfma", 0x5B, (tile("a"), tile("b"), tile("c")), "dst = a * b + c, rounded once to f32", "fma",
                    alike(FLOATING))
+TDOT4 = elementwise("tdot4", 0x9B, (tile("acc"), tile("a"), tile("b")), "dst = acc + the sum of the products of the "
+                    "four signed bytes of a with those of b; it wraps", "dot4", alike(("s32",)))  # ours
 TCMP = elementwise("tcmp", 0x5C, (tile("a"), tile("b")), "dst = whether a is equal to b, or as `cmp` says; "
                    "with NaN only ne holds", "compare", with_mask(ARITHMETIC, 0, 3), attrs=(COMPARISON,))
 TSEL = elementwise("tsel", 0x5D, (tile("mask"), tile("a"), tile("b")), "dst = a where mask is true, else b", "select",
@@ -118,27 +123,38 @@ TCVT = elementwise(
     "becomes the nearest finite value that the type has, and NaN as an integer 0. With `sat` off, integers wrap as "
     "integers; NaN and what is out of range as an integer is the lowest signed or the largest unsigned one",
     "cast", tuple((to, name) for to in ARITHMETIC for name in ARITHMETIC if to != name), attrs=(ROUNDING, SATURATION),
+    passes=4,
+)
+TCVT_SR = elementwise(  # ours
+    "tcvt_sr", 0x9A, (tile("a"), tile("bits")),
+    "dst = a as another type, rounded at random: of the two neighbours of what is inexact the one away from zero where "
+    "`bits`, as an unsigned integer over 2**32, is below how far a is on the way to it. Out of range, and with `sat`, "
+    "as tcvt", "cast_random",
+    tuple((to, name, "s32") for to in ARITHMETIC for name in ARITHMETIC
+          if to != name and {to, name} & {*FLOATING}),
+    attrs=(SATURATION,),
 )
 TNOT = unary("tnot", 0x5F, "dst = not a, bit by bit", "not", LOGICAL)
 
-TEXP = unary("texp", 0x60, "dst = e to the power a", "exp")
+TEXP = unary("texp", 0x60, "dst = e to the power a", "exp", passes=4)
 TRELU = unary("trelu", 0x61, "dst = the larger of a and +0; NaN gives +0", "relu", ARITHMETIC)
 TSQRT = unary("tsqrt", 0x62, "dst = square root of a", "sqrt")
-TLOG = unary("tlog", 0x63, "dst = natural logarithm of a", "log")
+TLOG = unary("tlog", 0x63, "dst = natural logarithm of a", "log", passes=8)
 TRSQRT = unary("trsqrt", 0x64, "dst = 1 / square root of a, the root rounded to f32", "rsqrt")
 TRECIP = unary("trecip", 0x65, "dst = 1 / a", "recip")
-TTANH = unary("ttanh", 0x66, "dst = hyperbolic tangent of a", "tanh")
-TSIGMOID = unary("tsigmoid", 0x67, "dst = 1 / (1 + e to the power -a)", "sigmoid")
-TERF = unary("terf", 0x68, "dst = error function of a", "erf")
-TSIN = unary("tsin", 0x69, "dst = sine of a", "sin")
-TCOS = unary("tcos", 0x6A, "dst = cosine of a", "cos")
+TTANH = unary("ttanh", 0x66, "dst = hyperbolic tangent of a", "tanh", passes=8)
+TSIGMOID = unary("tsigmoid", 0x67, "dst = 1 / (1 + e to the power -a)", "sigmoid", passes=8)
+TERF = unary("terf", 0x68, "dst = error function of a", "erf", passes=12)
+TSIN = unary("tsin", 0x69, "dst = sine of a", "sin", passes=16)
+TCOS = unary("tcos", 0x6A, "dst = cosine of a", "cos", passes=16)
 TFLOOR = unary("tfloor", 0x6B, "dst = the largest integer not above a", "floor")
 TCEIL = unary("tceil", 0x6C, "dst = the smallest integer not below a", "ceil")
 TROUND = unary("tround", 0x6D, "dst = the integer nearest to a, ties to even", "round")
 GELU = (-0.07135481627260025, -1.5957691216057308)  # -sqrt(8 / pi) times 0.044715 and 1: tanh(y) = 2 sigmoid(2 y) - 1
-TSILU = unary("tsilu", 0x98, "dst = a / (1 + e to the power -a): tmuls by -1, texp, tadds, tdiv", "silu")  # ours
+TSILU = unary("tsilu", 0x98, "dst = a / (1 + e to the power -a): tmuls by -1, texp, tadds, tdiv", "silu",  # ours
+              passes=8)
 TGELU = unary("tgelu", 0x99, f"dst = a / (1 + e to the power a (a a {GELU[0]} + {GELU[1]})), the tanh form of the "
-              "Gaussian error linear unit: tmul, tmuls, tadds, tmul, texp, tadds, tdiv", "gelu")  # ours
+              "Gaussian error linear unit: tmul, tmuls, tadds, tmul, texp, tadds, tdiv", "gelu", passes=8)  # ours
 TNEG = unary("tneg", 0x6E, "dst = -a", "neg", ARITHMETIC)
 TABS = unary("tabs", 0x6F, "dst = the magnitude of a", "abs", ARITHMETIC)
 
@@ -162,7 +178,7 @@ TSELS = elementwise("tsels", 0x7D, (tile("mask"), tile("a"), SCALAR), "dst = a w
 TSUBS = with_scalar("tsubs", 0x7E, "dst = a - scalar", "subs")
 TRSUBS = with_scalar("trsubs", 0x7F, "dst = scalar - a", "rsubs")
 
-TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the left", "rowsum")
+TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the left", "rowsum", passes=2)
 TROWMAX = row_reduce("trowmax", 0x81, "dst[i] = largest a[i, j]; NaN is ignored unless all are", "rowmax")
 TROWMIN = row_reduce("trowmin", 0x82, "dst[i] = smallest a[i, j]; NaN is ignored unless all are", "rowmin")
 TROWPROD = row_reduce("trowprod", 0x83, "dst[i] = product over j of a[i, j], from the left", "rowprod")
@@ -189,7 +205,7 @@ TROWEXPANDDIV = row_expand("trowexpanddiv", 0x93, "dst[i, j] = a[i, j] / b[i]", 
 TROWEXPAND = Instr("trowexpand", 0x94, (DST, tile("a", "rows", 1), *REGION), "dst[i, j] = a[i]", alike(EVERY),
                    (Route((ROW, COL), Pipe.V),), Trait.BITS)
 TROWEXPANDEXPDIF = row_expand("trowexpandexpdif", 0x95, "dst[i, j] = e to the power a[i, j] - b[i], the difference "
-                              "rounded to f32", "", FLOATING)
+                              "rounded to f32", "", FLOATING, passes=4)
 TROWEXPANDMAX = row_expand("trowexpandmax", 0x96, f"dst[i, j] = the larger of a[i, j] and b[i]; {ONE_NAN}", "maximum")
 TROWEXPANDMIN = row_expand("trowexpandmin", 0x97, f"dst[i, j] = the smaller of a[i, j] and b[i]; {ONE_NAN}", "minimum")
 

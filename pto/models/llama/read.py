@@ -1,8 +1,10 @@
-"""The weights of a model in a precision, read tensor by tensor: no more than one is held in float32."""
+"""The weights of a model in a precision, read some rows at a time: no matrix is held in float32 as a whole."""
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -10,19 +12,25 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.models.checkpoint import Checkpoint
+from pto.models.config import LlamaConfig
+from pto.models.llama import keep
 from pto.models.llama.precision import Precision
 from pto.models.tensors import BY_NAME, KINDS, Kind
-from pto.models.weights import Progress, counting, load_weights, read_into, read_records
-from pto.quant.forms import Packed, pack
+from pto.models.weights import Progress, counting, head_rows, in_turns, load_weights, read_into, read_records
+from pto.quant.forms import PANEL, Packed, form_of
 from pto.quant.schemes import Scheme, find
 from pto.quant.tensor import Quantised, from_records, quantise
 
 Weights = dict[str, NDArray[Any] | Packed]
+Job = Callable[[], int]
+AT_ONCE = 2**16  # weights that are packed at a time: larger arrays go back to the system each time, page by page
 
 
 def read(checkpoint: Checkpoint, precision: Precision, *, memory_limit: int | None = None,
          progress: Progress | None = None) -> Weights:
     """The weights of a model by kind: arrays, and quantised ones where the precision says so.
+
+    Quantised models are kept packed on disk; to read plain ones from there would take as long as to read the file.
 
     Raises:
         MemoryLimitError: the model does not fit; nothing was allocated.
@@ -31,49 +39,64 @@ def read(checkpoint: Checkpoint, precision: Precision, *, memory_limit: int | No
     """
     if not precision.activation:
         return {**load_weights(checkpoint, numpy_dtype(precision.plain), memory_limit=memory_limit, progress=progress)}
-    config, count = checkpoint.config, counting(checkpoint, progress)
     checkpoint.require_room(memory_limit, context=1, itemsize=2)
-    found: Weights = {}
-    for kind in KINDS:
-        quantised = precision.scheme(kind)
-        found[kind.name] = _packed(checkpoint, kind, precision) if quantised else _plain(checkpoint, kind, precision)
-        if not (config.tied and kind.name == "head"):
-            count(prod(kind.shape(config)))
+    count = counting(checkpoint, progress)
+    found = {kind.name: _room(checkpoint.config, kind, precision) for kind in KINDS}
+    places = [array.reshape(-1).view(np.uint8).data for weights in found.values() for array in _arrays(weights)]
+    if keep.fetch(checkpoint, precision, places):
+        count(checkpoint.parameters)
+        return found
+    in_turns([job for kind in KINDS for job in _jobs(checkpoint, kind, precision, found[kind.name])], count)
+    keep.put(checkpoint, precision, places)
     return found
 
 
-def _layers(checkpoint: Checkpoint, kind: Kind) -> int:
-    return checkpoint.config.layers if kind.per_layer else 1
+def _room(config: LlamaConfig, kind: Kind, precision: Precision) -> NDArray[Any] | Packed:
+    """Room for all layers of a kind."""
+    shape, scheme = kind.shape(config), precision.scheme(kind)
+    if not scheme:
+        return np.empty(shape, numpy_dtype(precision.dtype(kind)))
+    activation = precision.activation_of(kind)
+    form = form_of(find(scheme), shape, activation, "" if kind.name == "head" else precision.form)
+    return Packed.empty(form, activation, shape)
 
 
-def _stacked(parts: list[NDArray[Any]], kind: Kind) -> NDArray[Any]:
-    return np.stack(parts) if kind.per_layer else parts[0]
+def _arrays(weights: NDArray[Any] | Packed) -> tuple[NDArray[Any], ...]:
+    return weights.parts if isinstance(weights, Packed) else (weights,)
 
 
-def _plain(checkpoint: Checkpoint, kind: Kind, precision: Precision) -> NDArray[Any]:
-    """All layers of a kind in an element type."""
-    found = np.empty(kind.shape(checkpoint.config), numpy_dtype(precision.dtype(kind)))
-    for layer in range(_layers(checkpoint, kind)):
-        read_into(found[layer] if kind.per_layer else found, checkpoint, kind, layer)
-    return found
+def _jobs(checkpoint: Checkpoint, kind: Kind, precision: Precision, weights: NDArray[Any] | Packed) -> Iterator[Job]:
+    """What fills the room of a kind, in pieces."""
+    for layer in range(checkpoint.config.layers if kind.per_layer else 1):
+        if not isinstance(weights, Packed):
+            yield partial(_read, checkpoint, kind, layer, weights[layer] if kind.per_layer else weights)
+            continue
+        rows, width = weights.shape[-2:]
+        whole = lcm(PANEL, head_rows(checkpoint, kind) or 1)
+        step = max(AT_ONCE // width // whole, 1) * whole
+        for first in range(0, rows, step):
+            yield partial(_pack, checkpoint, kind, layer, slice(first, min(first + step, rows)),
+                          find(precision.scheme(kind)), weights)
 
 
-def _quantised(checkpoint: Checkpoint, kind: Kind, layer: int, scheme: Scheme) -> Quantised:
-    """One matrix in a scheme: blocks of a file that already are in it stay what they are."""
+def _read(checkpoint: Checkpoint, kind: Kind, layer: int, out: NDArray[Any]) -> int:
+    read_into(out, checkpoint, kind, layer)
+    return out.size
+
+
+def _pack(checkpoint: Checkpoint, kind: Kind, layer: int, rows: slice, scheme: Scheme, packed: Packed) -> int:
+    """Some rows of a layer; a tied head is the embedding's matrix, and none of the file's."""
+    tied = checkpoint.config.tied and kind.name == "head"
+    made = _quantised(checkpoint, BY_NAME["embed"] if tied else kind, layer, rows, scheme)
+    packed.put(made, rows.start, *((layer,) if kind.per_layer else ()))
+    return 0 if tied else made.codes.size
+
+
+def _quantised(checkpoint: Checkpoint, kind: Kind, layer: int, rows: slice, scheme: Scheme) -> Quantised:
+    """Rows of one matrix in a scheme: blocks of a file that already are in it stay what they are."""
     tensor = checkpoint.tensors[kind.name][layer]
     if tensor.storage.name == scheme.storage:
-        return from_records(read_records(checkpoint, kind, layer), scheme)
-    one: NDArray[np.float32] = np.empty(kind.extents(checkpoint.config), np.float32)
-    read_into(one, checkpoint, kind, layer)
-    return quantise(one, scheme)
-
-
-def _packed(checkpoint: Checkpoint, kind: Kind, precision: Precision) -> Packed:
-    """All layers of a kind in the scheme that a precision has for it; a tied head is the embedding's matrix."""
-    config, scheme = checkpoint.config, find(precision.scheme(kind))
-    source = BY_NAME["embed"] if config.tied and kind.name == "head" else kind
-    form, activation = "" if kind.name == "head" else precision.form, precision.activation_of(kind)
-    made = [pack(_quantised(checkpoint, source, layer, scheme), activation, form)
-            for layer in range(_layers(checkpoint, kind))]
-    parts = tuple(_stacked([p.parts[n] for p in made], kind) for n in range(len(made[0].parts)))
-    return Packed(made[0].form, activation, kind.shape(config), parts)
+        return from_records(read_records(checkpoint, kind, layer, rows), scheme)
+    some: NDArray[np.float32] = np.empty((rows.stop - rows.start, tensor.shape[-1]), np.float32)
+    read_into(some, checkpoint, kind, layer, rows.start)
+    return quantise(some, scheme)

@@ -33,14 +33,38 @@ SATURATES = 8  # of the word `how`, whose lower bits number the rounding mode
 FORMATS = {"f32": (24, -126, 127), "f16": (11, -14, 15), "bf16": (8, -126, 127)}
 SIGN_BIT, BIAS, MANTISSA_BITS, INTEGERS = -(2**63), 1023, 52, 2.0**52
 FAR = 2.0**40  # beyond every integer type
+WORDS = 2.0**32  # of 32 random bits
 ROUND, SATURATE = (len(vector.TCVT.operands) + number for number, _ in enumerate(vector.TCVT.attrs))
 
 
-class Rounding:
-    """The mode that the word `how` names, as masks over lanes."""
+class Mode:
+    """How to round, as masks over lanes."""
+
+    def __init__(self, b: ir.IRBuilder, flag: ir.Type) -> None:
+        self.b, self.flag = b, flag
+        self.saturates = constant(flag, 0)
+
+    def any(self, *pairs: tuple[ir.Value, ir.Value]) -> ir.Value:
+        """Whether both of any pair hold."""
+        found = constant(self.flag, 0)
+        for one, two in pairs:
+            found = self.b.or_(found, self.b.and_(one, two))
+        return found
+
+    def stays(self, negative: ir.Value, positive: ir.Value) -> ir.Value:
+        """Whether what overflows becomes the largest finite value."""
+        return constant(self.flag, 0)
+
+    def apply(self, size: Lanes, negative: ir.Value) -> Lanes:
+        """A magnitude below 2**52 as an integer."""
+        raise NotImplementedError
+
+
+class Rounding(Mode):
+    """The mode that the word `how` names."""
 
     def __init__(self, b: ir.IRBuilder, how: ir.Value, flag: ir.Type) -> None:
-        self.b, self.flag = b, flag
+        super().__init__(b, flag)
         number = b.shl(b.and_(how, I64(SATURATES - 1)), I64(3))
         self.rules = b.lshr(I64(RULE_WORD), number)
         self.saturates = self._where(b.and_(how, I64(SATURATES)))
@@ -52,23 +76,14 @@ class Rounding:
         """Whether the mode has a rule."""
         return self._where(self.b.and_(self.rules, I64(rule)))
 
-    def any(self, *pairs: tuple[ir.Value, ir.Value]) -> ir.Value:
-        """Whether both of any pair hold."""
-        found = constant(self.flag, 0)
-        for one, two in pairs:
-            found = self.b.or_(found, self.b.and_(one, two))
-        return found
-
     def stays(self, negative: ir.Value, positive: ir.Value) -> ir.Value:
-        """Whether what overflows becomes the largest finite value."""
         leaves = self.any((negative, self.has(DOWN)), (positive, self.has(UP)))
         return self.b.not_(self.b.or_(self.has(NEAREST), leaves))
 
     def apply(self, size: Lanes, negative: ir.Value) -> Lanes:
-        """A magnitude below 2**52 as an integer."""
         b, kit = self.b, EmittingKit(self.b)
-        whole = Lanes(b, vec.call(b, "floor", size.value))
-        rest, positive = size - whole, b.not_(negative)
+        whole, rest = parts(size)
+        positive = b.not_(negative)
         odd = ((kit.bits(whole + INTEGERS) & 1) > 0).value
         half = b.fcmp_ordered("==", rest.value, constant(rest.value.type, 0.5))
         ties = self.any((odd, self.has(TIES_EVEN)), (positive, self.has(TIES_UP)), (half, self.has(TIES_AWAY)))
@@ -78,6 +93,25 @@ class Rounding:
                                           (b.not_(odd), self.has(ODD)))),
         )
         return kit.where(Lanes(b, away), whole + 1.0, whole)
+
+
+class Chance(Mode):
+    """Away from zero as often as a number is near that neighbour."""
+
+    def __init__(self, b: ir.IRBuilder, how: ir.Value, flag: ir.Type, bits: ir.Value) -> None:
+        super().__init__(b, flag)
+        self.drawn = Lanes(b, b.uitofp(bits, like(bits.type, F64)))
+        self.saturates = vec.broadcast(b, b.trunc(how, ir.IntType(1)), flag)
+
+    def apply(self, size: Lanes, negative: ir.Value) -> Lanes:
+        whole, rest = parts(size)
+        return EmittingKit(self.b).where(self.drawn < rest * WORDS, whole + 1.0, whole)
+
+
+def parts(size: Lanes) -> tuple[Lanes, Lanes]:
+    """The integer part, and the rest."""
+    whole = Lanes(size.b, vec.call(size.b, "floor", size.value))
+    return whole, size - whole
 
 
 def doubles(b: ir.IRBuilder, source: DType, x: ir.Value) -> Lanes:
@@ -102,15 +136,15 @@ def signed(b: ir.IRBuilder, x: Lanes) -> tuple[Lanes, ir.Value]:
     return EmittingKit(b).number(bits & ~SIGN_BIT), (bits < 0).value
 
 
-def to_float(to: DType, source: DType) -> Emit:
+def to_float(to: DType, source: DType, mode_of: Callable[..., Mode] = Rounding) -> Emit:
     """Any rounding to a floating type, as f32 that has one."""
     digits, smallest, largest = FORMATS[to.name]
     limit = (2.0 - 2.0 ** (1 - digits)) * 2.0**largest
 
-    def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
+    def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value, *bits: ir.Value) -> ir.Value:
         kit, number = EmittingKit(b), doubles(b, source, x)
         size, negative = signed(b, number)
-        mode = Rounding(b, how, negative.type)
+        mode = mode_of(b, how, negative.type, *bits)
         exponent = (kit.bits(size) >> MANTISSA_BITS) - BIAS
         unit = kit.where(exponent > smallest, exponent, smallest) - (digits - 1)
         scaled = mode.apply(size * kit.number((BIAS - unit) << MANTISSA_BITS), negative)
@@ -125,14 +159,14 @@ def to_float(to: DType, source: DType) -> Emit:
     return emit
 
 
-def to_integer(to: DType, source: DType) -> Emit:
+def to_integer(to: DType, source: DType, mode_of: Callable[..., Mode] = Rounding) -> Emit:
     """Any rounding of floats to an integer type."""
     low, high = limits(to)
 
-    def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
+    def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value, *bits: ir.Value) -> ir.Value:
         kit, number = EmittingKit(b), doubles(b, source, x)
         size, negative = signed(b, number)
-        mode = Rounding(b, how, negative.type)
+        mode = mode_of(b, how, negative.type, *bits)
         near = kit.where(size < FAR, size, FAR)
         size = mode.apply(near, negative)
         value = kit.where(Lanes(b, negative), -size, size)
@@ -200,3 +234,10 @@ def conversion(form: Form) -> Body:
         else:
             every(ctx, ops, st, to, at)
     return aside(form, run)
+
+
+@kernel(vector.TCVT_SR, Layout.ROW, Layout.ROW, Layout.ROW)
+def at_random(form: Form) -> Body:
+    """dst[i, j] = a[i, j] as another type, rounded by bits[i, j]"""
+    to, source, _ = form.types
+    return aside(form, pass_over(form, (to_float if to.kind == "f" else to_integer)(to, source, Chance)))

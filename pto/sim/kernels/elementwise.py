@@ -13,7 +13,7 @@ from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.operands import Body, Form, aside, extent
 from pto.sim.kernels.registry import SIZES, kernel
 from pto.sim.lanes import SOURCES, Emit, Kind, Pass, Source
-from pto.sim.operations import ONE, SCALAR, TWO, choice, comparison, fused, same
+from pto.sim.operations import ONE, SCALAR, TWO, choice, comparison, dot4, fused, same
 from pto.sim.vec import inline, load_bits, word
 
 ROW, COL = Layout.ROW, Layout.COL
@@ -177,3 +177,9 @@ def everywhere(form: Form) -> Body:
 def fused_product(form: Form) -> Body:
     """dst[i, j] = a[i, j] * b[i, j] + c[i, j]"""
     return aside(form, pass_over(form, fused))
+
+
+@kernel(vector.TDOT4, ROW, ROW, ROW, ROW)
+def dot_of_bytes(form: Form) -> Body:
+    """dst[i, j] = acc[i, j] + the products of the bytes of a[i, j] and b[i, j]"""
+    return aside(form, pass_over(form, dot4))

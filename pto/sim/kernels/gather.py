@@ -99,26 +99,45 @@ def row_add(form: Form) -> Body:
     return row_scatter(form, row_adder(form.types[0]))
 
 
-@kernel(gather.TGATHER, ROW, ROW, ROW)
-def element_gather(form: Form) -> Body:
-    """Elements of each row."""
-    move, size, (_, src, chosen) = mover(form.size), form.size, form.places
-    lines, length, width = chosen.lines, chosen.length, src.length
+def by_column(form: Form, *, scatters: bool) -> Body:
+    """Elements of each row between a tile of the index tile's extents, and a row that has these columns."""
+    move, size, chosen = mover(form.size), form.size, form.places[2]
+    lines, length, width = chosen.lines, chosen.length, form.places[0 if scatters else 1].length
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
         index = indices(ctx, index, pitch(st, 2), rows, cols, extent(ops, width))
         if index == 0:
             return
-        made = to = behind(ctx, rows, cols)
+        here = copy = behind(ctx, rows, cols)  # the destination may lie over the source
+        if scatters:
+            copy_rows(copy, size * cols, s, pitch(st, 1), rows, size * cols)
+        row, apart = (d, pitch(st, 0)) if scatters else (s, pitch(st, 1))
         for _ in range(rows):
             for _ in range(cols):
-                move(to, s + size * read_index(index))
-                to += size
+                there = row + size * read_index(index)
+                if scatters:
+                    move(there, here)
+                else:
+                    move(here, there)
+                here += size
                 index += 4
-            s += pitch(st, 1)
-        copy_rows(d, pitch(st, 0), made, size * cols, rows, size * cols)
+            row += apart
+        if not scatters:
+            copy_rows(d, pitch(st, 0), copy, size * cols, rows, size * cols)
     return run
+
+
+@kernel(gather.TGATHER, ROW, ROW, ROW)
+def element_gather(form: Form) -> Body:
+    """Elements of each row."""
+    return by_column(form, scatters=False)
+
+
+@kernel(gather.TSCATTER, ROW, ROW, ROW)
+def element_scatter(form: Form) -> Body:
+    """Elements to each row."""
+    return by_column(form, scatters=True)
 
 
 @kernel(gather.MGATHER_ELEM, ROW, ROW)
@@ -137,28 +156,6 @@ def memory_gather(form: Form) -> Body:
             for j in range(long):
                 row = j if upright else line
                 move(d + size * j, s + row * stride(ctx, st, 1) + read_index(index) * step(ctx, st, 1))
-                index += 4
-            d += pitch(st, 0)
-    return run
-
-
-@kernel(gather.TSCATTER, ROW, ROW, ROW)
-def element_scatter(form: Form) -> Body:
-    """Elements to each row."""
-    move, size, (dst, _, chosen) = mover(form.size), form.size, form.places
-    lines, length, width = chosen.lines, chosen.length, dst.length
-
-    def run(ctx: int, ops: int, st: int, at: Any) -> None:
-        (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
-        index = indices(ctx, index, pitch(st, 2), rows, cols, extent(ops, width))
-        if index == 0:
-            return
-        here = behind(ctx, rows, cols)
-        copy_rows(here, size * cols, s, pitch(st, 1), rows, size * cols)
-        for _ in range(rows):
-            for _ in range(cols):
-                move(d + size * read_index(index), here)
-                here += size
                 index += 4
             d += pitch(st, 0)
     return run
