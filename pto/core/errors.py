@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -125,6 +125,16 @@ class UsageError(PtoError):
     """A command or a public function was called in a way that cannot work."""
 
     code, exit_code = "PTO-E0002", 2
+
+
+def require_known(names: Collection[str], name: str, what: str, *, loc: Loc | None = None) -> None:
+    """Refuse a name that is none of those that there are; the message lists these.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if name not in names:
+        raise UsageError(f"there is no {what} {name!r}", loc=loc, hint=f"there are {', '.join(names)}")
 
 
 class PtoFormatError(PtoError):

@@ -279,16 +279,21 @@ def _fields(cursor: _Cursor, count: int) -> dict[str, Field]:
 
 
 def _field(cursor: _Cursor, number: int) -> tuple[str, Field]:
-    start = cursor.position
-    key = cursor.string(f"key of field {number}", KEY_BYTES)
-    if not key.isprintable() or not key:
-        refuse(start, f"key of field {number}", f"{shown(key)} is not a printable name")
+    key = _name(cursor, f"key of field {number}", KEY_BYTES)
     kind = _kind(cursor, key)
     start = cursor.position
     if kind == ARRAY:
         name, value = _array(cursor, key, depth=1)
         return key, Field(key, f"array of {name}", value, start)
     return key, Field(key, TYPES[kind], _scalar(cursor, kind, key), start)
+
+
+def _name(cursor: _Cursor, what: str, limit: int) -> str:
+    start = cursor.position
+    name = cursor.string(what, limit)
+    if not name.isprintable() or not name:
+        refuse(start, what, f"{shown(name)} is not a printable name")
+    return name
 
 
 def _kind(cursor: _Cursor, key: str) -> int:
@@ -362,10 +367,7 @@ class _Entry:
 
 
 def _entry(cursor: _Cursor, number: int) -> tuple[str, _Entry]:
-    start = cursor.position
-    name = cursor.string(f"name of tensor {number}", NAME_BYTES)
-    if not name.isprintable() or not name:
-        refuse(start, f"name of tensor {number}", f"{shown(name)} is not a printable name")
+    name = _name(cursor, f"name of tensor {number}", NAME_BYTES)
     extents = _extents(cursor, name)
     start = cursor.position
     storage = cursor.u32(f"storage of {name}")

@@ -81,6 +81,7 @@ KINDS = (
     Kind("head", "output", "lm_head", _tokens),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
+LAYER = tuple(kind for kind in KINDS if kind.per_layer)
 
 
 def stored(config: LlamaConfig) -> tuple[Kind, ...]:

@@ -63,12 +63,23 @@ def in_place(root: Graph, classes: UnionFind) -> None:
         for source in dict.fromkeys(i for i in node.inputs if isinstance(graph[i].type, TileType)):
             there = (id(graph), source)
             made = graph[source]
-            alone = there in chained or size[classes[there]] == 1
+            alone = made.op.instr is not None and (there in chained or size[classes[there]] == 1)
             dies = source not in graph.outputs and max(user for user, _ in graph.users(source)) == key
-            if alone and dies and made.type == node.type and made.op.instr is not None:
+            if dies and made.type == node.type and (alone or _leads_on(graph, source, key)):
                 classes.union(there, here)
                 chained |= {here}
                 break
+
+
+def _leads_on(graph: Graph, source: int, key: int) -> bool:
+    """Is a carried value made into another that only leads to the next one, which is elementwise of it?
+
+    Between the two nothing else is in that place, then.
+    """
+    if source not in graph.params[1:1 + len(graph.outputs)]:
+        return False
+    after = graph.outputs[graph.params.index(source) - 1]
+    return _elementwise(graph[after]) and [user for user, _ in graph.users(key)] == [after]
 
 
 def _elementwise(node: Node) -> bool:
@@ -141,13 +152,13 @@ class Bufferize:
         elif node.op is GET:
             env[key] = env[node.inputs[0]][node["index"]]
         elif node.op is FOR:
-            env[key] = self.loop(old, node, new, env)
+            env[key] = self.loop(node, new, env)
         elif node.op.name in INDEX_OPS:
             env[key] = new.index(node.op.name, *(env[i] for i in node.inputs))
         else:
             self.instruction(old, key, node, new, env)
 
-    def loop(self, old: Graph, node: Node, new: Graph, env: dict[int, Any]) -> dict[int, Val]:
+    def loop(self, node: Node, new: Graph, env: dict[int, Any]) -> dict[int, Val]:
         """Only integers are still carried; gives them by their old position."""
         body = node.body
         assert body is not None

@@ -63,7 +63,8 @@ class Hoist(Rewriter):
         if old.outer is not None:
             loop = next(n for _, n in old.outer.items() if n.body is old)
             self.stores[new], self.runs[new] = stored_slots(old), at_least_once(old.outer, loop)
-            self.closed.update([new] * ("grid" in dict(loop.attrs) and self.grids > 1))
+            if "grid" in dict(loop.attrs) and self.grids > 1:
+                self.closed.add(new)
         super().block(old, new, env)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:

@@ -83,7 +83,7 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
              makes=frozenset({facts.BLOCK_LEVEL}), breaks=frozenset({facts.TILE_LEVEL})),
         Pass("combine", combine, needs=frozenset({facts.BLOCK_LEVEL})),
         # After combining: what two instructions share may leave a loop, and a part of one does not.
-        *(Pass("hoist", hoist, needs=frozenset({facts.BLOCK_LEVEL})) for _ in range(thrift.hoisting)),
+        *((Pass("hoist", hoist, needs=frozenset({facts.BLOCK_LEVEL})),) if thrift.hoisting else ()),
         Pass("bufferize", bufferize, needs=frozenset({facts.BLOCK_LEVEL}),
              makes=frozenset({facts.EXECUTION_LEVEL}), breaks=frozenset({facts.BLOCK_LEVEL})),
         # Before flags: buffers that share bytes need flags between them.
@@ -144,8 +144,12 @@ class Attempts:
         self.graph = graph
         self.last: list[tuple[Pass, Stage, frozenset[Fact]]] = []
 
-    def run(self, steps: tuple[Pass, ...], given: frozenset[Fact]) -> tuple[Stage, ...]:
-        """The graphs after each step."""
+    def run(self, steps: tuple[Pass, ...], given: frozenset[Fact] = frozenset()) -> tuple[Stage, ...]:
+        """The graphs after each step; `given` are the facts that hold at the start.
+
+        Raises:
+            CompilerBug: as of `run_pass`.
+        """
         common = takewhile(lambda pair: pair[0].is_like(pair[1][0]), zip(steps, self.last, strict=False))
         self.last = self.last[:sum(1 for _ in common)]
         graph, holding = self.graph, given
@@ -183,7 +187,7 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
                 problem = problem or err
                 thrift = replace(thrift, hoisting=False) if thrift.hoisting else None
             else:
-                found = (Stage("trace", graph, 0.0, 0.0), *stages)
+                found = (Stage("trace", graph), *stages)
                 return Compiled(found, emit(found[-1].graph, options.target), thrift.slots)
     assert problem is not None
     raise problem

@@ -6,6 +6,8 @@
   result has the same bits for every operand (a NaN may be another NaN): `x * 2 * 3` is `x * 6`, `x + 1 + 2` is
   `x + 3` for integers alone, `x + 0.0` is not x where x is -0.
 
+- What a loop carries without changing it is carried no more.
+
 Dead code is left out by every pass that copies a graph; integers are simplified as they are made.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +41,8 @@ def together(name: str, dtype: DType, first: float, second: float) -> float | No
     if dtype.kind != "f" and None in (_wrapped(dtype, first), _wrapped(dtype, second)):
         return None
     if name in ("maxs", "mins"):
-        return (max if name == "maxs" else min)(first, second) if first == first and second == second else None
+        choose = max if name == "maxs" else min
+        return choose(first, second, key=_ordered) if first == first and second == second else None
     if dtype.kind != "f" and name in ("adds", "muls", "subs"):
         return _wrapped(dtype, first * second if name == "muls" else first + second)
     if dtype.name != "f32" or name != "muls":
@@ -47,6 +50,11 @@ def together(name: str, dtype: DType, first: float, second: float) -> float | No
     # A first factor of 1, 2, 4, ... rounds nothing; what overflows by it overflows by both.
     product, exact = round_f32(first) * round_f32(second), math.frexp(first)[0] == 0.5 and first >= 1.0
     return product if exact and abs(second) >= 1.0 and round_f32(product) == product else None
+
+
+def _ordered(value: float) -> tuple[float, float]:
+    """As the machine orders numbers: -0 is below +0."""
+    return value, math.copysign(1.0, value)
 
 
 def _wrapped(dtype: DType, value: float) -> float | None:
@@ -73,6 +81,12 @@ class Simplify(Rewriter):
             return super().visit(old, key, node, new, env)
         ops = TENSOR_OPS if space == "tensor" else TILE_OPS
         return self.simple(new, ops, name, [env[i] for i in node.inputs], node)
+
+    def carries(self, node: Node) -> Sequence[int]:
+        """What the body changes."""
+        body = node.body
+        assert body is not None
+        return [i for i in range(node.carried) if body.outputs[i] != body.params[1 + i]]
 
     def simple(self, graph: Graph, ops: dict[str, Op], name: str, inputs: list[Any], node: Node) -> Val:
         """A value, by the first rule that fits."""

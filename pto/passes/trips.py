@@ -16,6 +16,10 @@ from pto.ir.graph import Graph, Node
 from pto.ir.ops import CONST, DIM, PARAM
 from pto.isa.table import scalar
 
+FACTORS = {  # what rises with its operands, and how many of them are multiplied: these must not be below 0
+    **dict.fromkeys((scalar.ADD.mnemonic, scalar.MIN.mnemonic, scalar.MAX.mnemonic), 0),
+    **dict.fromkeys((scalar.MUL.mnemonic, scalar.MADD.mnemonic), 2),
+}
 TURNS = frozenset((0, 1, 2))  # iterations of a schedule
 EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.MUL, scalar.DIV, scalar.MIN)}
 Term = int | tuple[Any, ...]
@@ -99,16 +103,29 @@ class Trips:
         known = [n for n in found if n is not None]
         return _LEAST[node.op.name](known) if len(known) == len(found) else None
 
+    def counts(self, graph: Graph, key: int) -> bool:
+        """Is an index surely not below 0?"""
+        least = self.least(graph, key)
+        return least is not None and least >= 0
+
+    def stays(self, graph: Graph, key: int, home: int) -> bool:
+        """Is an index the same in all iterations of a body?"""
+        graph, key = origin(graph, key)
+        return id(graph) != home or graph[key].op is CONST
 
     def rises(self, graph: Graph, key: int, home: int) -> bool:
         """Does an index never fall from one iteration of a body to the next?"""
         graph, key = origin(graph, key)
         node = graph[key]
-        if id(graph) != home or node.op is CONST or (node.op is PARAM and key == graph.params[0]):
+        if self.stays(graph, key, home) or (node.op is PARAM and key == graph.params[0]):
             return True
-        if node.op.name not in _LEAST or node.op.name == scalar.MOD.mnemonic:
+        if node.op.name == scalar.DIV.mnemonic:
+            above, by = node.inputs
+            return self.stays(graph, by, home) and self.counts(graph, by) and self.rises(graph, above, home)
+        if node.op.name not in FACTORS:
             return False
-        return all(self.rises(graph, i, home) and (self.least(graph, i) or -1) >= -1 for i in node.inputs)
+        return (all(self.counts(graph, i) for i in node.inputs[:FACTORS[node.op.name]])
+                and all(self.rises(graph, i, home) for i in node.inputs))
 
 
 def _nonnegative(values: list[int]) -> int | None:

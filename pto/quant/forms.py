@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import UsageError
+from pto.core.errors import UsageError, require_known
 from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing
 from pto.core.packing import packed, unpacked
 from pto.quant.schemes import A8, A14, ROW, TENSOR, Floats, Scheme
@@ -227,8 +227,7 @@ BY_NAME = {form.name: form for form in FORMS}
 
 def form_of(scheme: Scheme, shape: tuple[int, ...], activation: str = "a14", form: str = "") -> Form:
     """The form with a name, or the first one, that can keep weights [..., n, k] of a scheme; errors as of `pack`."""
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"there is no activation {activation!r}", hint=f"there are {', '.join(ACTIVATIONS)}")
+    require_known(ACTIVATIONS, activation, "activation")
     if len(shape) < 2:
         raise UsageError(f"weights have two axes or more, not {len(shape)}")
     for row in FORMS:

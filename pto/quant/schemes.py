@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import UsageError
+from pto.core.errors import UsageError, require_known
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.signedinteger[Any]]
@@ -88,8 +88,7 @@ def find(name: str) -> Scheme:
     Raises:
         UsageError: there is none.
     """
-    if name not in BY_NAME:
-        raise UsageError(f"there is no scheme {name!r}", hint=f"schemes are {', '.join(BY_NAME)}")
+    require_known(BY_NAME, name, "scheme")
     return BY_NAME[name]
 
 

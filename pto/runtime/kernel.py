@@ -26,6 +26,7 @@ from pto.core.errors import (
     ShapeError,
     UsageError,
     located,
+    require_known,
     user_frame,
 )
 from pto.core.numeric import DEFAULT as DEFAULT_NUMERIC
@@ -42,7 +43,7 @@ from pto.lang.tiling import DIRECTIONS, TileOptimizer, config_of
 from pto.lang.trace import Argument, is_tracing
 from pto.passes.insert_flags import OutOfFlags
 from pto.passes.pipeline import Options, compile_graph
-from pto.quant.forms import Packed
+from pto.quant.forms import Form, Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.explain import explain
 from pto.runtime.fitting import advise
@@ -58,6 +59,12 @@ NONE: Constants = MappingProxyType({})
 def _is_size(value: object) -> bool:
     """May it be the extent of a grid?"""
     return hasattr(value, "__index__") and not isinstance(value, bool | Index) and index(value) >= 0
+
+
+def _constant(item: tuple[str, Any]) -> tuple[Any, ...]:
+    """What tells a constant from another: 1, 1.0 and True are equal, and trace to different programs."""
+    name, value = item
+    return name, type(value).__name__, value if type(value) is Parts else repr(value)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Kernel:
         self._require_used(options)
         self.target, self.options, self.tiles = target, dict(options), tiles
         self.variants: dict[Key, list[Variant]] = {}
+        self._known_parts: dict[tuple[Any, ...], Parts] = {}
         self._lock = threading.Lock()
         self._latest: Variant | None = None
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
@@ -176,12 +184,19 @@ class Kernel:
         known: dict[str, Any] = dict(constants)
         for name, value in zip(names, given, strict=True):
             if type(value) is Packed:
-                parts = tuple(self._named(f"{name}_{part}") for part in value.form.parts)
-                known[name] = Parts(value.form.name, value.activation, value.shape, parts)
-                made |= dict(zip(parts, value.parts, strict=True))
+                known[name] = parts = self._parts(name, value.form, value.activation, value.shape)
+                made |= dict(zip(parts.names, value.parts, strict=True))
             else:
                 made[name] = value
         return tuple(made), tuple(made.values()), known, numbers
+
+    def _parts(self, name: str, form: Form, activation: str, shape: tuple[int, ...]) -> Parts:
+        """What is known of an argument that is quantised weights; the same each time, so that it is found at once."""
+        key = name, form.name, activation, shape
+        if key not in self._known_parts:
+            names = tuple(self._named(f"{name}_{part}") for part in form.parts)
+            self._known_parts[key] = Parts(form.name, activation, shape, names)
+        return self._known_parts[key]
 
     def _split(self, values: Sequence[Any],
                named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
@@ -246,6 +261,7 @@ class Kernel:
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of an argument, as its annotation would."""
         self._latest = None
+        self._known_parts.clear()  # names that were free may be those of symbols now
         self.source.declare(name, type)
 
     # compiling
@@ -255,9 +271,7 @@ class Kernel:
         key: Key = tuple((a.dtype, a.ndim) for a in arrays)
         if grid:
             key += (("grid", grid),)
-        key += self._computing()
-        if constants:  # 1, 1.0 and True are equal, and trace to different programs
-            key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
+        key += (*self._computing(), *map(_constant, constants.items()))
         for found in self.variants.get(key, ()):
             if found.fits(extents):
                 return found
@@ -280,7 +294,7 @@ class Kernel:
         sizes = tuple(self._named(f"grid{axis}") for axis in range(grid))
 
         def traced(options: Mapping[str, Any]) -> Traced:
-            return self.source.trace(arguments, hints, options, constants, self._kind, sizes)
+            return self.source.trace(arguments, hints, options, constants, self._kind, sizes, self.target)
 
         def directed(options: Mapping[str, Any]) -> Options:
             return Options(self.target, {k: v for k, v in options.items() if isinstance(v, int)})
@@ -372,7 +386,7 @@ class Kernel:
             others = {*(a.name for a in arguments), *self.source.counts}
             constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
             key: Key = tuple((numpy_dtype(a.type.dtype), a.type.rank) for a in arguments)
-            key += (*self._computing(), *((n, type(v).__name__, repr(v)) for n, v in constants.items()))
+            key += (*self._computing(), *map(_constant, constants.items()))
             self._latest = self._compile(key, arguments, {}, constants)
         return self._latest
 
@@ -401,8 +415,7 @@ class Kernel:
 
     def graph(self, level: str = "tile") -> Graph:
         """The graph of a level: ``tensor``, ``tile``, ``block`` or ``execution``; printable with `pto.text`."""
-        if level not in LEVELS:
-            raise UsageError(f"there is no level {level}", hint=f"levels are {', '.join(LEVELS)}", loc=Loc.of_user())
+        require_known(LEVELS, level, "level", loc=Loc.of_user())
         return self.compiled().compiled.graph(level)
 
     def program(self) -> Program:
@@ -431,8 +444,7 @@ def tile_kernel(function: FunctionType | None = None, *, target: str | Target = 
         UsageError: there is no such target, or what is decorated is no function.
     """
     if isinstance(target, str):
-        if target not in BY_NAME:
-            raise UsageError(f"there is no target {target}", loc=Loc.of_user(), hint=f"targets: {', '.join(BY_NAME)}")
+        require_known(BY_NAME, target, "target", loc=Loc.of_user())
         target = BY_NAME[target]
     elif not isinstance(target, Target):
         raise UsageError(f"a target is a name or a pto.Target, not {target!r}", loc=Loc.of_user(),

@@ -41,7 +41,7 @@ def test_pulling_what_is_here_gives_its_path(tmp_path):
 
 @pytest.mark.parametrize(("words", "code", "expected"), [
     (["info", "smollm2-135m"], 2, "help: pto model pull smollm2-135m"), (["info", "none.gguf"], 2, "there is no model"),
-    (["pull", "gpt"], 2, "no model is called gpt"), (["info", "bad.gguf"], 3, "bad.gguf: byte 0: magic"),
+    (["pull", "gpt"], 2, "there is no model 'gpt'"), (["info", "bad.gguf"], 3, "bad.gguf: byte 0: magic"),
     (["info", "."], 3, "config.json: cannot be read"), ([], 2, "Usage"), (["nonsense"], 2, "No such command"),
 ])
 def test_mistakes_end_in_one_message(tmp_path, words, code, expected):

@@ -118,7 +118,7 @@ def test_a_cache_of_half_the_bytes(tiny):
     assert np.allclose(whole.score(ids), want, atol=0.05)
     assert np.allclose(np.stack([one.feed([i]) for i in ids]), want, atol=0.05)
     assert np.abs(one.feed([65]) - tiny.session().feed([*ids, 65])).max() > 0  # it was rounded
-    with pytest.raises(UsageError, match="keys and values are not kept in 'bf16'"):
+    with pytest.raises(UsageError, match="there is no type of keys and values 'bf16'"):
         Llama.load(TINY, kv="bf16")
 
 

@@ -193,6 +193,6 @@ def test_names_and_paths(tmp_path, monkeypatch):
     assert caught.value.hint == "pto model pull smollm2-135m"
     with pytest.raises(UsageError, match="there is no model lama"):
         find("lama")
-    with pytest.raises(UsageError, match="no model is called lama"):
+    with pytest.raises(UsageError, match="there is no model 'lama'"):
         known("lama")
     assert all(model.licence and model.sha256 for model in CATALOG)

@@ -16,8 +16,8 @@ from pto.core.target import BY_NAME, V1, V2
 from pto.ir.graph import Graph
 from pto.ir.text import text
 from pto.isa.check import require_legal
-from pto.passes.base import Fact, Pass, run_pipeline
-from pto.passes.pipeline import passes
+from pto.passes.base import Fact, Pass
+from pto.passes.pipeline import Attempts, passes
 from pto.passes.tensor_to_tile import Tiles
 from tests import reference as ref
 from tests.kernels import bind, gemm, gemm_loop
@@ -66,15 +66,15 @@ def test_the_facts_that_a_pass_needs_are_checked():
     for leave_out in [i for i, p in enumerate(everything[:-1]) if p.makes]:
         rest = [p for i, p in enumerate(everything) if i != leave_out]
         with pytest.raises(CompilerBug, match="needs"):
-            run_pipeline(graph, rest)
+            Attempts(graph).run(tuple(rest))
 
 
 def test_a_pass_that_breaks_a_fact_or_the_graph_is_named():
     liar = Fact("truth", lambda g: ["it is false"])
     with pytest.raises(CompilerBug, match=r"pretends broke the graph:\nit is false"):
-        run_pipeline(Graph(name="g", level="tile"), [Pass("pretends", lambda g: g, makes=frozenset({liar}))])
+        Attempts(Graph(name="g", level="tile")).run((Pass("pretends", lambda g: g, makes=frozenset({liar})),))
     with pytest.raises(CompilerBug, match="ruins"):
-        run_pipeline(Graph(name="g", level="tile"), [Pass("ruins", lambda g: Graph(name="g", level="nowhere"))])
+        Attempts(Graph(name="g", level="tile")).run((Pass("ruins", lambda g: Graph(name="g", level="nowhere")),))
 
 
 def test_no_pass_changes_its_input():

@@ -56,6 +56,17 @@ def test_scalars_are_one_where_nothing_is_rounded_differently():
         np.testing.assert_array_equal(got[0], X * np.float32(6))
 
 
+def test_the_larger_of_both_zeros_is_the_positive_one():
+    @pt.tile_kernel
+    def zeros(x):
+        return (pt.maximum(pt.maximum(x, -0.0), 0.0), pt.maximum(pt.maximum(x, 0.0), -0.0),
+                pt.minimum(pt.minimum(-x, -0.0), 0.0), pt.minimum(pt.minimum(-x, 0.0), -0.0))
+
+    got, before, after = operations(zeros, -np.ones((1, 8), np.float32))
+    assert (before.count("maxs"), after.count("maxs")) == (4, 1)
+    assert [bool(np.signbit(a).any()) for a in got] == [False, False, True, True]
+
+
 def test_integers_are_added_at_once_where_the_sum_is_one():
     @pt.tile_kernel
     def counted(x: pt.s32["m", "n"], y: pt.s8["m", "n"]):
@@ -134,3 +145,21 @@ def test_it_simplifies_once(level):
     once = simplify(some.graph(level))
     assert pt.text(Simplify().run(once)) == pt.text(once)
     assert once.size() < some.compiled().compiled.stages[0].graph.size()
+
+
+def test_what_a_loop_does_not_change_it_carries_no_more():
+    never = False
+
+    @pt.tile_kernel
+    def added(x):
+        other, count = x * 2.0, 4
+        for _ in pt.range(3):
+            x = x + other
+            if never:
+                other, count = x, 5
+        return x - other * count
+
+    operations(added, X[:, :4])
+    loops = {s.name: n.carried for s in added.compiled().compiled.stages for _, _, n in s.graph.walk()
+             if n.body is not None and s.name in ("trace", "simplify")}
+    assert loops == {"trace": 3, "simplify": 1}

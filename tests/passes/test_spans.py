@@ -17,9 +17,9 @@ from pto.ir.graph import Graph, Node, has_spans
 from pto.ir.parse import parse
 from pto.ir.rewrite import Rewriter, alive
 from pto.ir.text import text
-from pto.passes.base import Pass, run_pipeline
+from pto.passes.base import Pass
 from pto.passes.facts import SPANNED
-from pto.passes.pipeline import Options, compile_graph
+from pto.passes.pipeline import Attempts, Options, compile_graph
 from pto.runtime.kernel import Kernel
 from tests.kernels import CASES, bind
 
@@ -118,7 +118,7 @@ def test_a_pass_that_drops_a_span_is_refused():
     assert not SPANNED.faults(graph)
     forgets = Pass("forgets", Forgets().run)
     with pytest.raises(CompilerBug, match=r"forgets broke the graph:\n%\d+ tensor.add has no span"):
-        run_pipeline(graph, (forgets,), frozenset({SPANNED}))
+        Attempts(graph).run((forgets,), frozenset({SPANNED}))
 
 
 def test_text_without_spans_still_compiles():

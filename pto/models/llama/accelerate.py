@@ -16,11 +16,10 @@ from pto.core.errors import MissingPackageError, ModelError
 from pto.isa.words import shown
 from pto.models.config import LlamaConfig
 from pto.models.llama.layer import LlamaDecoderLayer
-from pto.models.tensors import BY_NAME
+from pto.models.tensors import LAYER
 
 _PREFIX = "model.layers.{}."
-_WEIGHTS = {name: BY_NAME[name].hf.removeprefix(_PREFIX) for name in
-            ("attn_norm", "query", "key", "value", "output", "ffn_norm", "gate", "up", "down")}
+_WEIGHTS = {kind.name: kind.hf.removeprefix(_PREFIX) for kind in LAYER}
 
 
 def accelerate(model: Any) -> Any:

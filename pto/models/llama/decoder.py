@@ -11,7 +11,7 @@ import pto as pt
 from pto.core.dtypes import DType
 from pto.models.config import LlamaConfig
 from pto.models.llama.precision import EXACT, Precision
-from pto.models.tensors import KINDS
+from pto.models.tensors import KINDS, LAYER
 
 
 def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision, cache: DType,
@@ -67,7 +67,7 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
 
 
 def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
-                   every: bool = False, best: int = 0) -> Any:
+                   every: bool = False, hidden: bool = False, best: int = 0) -> Any:
     """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
 
     `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
@@ -75,6 +75,7 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
     Args:
         precision, cache: of the weights, and of keys and values; all else is float32.
         every: give the logits after every token, [count, vocab].
+        hidden: give what goes into each layer and comes out of the last one besides, [layers + 1, count, embed].
         best: give the best so many logits after the last one, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
@@ -84,7 +85,10 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
         start = length - count
         turn = cos.narrow(0, start, count).unsqueeze(1), sin.narrow(0, start, count).unsqueeze(1)
         x = pt.embedding(tokens, embed).to(pt.f32)
+        states: Any = pt.empty((c.layers + 1, count, c.embed)) if hidden else 0
         for layer in pt.range(c.layers):
+            if hidden:
+                states[layer] = x
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
             q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, c.head_dim), *turn)
             k = pt.rope(pt.matmul(h, key[layer].T).view(count, c.kv_heads, c.head_dim), *turn)
@@ -96,12 +100,16 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
             x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
+        if hidden:
+            states[c.layers] = x
         if not every:
             x = x.narrow(0, count - 1, 1)
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         if best:
             candidates, ids = pt.topk(logits, best)
             return candidates, ids
+        if hidden:
+            return logits, states
         return logits
 
     return typed(prefill, c, context, precision, cache)
@@ -153,15 +161,11 @@ def layer_kernel(c: LlamaConfig) -> Any:
 
     `cos` and `sin` are the rows of the tokens; `mask` is added to the scores.
     """
-    shape = {kind.name: kind.extents(c) for kind in KINDS}
-
     @pt.tile_kernel
-    def layer(hidden: pt.f32["count", c.embed], attn_norm: pt.f32[shape["attn_norm"]], query: pt.f32[shape["query"]],
-              key: pt.f32[shape["key"]], value: pt.f32[shape["value"]], output: pt.f32[shape["output"]],
-              ffn_norm: pt.f32[shape["ffn_norm"]], gate: pt.f32[shape["gate"]], up: pt.f32[shape["up"]],
-              down: pt.f32[shape["down"]], cos: pt.f32["count", c.head_dim // 2],
-              sin: pt.f32["count", c.head_dim // 2], mask: pt.f32["count", "known"],
-              keys: pt.f32[c.kv_heads, "known", c.head_dim], values: pt.f32[c.kv_heads, "known", c.head_dim]):
+    def layer(hidden: pt.f32["count", c.embed], attn_norm, query, key, value, output, ffn_norm, gate, up, down,
+              cos: pt.f32["count", c.head_dim // 2], sin: pt.f32["count", c.head_dim // 2],
+              mask: pt.f32["count", "known"], keys: pt.f32[c.kv_heads, "known", c.head_dim],
+              values: pt.f32[c.kv_heads, "known", c.head_dim]):
         count, known = mask.shape
         turn = cos.unsqueeze(1), sin.unsqueeze(1)
         h = pt.rms_norm(hidden, attn_norm, c.eps)
@@ -176,4 +180,6 @@ def layer_kernel(c: LlamaConfig) -> Any:
         h = pt.rms_norm(x, ffn_norm, c.eps)
         return x + pt.matmul(pt.silu(pt.matmul(h, gate.T)) * pt.matmul(h, up.T), down.T)
 
+    for kind in LAYER:
+        layer.declare(kind.name, pt.f32[kind.extents(c)])
     return layer

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pto.core.errors import ShapeError, UsageError
 from pto.models.config import LlamaConfig
 from pto.models.llama.decoder import layer_kernel
+from pto.models.tensors import LAYER
 
 Array = NDArray[Any]
-WEIGHTS = ("attn_norm", "query", "key", "value", "output", "ffn_norm", "gate", "up", "down")
+WEIGHTS = tuple(kind.name for kind in LAYER)
 INPUTS = ("hidden", *WEIGHTS, "positions", "cos", "sin", "mask", "past_key", "past_value")
 OPTIONAL = ("mask", "past_key", "past_value")
 OUTPUTS = ("hidden", "key", "value")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import F16, F32, DType
-from pto.core.errors import UsageError
+from pto.core.errors import UsageError, require_known
 from pto.models.chat import Chat, recognise
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
@@ -73,8 +73,7 @@ class Llama:
             UsageError: the context is longer than the model's, or there is no such precision.
         """
         row = find(precision)
-        if kv not in CACHES:
-            raise UsageError(f"keys and values are not kept in {kv!r}", hint=f"they are in {', '.join(CACHES)}")
+        require_known(CACHES, kv, "type of keys and values")
         checkpoint = open_checkpoint(path)
         config = checkpoint.config
         wanted = min(CONTEXT, config.context) if context is None else context
@@ -158,6 +157,17 @@ class Session:
         self.require(ids)
         found = [self._prefill(ids[at:at + AT_ONCE], every=True) for at in range(0, len(ids), AT_ONCE)]
         return np.concatenate(found)
+
+    def hidden(self, ids: Sequence[int]) -> tuple[Floats, Floats]:
+        """Take the next tokens; gives what the layers make of them, and the logits after each of them.
+
+        Returns:
+            What goes into each layer and comes out of the last one, [layers + 1, len(ids), embed]; [len(ids), vocab].
+        """
+        self.require(ids)
+        found = [self._prefill(ids[at:at + AT_ONCE], every=True, hidden=True) for at in range(0, len(ids), AT_ONCE)]
+        logits, states = zip(*found, strict=True)
+        return np.concatenate(states, 1), np.concatenate(logits)
 
     def rewind(self, length: int) -> None:
         """Forget all but the first tokens."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pto.core.dtypes import BF16, F16, F32, DType
-from pto.core.errors import UsageError
+from pto.core.errors import require_known
 from pto.models.tensors import Kind
 
 
@@ -43,6 +43,7 @@ class Precision:
     def activation_of(self, kind: Kind) -> str:
         """What a kind of quantised weights is multiplied with."""
         return "a14" if kind.name in self.fine else self.activation
+
     @property
     def itemsize(self) -> int:
         """Bytes of most of the weights, of one of them."""
@@ -66,6 +67,9 @@ PRECISIONS = (
               doc="4-bit weights as the file has them, the head in 8 bits; activations of products in 14 bits"),
     Precision("ternary3", F16, F32, "q4_1", "q8_0", "a14", "t3",
               doc="the same 4-bit weights as three planes of ternary digits, which hold them exactly"),
+    Precision("ternary", F16, F32, "ternary_optimal_channel", ROWS, "a8", fine=("head",),
+              doc="one plane of ternary digits, a scale for each channel, for models that were trained so; the head in "
+              "8 bits; activations of products in 8 bits, in 14 before the head"),
 )
 BY_NAME = {row.name: row for row in PRECISIONS}
 EXACT = BY_NAME["f32"]
@@ -77,6 +81,5 @@ def find(name: str) -> Precision:
     Raises:
         UsageError: there is none.
     """
-    if name not in BY_NAME:
-        raise UsageError(f"there is no precision {name!r}", hint=f"precisions are {', '.join(BY_NAME)}")
+    require_known(BY_NAME, name, "precision")
     return BY_NAME[name]
