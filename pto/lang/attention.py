@@ -43,8 +43,9 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
     scale = d**-0.5 if scale is None else scale
     block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n), scale)
     out = pt.empty((heads, rows, v.shape[2]), q.dtype)
-    return repeat(pt.range(heads), lambda h, out: repeat(
-        pt.range(0, rows, tile_m), lambda i, out: (block.store(h, i, out),), out), out)[0]
+    # Heads in the inner loop: later queries see more keys, and cores that take turns get as many of them.
+    return repeat(pt.range(0, rows, tile_m), lambda i, out: repeat(
+        pt.range(heads), lambda h, out: (block.store(h, i, out),), out), out)[0]
 
 
 def _fit(q: Any, k: Any, v: Any) -> None:

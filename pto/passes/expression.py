@@ -233,9 +233,9 @@ class Expression(Windows):
             if node.op in (packed.PRODUCT, packed.UNPACK):
                 return packed.cut(self, node, self.tiles)
         if products and all(map(self.streams, products)):
-            return 1, self.tiles.dealt(self.extents(key)[-1])
+            return 1, self.tiles.streamed(self.extents(key)[-1])
         if products:
-            return self.tiles.matrix[:2]
+            return self.tiles.multiplied(self.extents(key)[-1])
         tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
         folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
         if tall > 1 and self.tiles.area and any(map(self.lies_transposed, folded)):
@@ -366,6 +366,8 @@ class Expression(Windows):
         row = Row(graph, at)
         for depth in range(1, self.depth(key) + 1):
             self.stage(row, self.reductions(key, depth))
+        # What a tile of a product needs beside is made for each: so cores can share the tiles of a row.
+        shared = None if self.products(key) and not self.depth(key) else row
         cols = self.two(self.extents(key))[1]
         wide, then = self.widths(cols)
 
@@ -374,7 +376,7 @@ class Expression(Windows):
         if not then:
             return versions
         return graph.loop((wide if self.keeps else 0, self.size(cols), then), versions, lambda deep, j, vs: self.put(
-            deep, key, replace(at, j=j, cols=then), vs, locs, row, {}), locs, parallel=1)
+            deep, key, replace(at, j=j, cols=then), vs, locs, shared, {}), locs, parallel=1)
 
     def put(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...], row: Row | None = None,
             memo: dict[Step, Val] | None = None) -> list[Val]:
