@@ -7,14 +7,12 @@ Arguments are names of cases.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,17 +153,30 @@ def chain_seconds(kernel: pt.Kernel) -> float:
     return min(compile_ms(kernel, [np.ones((4, 8), np.float32)], 1) for _ in range(3)) / 1e3
 
 
+MEMORY = """
+import sys
+sys.path.insert(0, {benchmarks!r})
+import numpy as np
+from kernels import attention
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+def call(length):
+    attention(*[np.ones((length, 64), np.float32) for _ in range(4)])
+call(64)
+before = peak()
+call({length})
+print(peak() - before)
+"""
+
+
 def attention_megabytes(length: int) -> float:
-    """Most memory that a call on so many positions takes beside its arguments and its result."""
-    attention.variants.clear()
-    attention(*[np.ones((64, 64), np.float32) for _ in range(4)])  # compiled, with room for so many
-    arrays = [np.ones((length, 64), np.float32) for _ in range(4)]
-    gc.collect()
-    tracemalloc.start()
-    attention(*arrays)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak / 2**20
+    """By how much a call on so many positions, arguments and result included, raises a process's peak of memory.
+
+    The process is new, and has compiled and run the kernel on a few.
+    """
+    script = MEMORY.format(benchmarks=str(Path(__file__).parent), length=length)
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 2**10
 
 
 def compile_ratio(make: Callable[[int], tuple[pt.Kernel, list[Any]]]) -> float:
@@ -230,7 +241,7 @@ def launches(figures: Figures) -> None:
 
 
 def memory(figures: Figures) -> None:
-    """Attention without the matrix of scores."""
+    """Attention without the matrix of scores: twice the length takes twice the memory, not four times."""
     large, small = attention_megabytes(8192), attention_megabytes(4096)
     figures.note("flash_attention_8192_mb", large)
     figures.note("flash_attention_8192_4096_memory", large / small)

@@ -9,7 +9,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
+END = 256  # the token after the 256 bytes: begins and ends a story
+WINDOW = 512  # tokens that a model sees at a time
+HELD_OUT = 1  # the seed of the stories that models are judged by; training has others
 HEROES = {"Anna": "she", "Ben": "he", "Clara": "she", "David": "he", "Emma": "she", "Felix": "he", "Grace": "she",
           "Henry": "he", "Ida": "she", "Jonas": "he", "Lucy": "she", "Martin": "he"}
 WORDS = {
@@ -71,6 +75,24 @@ def stories(seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     while True:
         yield story(rng)
+
+
+def rows(seed: int, length: int) -> Iterator[list[int]]:
+    """Token ids without end, in rows: one for each byte of a story, and `END` before, between and after stories.
+
+    A row begins where a story begins, and has as many as it holds.
+    """
+    told = stories(seed)
+    while True:
+        row = [END]
+        while len(row) < length:
+            row += [*next(told).encode(), END]
+        yield row[:length]
+
+
+def held_out() -> list[int]:
+    """Seven windows, one after the other, of stories that no model has read."""
+    return [token for row in islice(rows(HELD_OUT, WINDOW), 7) for token in row]
 
 
 def sentence_pattern() -> re.Pattern[str]:

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("pto.cli.check", "Check a program against the static rules of its target."),
     "generate": ("pto.cli.generate", "Continue a text with a language model."),
     "chat": ("pto.cli.chat", "Talk with a language model."),
+    "compare": ("pto.cli.compare", "Compare two precisions of a language model, layer by layer."),
     "model": ("pto.cli.model", "Fetch models, and show what they are."),
     "cache": ("pto.cli.cache", "Show what is kept on disk between runs, and remove it."),
     "isa": ("pto.cli.isa", "Show the instruction set, or one instruction."),

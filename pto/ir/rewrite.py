@@ -86,16 +86,24 @@ class Rewriter:
 
     def loop(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop of the same shape, its body copied."""
-        body = node.body
+        body, kept, values = node.body, self.carries(node), self.carried(node, inputs)
         assert body is not None
 
-        def copy(inner: Graph, counter: Val, carried: list[Val]) -> list[Val]:
-            env = self.enter(node, [counter, *carried], inputs)
-            self.block(body, inner, env)
-            return [env[k] for k in body.outputs]
+        def filled(some: Sequence[Val]) -> list[Any]:
+            found = dict(enumerate(values)) | dict(zip(kept, some, strict=True))
+            return [*found.values()]
 
-        inits = [v if isinstance(v, Val) else Val(new, new.use(v)) for v in self.carried(node, inputs)]
-        return new.loop(inputs[:LOOP_BOUNDS], inits, copy, node.locs, **dict(node.attrs))
+        def copy(inner: Graph, counter: Val, carried: list[Val]) -> list[Val]:
+            env = self.enter(node, [counter, *filled(carried)], inputs)
+            self.block(body, inner, env)
+            return [env[body.outputs[i]] for i in kept]
+
+        inits = [v if isinstance(v, Val) else Val(new, new.use(v)) for v in (values[i] for i in kept)]
+        return filled(new.loop(inputs[:LOOP_BOUNDS], inits, copy, node.locs, **dict(node.attrs)))
+
+    def carries(self, node: Node) -> Sequence[int]:
+        """Which of the values that a loop carries its copy carries."""
+        return range(node.carried)
 
     def carried(self, node: Node, inputs: list[Any]) -> list[Any]:
         """The initial values of a loop."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from pto.core.dtypes import F32
 from pto.core.errors import Loc, ShapeError, located
-from pto.core.types import TileType
+from pto.core.target import Target
+from pto.core.types import Space, TileType
 from pto.ir.ops import TILE_OPS
 from pto.lang import language as pt
 from pto.lang import reductions
@@ -15,11 +16,14 @@ from pto.lang.stores import setitem
 from pto.lang.trace import tracer
 from pto.lang.values import Tensor
 
+# Queries and keys of a block, the best first: the more keys, the less often what was found is scaled anew.
+TILES = ((128, 256), (128, 128), (64, 128), (64, 64), (32, 64), (16, 32))
+COLUMNS = 8  # tiles of an element for each query, at most
 NEVER = 1e30  # what a score of a later position is lowered by, for each position that it is later
 
 
 def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, scale: float | None = None,
-              tile_m: int = 128, tile_n: int = 128) -> Any:
+              tile_m: int | None = None, tile_n: int | None = None) -> Any:
     """softmax(q kᵀ scale) v for each head, with memory that is linear in the number of positions.
 
     Args:
@@ -27,7 +31,7 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
         k, v: [kv_heads, n, d] and [kv_heads, n, e]; consecutive heads share one of these, heads / kv_heads each.
         causal: query i sees keys 0 to start + i.
         scale: 1 / sqrt(d) unless given.
-        tile_m, tile_n: queries and keys of a block.
+        tile_m, tile_n: queries and keys of a block; the most of `TILES` that fit the target unless given.
 
     Returns:
         [heads, m, e], of the type of q. Products of float16 or bfloat16 are accumulated, and the softmax is computed,
@@ -41,11 +45,30 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
     heads, rows, d = q.shape
     group = heads // k.shape[0]
     scale = d**-0.5 if scale is None else scale
-    block = _Block(q, k.transpose(1, 2), v, group, causal, start, (tile_m, tile_n), scale)
+    tile = _tiles(tracer().target, q, v, causal, (tile_m, tile_n))
+    block = _Block(q, k.transpose(1, 2), v, group, causal, start, tile, scale)
     out = pt.empty((heads, rows, v.shape[2]), q.dtype)
     # Heads in the inner loop: later queries see more keys, and cores that take turns get as many of them.
-    return repeat(pt.range(0, rows, tile_m), lambda i, out: repeat(
+    return repeat(pt.range(0, rows, tile[0]), lambda i, out: repeat(
         pt.range(heads), lambda h, out: (block.store(h, i, out),), out), out)[0]
+
+
+def _tiles(target: Target, q: Any, v: Any, causal: bool, given: tuple[int | None, int | None]) -> tuple[int, int]:
+    """Queries and keys of a block: what is given, else the first of `TILES` that fits."""
+    choices = [(given[0] or rows, given[1] or cols) for rows, cols in TILES]
+    d, e, size = q.dims[2], v.dims[2], q.dtype.size
+    return next((tile for tile in choices if _fits_memories(target, tile, d, e, size, causal)), choices[-1])
+
+
+def _fits_memories(target: Target, tile: tuple[int, int], d: int, e: int, size: int, causal: bool) -> bool:
+    """Do the tiles fit that are needed at once in a turn of the loop over keys?"""
+    rows, cols = tile
+    scores, mixed, column = 4 * rows * cols, 4 * rows * e, max(4 * rows, target.align)
+    weights = rows * cols * size if size < F32.size else 0
+    others = max(scores + max(scores * causal, weights), scores + mixed, 2 * mixed)  # beside what is carried
+    return (mixed + others + COLUMNS * column <= target.bytes_of(Space.UB)
+            and max(scores, mixed) <= target.bytes_of(Space.L0C)
+            and rows * cols * size + cols * (d + e) * size + rows * d * size <= target.bytes_of(Space.L1))
 
 
 def _fit(q: Any, k: Any, v: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pto.core.dtypes import DType
 from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
+from pto.core.target import DEFAULT, Target
 from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
@@ -281,18 +282,20 @@ class Source:
         return tuple(Argument(name, self.annotations[name]) for name in names)
 
     def trace(self, arguments: Sequence[Argument], hints: Mapping[str, int], options: Mapping[str, Any],
-              constants: Mapping[str, Any], kind: Kind = no_kind, grid: Sequence[str] = ()) -> Traced:
+              constants: Mapping[str, Any], kind: Kind = no_kind, grid: Sequence[str] = (),
+              target: Target = DEFAULT) -> Traced:
         """Run the function on symbolic arguments of these types, with the extents of this call as hints.
 
         Args:
             kind: the element type and the extents of an array from outside of the kernel, given it and its name.
             grid: names for the extents of the grid that the function is the body of, if it is launched on one.
+            target: whose memories the tiles that the language chooses are for.
 
         Raises:
             PtoError: at the author's line, for what cannot be traced.
         """
         self._unique(arguments)
-        found = Tracer(self.name, dict(hints), wrap)
+        found = Tracer(self.name, dict(hints), wrap, target)
         captured: list[Captured] = []
         found.lift, found.draw = partial(self._lift, found, captured, kind), drawn
         with tracing(found), located(self.loc):

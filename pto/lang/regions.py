@@ -39,7 +39,7 @@ def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     node, graph = tile.node, tile.graph
     inputs = [Val(graph, k) for k in node.inputs]
     if node.op is TILE_OPS["load"]:
-        return inputs[3], inputs[4]
+        return _size(inputs[3]), _size(inputs[4])
     if node.op is TILE_OPS["over"]:
         return valid(inputs[0])
     if node.op is TILE_OPS["matmul"]:
@@ -54,6 +54,12 @@ def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
     rows = [valid(v)[0] for v in tiles if v.type.rows == kind.rows]  # type: ignore[union-attr]
     cols = [valid(v)[1] for v in tiles if v.type.cols == kind.cols]  # type: ignore[union-attr]
     return next((n for n in rows if n is not None), None), next((n for n in cols if n is not None), None)
+
+
+def _size(value: Val) -> Val | int:
+    """A size that is a constant as a number: it belongs to no loop."""
+    number = value.graph.constant(value.key)
+    return value if number is None else number
 
 
 def _edge(size: Val | int | None) -> tuple[int, Any, str] | None:

@@ -87,10 +87,7 @@ def _number(found: Tracer, site: Site, tile: Any) -> int:
 def _log(found: Tracer) -> Any:
     """The tensor that holds the records: a result of the kernel's that nobody returns."""
     if found.log is None:
-        name = "log"
-        while name in found.names:
-            name += "_"
-        found.log = found.argument(Argument(name, TensorType(S32, (CORES, LOG))), result=3)
+        found.log = found.argument(Argument(found.free("log"), TensorType(S32, (CORES, LOG))), result=3)
     return found.log
 
 

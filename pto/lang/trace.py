@@ -12,6 +12,7 @@ from typing import Any
 from pto.core.dtypes import S32, DType
 from pto.core.errors import CaptureError, CompilerBug, Loc, located, user_frame
 from pto.core.numeric import active
+from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, INDEX, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val
 from pto.ir.ops import ARG, DIM, TENSOR_OPS, TILE_OPS, Op
@@ -61,9 +62,9 @@ def undrawn(value: Any, seed: Any) -> Any:
 class Tracer:
     """What is being built: the graph in which operations land, its extents, and what is known of them."""
 
-    def __init__(self, name: str, hints: dict[str, int], wrap: Factory) -> None:
+    def __init__(self, name: str, hints: dict[str, int], wrap: Factory, target: Target = DEFAULT) -> None:
         self.root = Graph(name=name, level="tensor", here=lambda: self.spans(Loc.of_user()))
-        self.graph, self.symbols, self.wrap = self.root, Symbols(hints), wrap
+        self.graph, self.symbols, self.wrap, self.target = self.root, Symbols(hints), wrap, target
         self.dims: dict[str, Val] = {}
         self.valid: dict[Val, Any] = {}  # valid regions of tiles, as far as they were asked for
         self.slots, self.names = 0, set[str]()
@@ -105,10 +106,13 @@ class Tracer:
 
     def room(self, type: TensorType, called: str) -> Any:
         """Declare room for a tensor that the kernel makes, under a name of its own that begins with `called`."""
-        name = f"{called}{self.slots}"
+        return self.argument(Argument(self.free(f"{called}{self.slots}"), type), result=1)
+
+    def free(self, name: str) -> str:
+        """A name that no argument has yet."""
         while name in self.names:
             name += "_"
-        return self.argument(Argument(name, type), result=1)
+        return name
 
     def extent(self, value: Any) -> int | str | None:
         """What an integer is as an extent of a tensor: a constant, or the name of a symbol; None: neither."""

@@ -57,6 +57,9 @@ CATALOG = (
     KnownModel(
         "tiny", "stories from a grammar, 4 layers, one token a byte; shipped", "Apache-2.0", "tiny.gguf", 881_856,
         "0795791f15523ce7ed2f616461e1714d14b15195694797e1a23adf0c2484afab"),
+    KnownModel(
+        "tiny-ternary", "its twin with weights of -1, 0 and 1: --precision ternary; shipped", "Apache-2.0",
+        "tiny-ternary.gguf", 488_640, "913882ca9281d7713c5ee1fcf3828bd39a41c095c44bc7ba3650a30e427436e9"),
 )
 MODELS = {model.name: model for model in CATALOG}
 

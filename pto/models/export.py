@@ -17,13 +17,17 @@ from pto.models.tensors import Kind, stored
 from pto.models.tokenizer import CONTROL, NORMAL, byte_alphabet
 from pto.models.weights import turned
 from pto.quant.blocks import BY_NAME
+from pto.quant.schemes import find
+from pto.quant.tensor import Quantised, to_records
 
 END = "<|end|>"  # the one token that is no byte
 
 
-def save_gguf(path: Path, config: LlamaConfig, weights: Mapping[str, NDArray[Any]], storage: str = "F32",
+def save_gguf(path: Path, config: LlamaConfig, weights: Mapping[str, NDArray[Any] | Quantised], storage: str = "F32",
               name: str = "tiny") -> None:
-    """Write a model whose tokens are the 256 bytes and `END`. Norms stay float32; matrices get the storage.
+    """Write a model whose tokens are the 256 bytes and `END`.
+
+    Norms stay float32; matrices get the storage. Those whose codes fit 4 bits already keep them, in blocks of Q4_0.
 
     Raises:
         UsageError: the storage cannot be written, or the channels are no multiple of its blocks.
@@ -33,13 +37,15 @@ def save_gguf(path: Path, config: LlamaConfig, weights: Mapping[str, NDArray[Any
     write_whole(path, data)
 
 
-def _tensors(config: LlamaConfig, kind: Kind, array: NDArray[Any], storage: str) -> list[TensorBytes]:
-    row = BY_NAME["F32" if kind.is_norm else storage]
+def _tensors(config: LlamaConfig, kind: Kind, values: NDArray[Any] | Quantised, storage: str) -> list[TensorBytes]:
+    kept = isinstance(values, Quantised)
+    row = BY_NAME["Q4_0" if kept else "F32" if kind.is_norm else storage]
+    rows = to_records(values, find("q4_0")) if isinstance(values, Quantised) else values
     found = []
-    for layer, values in enumerate(array if kind.per_layer else [array]):
-        ordered = turned(values, kind.turned(config)) if kind.turned else values
-        data = narrowed(np.asarray(ordered, np.float32), row)
-        found.append(TensorBytes(f"{kind.gguf.format(layer)}.weight", row, values.shape, data))
+    for layer, one in enumerate(rows if kind.per_layer else [rows]):
+        ordered = turned(one, kind.turned(config)) if kind.turned else one
+        data = ordered.tobytes() if kept else narrowed(np.asarray(ordered, np.float32), row)
+        found.append(TensorBytes(f"{kind.gguf.format(layer)}.weight", row, kind.extents(config), data))
     return found
 
 

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pto.core.types import TensorType, TileType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, captures
-from pto.ir.ops import ARG, CONST, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TENSOR_OPS, TILE_OPS
+from pto.core.types import TensorType, TileType, Type
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
+from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TENSOR_OPS, TILE_OPS
 
 STORE, LOAD = TILE_OPS["store"], TILE_OPS["load"]
+RESULT, SCRATCH = 1, 2  # kinds of room of the program's own
+
+
+def is_expression(node: Node) -> bool:
+    """Is it a whole-tensor value that has no memory of its own yet: computed where it is stored?"""
+    return node.op.name.startswith("tensor.") and node.op not in (TENSOR_OPS["assign"], TENSOR_OPS["view"])
+
+
+def room(root: Graph, type: Type, slot: int, kind: int) -> Val:
+    """A tensor of the program's own, declared in its root."""
+    name = f"{'result' if kind == RESULT else 'scratch'}{slot}"
+    taken = {n["name"] for _, n in root.items() if n.op in (ARG, DIM)}
+    while name in taken:
+        name += "_"
+    return root.op(ARG, type=type, name=name, slot=slot, result=kind)
 
 
 def deep_users(graph: Graph, key: int) -> list[tuple[Graph, int, Node]]:
@@ -214,7 +229,7 @@ def slot_of(graph: Graph, key: int) -> int:
         return slot_of(graph, loop.inputs[LOOP_BOUNDS + node["index"]])
     if node.op is PARAM and graph.outer is not None:
         return _slot_of_param(graph, key)
-    if node.op.name.startswith("tensor.") and node.op not in (TENSOR_OPS["assign"], TENSOR_OPS["view"]):
+    if is_expression(node):
         return -1
     return slot_of(graph, node.inputs[0])
 

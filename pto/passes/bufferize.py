@@ -63,12 +63,23 @@ def in_place(root: Graph, classes: UnionFind) -> None:
         for source in dict.fromkeys(i for i in node.inputs if isinstance(graph[i].type, TileType)):
             there = (id(graph), source)
             made = graph[source]
-            alone = there in chained or size[classes[there]] == 1
+            alone = made.op.instr is not None and (there in chained or size[classes[there]] == 1)
             dies = source not in graph.outputs and max(user for user, _ in graph.users(source)) == key
-            if alone and dies and made.type == node.type and made.op.instr is not None:
+            if dies and made.type == node.type and (alone or _leads_on(graph, source, key)):
                 classes.union(there, here)
                 chained |= {here}
                 break
+
+
+def _leads_on(graph: Graph, source: int, key: int) -> bool:
+    """Is a carried value made into another that only leads to the next one, which is elementwise of it?
+
+    Between the two nothing else is in that place, then.
+    """
+    if source not in graph.params[1:1 + len(graph.outputs)]:
+        return False
+    after = graph.outputs[graph.params.index(source) - 1]
+    return _elementwise(graph[after]) and [user for user, _ in graph.users(key)] == [after]
 
 
 def _elementwise(node: Node) -> bool:

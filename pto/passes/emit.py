@@ -19,7 +19,7 @@ from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg,
 from pto.isa.spec import REGISTERS, Instr, Kind, Role
 from pto.isa.table import scalar
 from pto.passes.accesses import Accesses
-from pto.passes.materialise import SCRATCH
+from pto.passes.analysis import SCRATCH
 
 Value = int | Reg
 Line = tuple[Loc, ...]

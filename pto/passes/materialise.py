@@ -16,25 +16,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pto.core.types import TensorType, Type
+from pto.core.types import TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
-from pto.ir.ops import ARG, DIM, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
+from pto.ir.ops import ARG, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
-from pto.passes.analysis import slot_of
+from pto.passes.analysis import RESULT, SCRATCH, is_expression, room, slot_of
 from pto.passes.share_scratch import share_scratch
 
 ASSIGN, VIEW, GATHER, TAKE = (TENSOR_OPS[name] for name in ("assign", "view", "gather", "take"))
 PRODUCTS = {TENSOR_OPS[name] for name in ("matmul", "packed_matmul")}
 COSTLY = {*PRODUCTS, TENSOR_OPS["unpack"]}
 STORE = TILE_OPS["store"]
-RESULT, SCRATCH = 1, 2
 MOST_STAGES = 3  # of row reductions in one nest; layer_norm has two
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
-
-
-def is_expression(node: Node) -> bool:
-    """Is it a whole-tensor value that has no memory of its own yet?"""
-    return node.op.name.startswith("tensor.") and node.op not in (ASSIGN, VIEW)
 
 
 def written_slots(graph: Graph, node: Node) -> list[int]:
@@ -148,7 +142,7 @@ class Materialise(Rewriter):
         if node.op is FOR:
             return self.carry(old, key, node, new, [env[i] for i in node.inputs])
         if node.op is ARG and node["result"] == RESULT and not self.returns(old, node["slot"]):
-            return self.room(new, node.type, node["slot"], SCRATCH)
+            return room(new, node.type, node["slot"], SCRATCH)
         made = super().visit(old, key, node, new, env)
         if key not in self.of(old).stored:
             return made
@@ -166,15 +160,7 @@ class Materialise(Rewriter):
         while root.outer is not None:
             root = root.outer
         self.slots += 1
-        return graph.apply(ASSIGN, self.room(root, value.type, self.slots - 1, kind), value, locs=node.locs)
-
-    def room(self, root: Graph, type: Type, slot: int, kind: int) -> Val:
-        """A tensor of the program's own."""
-        name = f"{'result' if kind == RESULT else 'scratch'}{slot}"
-        taken = {n["name"] for _, n in root.items() if n.op in (ARG, DIM)}
-        while name in taken:
-            name += "_"
-        return root.op(ARG, type=type, name=name, slot=slot, result=kind)
+        return graph.apply(ASSIGN, room(root, value.type, self.slots - 1, kind), value, locs=node.locs)
 
     def carry(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop: a tensor that it carries and does not store to itself gets a tensor, written at each turn's end."""

@@ -6,6 +6,8 @@
   result has the same bits for every operand (a NaN may be another NaN): `x * 2 * 3` is `x * 6`, `x + 1 + 2` is
   `x + 3` for integers alone, `x + 0.0` is not x where x is -0.
 
+- What a loop carries without changing it is carried no more.
+
 Dead code is left out by every pass that copies a graph; integers are simplified as they are made.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -79,6 +81,12 @@ class Simplify(Rewriter):
             return super().visit(old, key, node, new, env)
         ops = TENSOR_OPS if space == "tensor" else TILE_OPS
         return self.simple(new, ops, name, [env[i] for i in node.inputs], node)
+
+    def carries(self, node: Node) -> Sequence[int]:
+        """What the body changes."""
+        body = node.body
+        assert body is not None
+        return [i for i in range(node.carried) if body.outputs[i] != body.params[1 + i]]
 
     def simple(self, graph: Graph, ops: dict[str, Op], name: str, inputs: list[Any], node: Node) -> Val:
         """A value, by the first rule that fits."""

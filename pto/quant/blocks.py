@@ -77,8 +77,7 @@ def _to_q8_0(values: Floats, records: Records) -> None:
 
 
 def _pack(codes: Floats, records: Records) -> None:
-    whole = np.trunc(codes).astype(np.uint8).clip(0, 15)
-    records["q"] = whole[:, :HALF] | whole[:, HALF:] << np.uint8(4)
+    put_codes(np.trunc(codes).astype(np.uint8).clip(0, 15), records)
 
 
 def _to_q4_0(values: Floats, records: Records) -> None:
@@ -156,3 +155,12 @@ def codes(records: Records) -> NDArray[np.int8]:
     if stored.dtype == np.int8:
         return np.asarray(stored)
     return np.concatenate((stored & 15, stored >> 4), axis=1).astype(np.int8)
+
+
+def put_codes(codes: NDArray[np.integer[Any]], records: Records) -> None:
+    """Store the codes of blocks of 32: the inverse of `codes`."""
+    if records.dtype["q"].base == np.int8:
+        records["q"] = codes
+    else:
+        whole = codes.astype(np.uint8)
+        records["q"] = whole[:, :HALF] | whole[:, HALF:] << np.uint8(4)

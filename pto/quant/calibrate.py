@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,22 +103,55 @@ class Fidelity:
     largest: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a comparison of two arrays adds up, in float64; those of parts of the arrays can be added.
+
+    Attributes:
+        product, exact, ours: sums of the products of their elements, and of the squares of each array's.
+        wrong: sum of the squares of their differences.
+        largest: largest difference.
+    """
+
+    product: float = 0.0
+    exact: float = 0.0
+    ours: float = 0.0
+    wrong: float = 0.0
+    largest: float = 0.0
+
+    @classmethod
+    def of(cls, exact: Floats, ours: Floats) -> Sums:
+        """Those of two arrays of one shape."""
+        a, b = exact.astype(np.float64).ravel(), ours.astype(np.float64).ravel()
+        off = a - b
+        return cls(float(a @ b), float(a @ a), float(b @ b), float(off @ off), float(np.abs(off).max(initial=0.0)))
+
+    def __add__(self, more: Sums) -> Sums:
+        return Sums(self.product + more.product, self.exact + more.exact, self.ours + more.ours,
+                    self.wrong + more.wrong, max(self.largest, more.largest))
+
+    def fidelity(self, name: str) -> Fidelity:
+        """How near the second array is to the first."""
+        if not self.wrong:
+            return Fidelity(name, 1.0, np.inf, 0.0)
+        lengths = math.sqrt(self.exact) * math.sqrt(self.ours)
+        sqnr = 10 * math.log10(self.exact / self.wrong) if self.exact else -np.inf
+        return Fidelity(name, self.product / lengths if lengths else 0.0, sqnr, self.largest)
+
+
 def compared(name: str, exact: Floats, ours: Floats) -> Fidelity:
-    """How near `ours` is to `exact`, two arrays of one shape; computed in float64."""
-    a, b = exact.astype(np.float64).ravel(), ours.astype(np.float64).ravel()
-    wrong, power = np.square(a - b).sum(), np.square(a).sum()
-    lengths = np.sqrt(power * np.square(b).sum())
-    cosine = float(a @ b / lengths) if lengths else float(power == 0 and wrong == 0)
-    if not wrong:
-        return Fidelity(name, 1.0, np.inf, 0.0)
-    sqnr = float(10 * np.log10(power / wrong)) if power else -np.inf
-    return Fidelity(name, cosine, sqnr, float(np.abs(a - b).max()))
+    """How near `ours` is to `exact`, two arrays of one shape."""
+    return Sums.of(exact, ours).fidelity(name)
 
 
-def report(rows: list[Fidelity]) -> str:
-    """A table of layers, the worst last."""
-    wide = max([len(row.name) for row in rows], default=0)
+def table(rows: Sequence[Fidelity]) -> str:
+    """Lines of layers below each other, with a head."""
+    wide = max(5, *(len(row.name) for row in rows)) if rows else 5
     lines = [f"{'layer':{wide}}  {'cosine':>9}  {'SQNR dB':>8}  {'largest':>10}"]
-    for row in sorted(rows, key=lambda r: -r.sqnr):
-        lines.append(f"{row.name:{wide}}  {row.cosine:9.6f}  {row.sqnr:8.2f}  {row.largest:10.3e}")
+    lines += [f"{row.name:{wide}}  {row.cosine:9.6f}  {row.sqnr:8.2f}  {row.largest:10.3e}" for row in rows]
     return "\n".join(lines)
+
+
+def report(rows: Sequence[Fidelity]) -> str:
+    """A table of layers, the worst last."""
+    return table(sorted(rows, key=lambda row: -row.sqnr))

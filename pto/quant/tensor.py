@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pto.core.errors import UsageError
 from pto.quant.blocks import BY_NAME as STORAGES
-from pto.quant.blocks import Records, codes, to_blocks
+from pto.quant.blocks import Records, codes, put_codes, to_blocks
 from pto.quant.calibrate import Calibration
 from pto.quant.schemes import Codes, Floats, Scheme, blocks, to_planes
 from pto.quant.ternary import RULES
@@ -94,6 +94,26 @@ def from_records(records: Records, scheme: Scheme) -> Quantised:
     found = (flat + np.int8(low)).reshape(*records.shape[:-1], -1)
     offset = None if scheme.symmetric else records["m"].astype(np.float32)
     return Quantised(scheme, found, records["d"].astype(np.float32), offset)
+
+
+def to_records(weights: Quantised, scheme: Scheme) -> Records:
+    """Codes as they are in blocks of a file [..., rows, groups], whose scales are float16: what `from_records` reads.
+
+    Args:
+        scheme: a symmetric one with blocks; those of its groups that share a scale in `weights` repeat it.
+
+    Raises:
+        UsageError: the scheme has not all of the codes, or a row is no whole number of its groups.
+    """
+    whole = weights.codes
+    if weights.offset is not None or not scheme.symmetric or whole.min() < scheme.low or whole.max() > scheme.high:
+        raise UsageError(f"{scheme.name} has not the codes of {weights.scheme.name}")
+    parts = blocks(whole, scheme)
+    records = np.empty(parts.shape[:-1], STORAGES[scheme.storage].record)
+    records["d"] = np.repeat(weights.scale, parts.shape[-2] // weights.scale.shape[-1], -1)
+    low = scheme.low if records.dtype["q"].base == np.uint8 else 0
+    put_codes((parts - low).reshape(-1, scheme.share), records.reshape(-1))
+    return records
 
 
 def to_codes(parts: Floats, scale: Floats, zero: Floats, scheme: Scheme) -> Codes:

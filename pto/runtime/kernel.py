@@ -281,7 +281,7 @@ class Kernel:
         sizes = tuple(self._named(f"grid{axis}") for axis in range(grid))
 
         def traced(options: Mapping[str, Any]) -> Traced:
-            return self.source.trace(arguments, hints, options, constants, self._kind, sizes)
+            return self.source.trace(arguments, hints, options, constants, self._kind, sizes, self.target)
 
         def directed(options: Mapping[str, Any]) -> Options:
             return Options(self.target, {k: v for k, v in options.items() if isinstance(v, int)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -216,16 +217,21 @@ class Variant:
                                      f"{self.program.name} reads from outside", hint="pass a copy")
 
     @cached_property
-    def idle(self) -> dict[tuple[str, tuple[int, ...]], list[NDArray[Any]]]:
+    def idle(self) -> dict[str, list[NDArray[Any]]]:
         """Scratch tensors of earlier launches, to be used again."""
         return {}
 
     def scratch(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Room for an intermediate value; zeros at first, for a kernel need not store to all of its own."""
-        try:
-            return self.idle[decl.name, shape].pop()
-        except (KeyError, IndexError):
-            return np.zeros(shape, numpy_dtype(decl.dtype))
+        """Room for an intermediate value; zeros at first, for a kernel need not store to all of its own.
+
+        What launches of other extents left is let go: texts of ever other lengths would keep a set each.
+        """
+        kept = self.idle.get(decl.name, [])
+        with suppress(IndexError):  # none is left, perhaps because another thread took it
+            while (found := kept.pop()).shape != shape:
+                pass
+            return found
+        return np.zeros(shape, numpy_dtype(decl.dtype))
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -300,7 +306,7 @@ class Variant:
             raise
         for (decl, _), array in zip(self._made, tensors[len(arrays):], strict=True):
             if decl.scratch:
-                self.idle.setdefault((decl.name, array.shape), []).append(array)
+                self.idle.setdefault(decl.name, []).append(array)
         count = self.traced.returned
         results = [tensors[slot] for slot in self.outputs[:abs(count)]]
         return (results[0] if count == -1 else tuple(results)) if count else None

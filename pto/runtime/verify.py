@@ -260,10 +260,9 @@ def furthest(a: Array, b: Array) -> float:
 
 def writers(root: Graph, slot: int) -> list[Node]:
     """The nodes that store to an argument slot."""
-    found = []
+    found, views = [], {n["view"]: n["src"] for _, _, n in root.walk() if "view" in n.op.attrs}
     for graph, key, node in root.walk():
         if node.op in WRITERS:
-            views = {n["view"]: n["src"] for _, _, n in root.walk() if "view" in n.op.attrs}
             number = node["dst"] if root.level == "execution" else slot_of(graph, key)
             if views.get(number, number) == slot:
                 found.append(node)

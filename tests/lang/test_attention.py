@@ -35,13 +35,40 @@ def arguments(m, n):
     return [rng.standard_normal(s, dtype=np.float32) for s in ((4, m, 32), (2, n, 32), (2, n, 16))]
 
 
-@pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 257), (5, 300), (64, 128), (65, 129), (200, 200), (130, 333)])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 257), (5, 300), (64, 128), (65, 129), (200, 200), (130, 333),
+                                    (150, 600)])
 def test_attention_is_that_of_numpy(m, n):
     given = arguments(m, n)
     assert np.allclose(full(*given), wanted(*given), atol=2e-6)
     for start in {0, n - m, (n - m) // 2}:
         assert np.allclose(causal(*given, start), wanted(*given, start), atol=2e-6)
     assert sum(map(len, (*full.variants.values(), *causal.variants.values()))) <= 2
+
+
+@pytest.mark.parametrize("target", ["AI_Accelerator_V1", "AI_Accelerator_V2"])
+@pytest.mark.parametrize("channels", [8, 64, 128, 256])
+@pytest.mark.parametrize(("dtype", "masked"), [(pt.f32, False), (pt.f32, True), (pt.f16, True)])
+def test_tiles_are_chosen_that_fit(channels, target, dtype, masked):
+    @pt.tile_kernel(target=target)
+    def attend(q, k, v):
+        return pt.attention(q, k, v, causal=masked)
+
+    for name, extent in (("q", "M"), ("k", "N"), ("v", "N")):
+        attend.declare(name, dtype[1, extent, channels])
+    assert attend.program().target == target
+
+
+def test_many_channels():
+    @pt.tile_kernel
+    def attend(q: pt.f32[2, "M", 192], k: pt.f32[2, "N", 192], v: pt.f32[2, "N", 192]):
+        return pt.attention(q, k, v)
+
+    given = [np.random.default_rng(n).standard_normal((2, n, 192), dtype=np.float32) for n in (90, 150)]
+    given.append(given[1][::-1].copy())
+    q, k, v = given
+    scores = q @ k.transpose(0, 2, 1) / np.sqrt(192)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    assert np.allclose(attend(q, k, v), weights / weights.sum(-1, keepdims=True) @ v, atol=2e-6)
 
 
 def test_every_level_agrees():

@@ -22,6 +22,8 @@ from pto.models.gguf_writer import TensorBytes, Typed, dumps
 from pto.models.reference import Reference
 from pto.models.weights import load_weights, turned, unturned
 from pto.quant.blocks import BY_NAME
+from pto.quant.schemes import find
+from pto.quant.tensor import quantise
 from tests.models.files import OWN_HEAD, SMALL, random_weights, save_folder
 
 BYTES = replace(SMALL, vocab=257, bos=256, stop=(256,))
@@ -66,6 +68,20 @@ def test_both_formats_give_the_same_model(tmp_path):
     for name, array in load_weights(other).items():
         np.testing.assert_array_equal(array, read[name])
     assert read["head"] is read["embed"]
+
+
+def test_ternary_weights_are_kept_as_their_codes(tmp_path):
+    """What training exports; rows of queries and keys keep their order. Scales become float16."""
+    weights, scheme = random_weights(BYTES), find("ternary_absmean_channel")
+    ternary = {name: quantise(array, scheme) for name, array in weights.items() if array.ndim == 3}
+    save_gguf(tmp_path / "m.gguf", BYTES, weights | ternary, storage="Q8_0")
+    checkpoint = open_checkpoint(tmp_path / "m.gguf")
+    found = load_weights(checkpoint)
+    for name, one in ternary.items():
+        scale = one.scale.astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(found[name], one.codes * scale)
+        assert {tensor.storage.name for tensor in checkpoint.tensors[name]} == {"Q4_0"}
+    assert checkpoint.tensors["embed"][0].storage.name == "Q8_0" and len(ternary) == 7
 
 
 @given(st.integers(1, 5), st.integers(1, 8), st.integers(1, 6))

@@ -145,3 +145,21 @@ def test_it_simplifies_once(level):
     once = simplify(some.graph(level))
     assert pt.text(Simplify().run(once)) == pt.text(once)
     assert once.size() < some.compiled().compiled.stages[0].graph.size()
+
+
+def test_what_a_loop_does_not_change_it_carries_no_more():
+    never = False
+
+    @pt.tile_kernel
+    def added(x):
+        other, count = x * 2.0, 4
+        for _ in pt.range(3):
+            x = x + other
+            if never:
+                other, count = x, 5
+        return x - other * count
+
+    operations(added, X[:, :4])
+    loops = {s.name: n.carried for s in added.compiled().compiled.stages for _, _, n in s.graph.walk()
+             if n.body is not None and s.name in ("trace", "simplify")}
+    assert loops == {"trace": 3, "simplify": 1}

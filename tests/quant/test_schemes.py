@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pto.core.errors import UsageError
-from pto.quant.calibrate import METHODS, Calibration, compared, report
+from pto.quant.calibrate import METHODS, Calibration, Sums, compared, report
 from pto.quant.schemes import BY_NAME, SCHEMES, blocks, find, from_planes, to_planes
-from pto.quant.tensor import Quantised, quantise
+from pto.quant.tensor import Quantised, from_records, quantise, to_records
 
 each = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda row: row.name)
 GRIDS = [row for row in SCHEMES if not row.ternary and not row.storage]
@@ -126,3 +128,53 @@ def test_a_report_puts_the_worst_last():
     assert [line.split()[0] for line in report(rows).splitlines()] == ["layer", "int8_channel", "int4_g32"]
     same = compared("x", exact, exact)
     assert (same.cosine, same.sqnr, same.largest) == (1.0, np.inf, 0.0)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30))
+def test_sums_of_parts_are_those_of_the_whole(seed, cut):
+    exact, ours = np.random.default_rng(seed).standard_normal((2, 31)).astype(np.float32)
+    parts, whole = Sums.of(exact[:cut], ours[:cut]) + Sums.of(exact[cut:], ours[cut:]), compared("x", exact, ours)
+    found = parts.fidelity("x")
+    np.testing.assert_allclose((found.cosine, found.sqnr), (whole.cosine, whole.sqnr), rtol=1e-9)
+    assert found.largest == whole.largest == np.abs(exact.astype(np.float64) - ours).max()
+    a, b = exact.astype(np.float64), ours.astype(np.float64)
+    np.testing.assert_allclose(whole.cosine, a @ b / np.linalg.norm(a) / np.linalg.norm(b), rtol=1e-12)
+    np.testing.assert_allclose(whole.sqnr, 20 * np.log10(np.linalg.norm(a) / np.linalg.norm(a - b)), rtol=1e-12)
+
+
+def test_what_is_nothing_like_it():
+    one, none = np.ones(4, np.float32), np.zeros(4, np.float32)
+    assert (compared("x", none, one).sqnr, compared("x", none, one).cosine) == (-np.inf, 0.0)
+    assert (compared("x", one, none).sqnr, compared("x", one, -one).cosine) == (0.0, -1.0)
+
+
+@pytest.mark.parametrize("storage", ["q4_0", "q8_0"])
+@pytest.mark.parametrize("name", ["ternary_absmean_channel", "ternary_mean_g64", "int4_g32", "int4_tensor"])
+@given(seed=st.integers(0, 2**32))
+def test_codes_are_kept_as_blocks_of_a_file(storage, name, seed):
+    """They read as they were, in a scheme with a scale for each 32; scales become float16."""
+    values = np.random.default_rng(seed).standard_normal((3, 128)).astype(np.float32)
+    made = quantise(values, find(name))
+    found = from_records(to_records(made, find(storage)), find(storage))
+    np.testing.assert_array_equal(found.codes, made.codes)
+    rounded = replace(made, scale=made.scale.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(found.dequantise(), rounded.dequantise())
+
+
+@pytest.mark.parametrize(("scheme", "storage"), [("int8_channel", "q4_0"), ("int4_asymmetric_g32", "q8_0"),
+                                                 ("int4_channel", "q4_1")])
+def test_codes_that_a_storage_has_not_are_refused(scheme, storage):
+    with pytest.raises(UsageError, match=f"{storage} has not the codes of {scheme}"):
+        to_records(quantise(np.arange(64, dtype=np.float32).reshape(2, 32) - 30, find(scheme)), find(storage))
+
+
+@given(st.integers(0, 2**32))
+def test_ternary_weights_are_found_again_exactly(seed):
+    """Weights that are -s, 0 and s already, a scale for each row, become these codes and scales."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-1, 2, (4, 96)).astype(np.int8)
+    codes[1], codes[2, 1:] = 0, 0
+    scale = rng.uniform(1e-3, 10, (4, 1)).astype(np.float16).astype(np.float32)
+    found = quantise(codes * scale, find("ternary_optimal_channel"))
+    np.testing.assert_array_equal(found.codes, codes)
+    np.testing.assert_array_equal(found.dequantise(), codes * scale)

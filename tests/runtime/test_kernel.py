@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -176,3 +177,21 @@ def test_room_that_is_not_stored_to_is_zeros():
         del junk
         found = partly(np.full((32, 16), value, np.float32))
         np.testing.assert_array_equal(found, [[2 * value] * 16] * 16 + [[value] * 16] * 16)
+
+
+def test_scratch_of_other_extents_is_let_go():
+    @pt.tile_kernel
+    def mixed(X, Y):
+        return pt.matmul(pt.softmax(X), Y)
+
+    y = np.ones((4096, 16), np.float32)
+    mixed(np.ones((8, 4096), np.float32), y)
+    assert any(decl.scratch for decl in mixed.program().tensors)
+    tracemalloc.start()
+    try:
+        for rows in range(8, 40):
+            np.testing.assert_allclose(mixed(np.ones((rows, 4096), np.float32), y), 1.0, rtol=1e-4)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 4 * y.nbytes

@@ -67,7 +67,7 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
 
 
 def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
-                   every: bool = False, best: int = 0) -> Any:
+                   every: bool = False, hidden: bool = False, best: int = 0) -> Any:
     """The kernel that takes the tokens of a text, and gives the logits after the last one, [1, vocab].
 
     `length` is how many positions are known with these: the tokens stand at positions length - count to length - 1.
@@ -75,6 +75,7 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
     Args:
         precision, cache: of the weights, and of keys and values; all else is float32.
         every: give the logits after every token, [count, vocab].
+        hidden: give what goes into each layer and comes out of the last one besides, [layers + 1, count, embed].
         best: give the best so many logits after the last one, and their tokens, [1, best] each.
     """
     @pt.tile_kernel
@@ -84,7 +85,10 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
         start = length - count
         turn = cos.narrow(0, start, count).unsqueeze(1), sin.narrow(0, start, count).unsqueeze(1)
         x = pt.embedding(tokens, embed).to(pt.f32)
+        states: Any = pt.empty((c.layers + 1, count, c.embed)) if hidden else 0
         for layer in pt.range(c.layers):
+            if hidden:
+                states[layer] = x
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
             q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, c.head_dim), *turn)
             k = pt.rope(pt.matmul(h, key[layer].T).view(count, c.kv_heads, c.head_dim), *turn)
@@ -96,12 +100,16 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
             x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
+        if hidden:
+            states[c.layers] = x
         if not every:
             x = x.narrow(0, count - 1, 1)
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         if best:
             candidates, ids = pt.topk(logits, best)
             return candidates, ids
+        if hidden:
+            return logits, states
         return logits
 
     return typed(prefill, c, context, precision, cache)

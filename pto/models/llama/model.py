@@ -158,6 +158,17 @@ class Session:
         found = [self._prefill(ids[at:at + AT_ONCE], every=True) for at in range(0, len(ids), AT_ONCE)]
         return np.concatenate(found)
 
+    def hidden(self, ids: Sequence[int]) -> tuple[Floats, Floats]:
+        """Take the next tokens; gives what the layers make of them, and the logits after each of them.
+
+        Returns:
+            What goes into each layer and comes out of the last one, [layers + 1, len(ids), embed]; [len(ids), vocab].
+        """
+        self.require(ids)
+        found = [self._prefill(ids[at:at + AT_ONCE], every=True, hidden=True) for at in range(0, len(ids), AT_ONCE)]
+        logits, states = zip(*found, strict=True)
+        return np.concatenate(states, 1), np.concatenate(logits)
+
     def rewind(self, length: int) -> None:
         """Forget all but the first tokens."""
         if not 0 <= length <= self.length:

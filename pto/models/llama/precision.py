@@ -67,6 +67,9 @@ PRECISIONS = (
               doc="4-bit weights as the file has them, the head in 8 bits; activations of products in 14 bits"),
     Precision("ternary3", F16, F32, "q4_1", "q8_0", "a14", "t3",
               doc="the same 4-bit weights as three planes of ternary digits, which hold them exactly"),
+    Precision("ternary", F16, F32, "ternary_optimal_channel", ROWS, "a8", fine=("head",),
+              doc="one plane of ternary digits, a scale for each channel, for models that were trained so; the head in "
+              "8 bits; activations of products in 8 bits, in 14 before the head"),
 )
 BY_NAME = {row.name: row for row in PRECISIONS}
 EXACT = BY_NAME["f32"]

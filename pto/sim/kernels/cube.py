@@ -40,8 +40,10 @@ def panel_product(kind: type[Block]) -> Any:
     micro1, micro2, micro3, micro4, micro5, micro6 = (micro_kernel(kind(n)) for n in range(1, BLOCK_ROWS + 1))
 
     @inline
-    def rest(a: int, a_pitch: int, b: int, c: int, rows: int, steps: int, acc: int) -> None:
-        if rows == 5:
+    def some(a: int, a_pitch: int, b: int, c: int, rows: int, steps: int, acc: int) -> None:
+        if rows == BLOCK_ROWS:
+            micro6(a, a_pitch, b, c, steps, acc)
+        elif rows == 5:
             micro5(a, a_pitch, b, c, steps, acc)
         elif rows == 4:
             micro4(a, a_pitch, b, c, steps, acc)
@@ -49,17 +51,19 @@ def panel_product(kind: type[Block]) -> Any:
             micro3(a, a_pitch, b, c, steps, acc)
         elif rows == 2:
             micro2(a, a_pitch, b, c, steps, acc)
-        elif rows == 1:
+        else:
             micro1(a, a_pitch, b, c, steps, acc)
 
     @inline
     def run(a: int, a_pitch: int, b: int, c: int, rows: int, steps: int, acc: int) -> None:
-        while rows >= BLOCK_ROWS:
-            micro6(a, a_pitch, b, c, steps, acc)
-            a += BLOCK_ROWS * a_pitch
-            c += BLOCK_ROWS * LINE
-            rows -= BLOCK_ROWS
-        rest(a, a_pitch, b, c, rows, steps, acc)
+        while rows > 0:
+            count = min(rows, BLOCK_ROWS)
+            if BLOCK_ROWS < rows < 2 * BLOCK_ROWS:  # in two parts: blocks of one or two rows wait for their own sums
+                count = (rows + 1) // 2
+            some(a, a_pitch, b, c, count, steps, acc)
+            a += count * a_pitch
+            c += count * LINE
+            rows -= count
     return run
 
 
