@@ -63,7 +63,7 @@ class Expression(Windows):
         super().__init__(old, graph, env, dims)
         self.tiles = tiles
         self.depths: dict[int, int] = {}
-        self.keeps = False  # the first tile of a row is kept
+        self.keeps = self.shared = False  # the first tile of a row is kept; cores share the tiles of a row
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
         self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
@@ -132,8 +132,8 @@ class Expression(Windows):
         return found
 
     def for_row(self, at: Place, row: Row) -> bool:
-        """Is a place the same for all tiles of a row?"""
-        return at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
+        """Is a place the same for all tiles of a row? Where cores share a row, each sees to its tiles."""
+        return not self.shared and at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
 
     def known(self, step: Step, row: Row, memo: dict[Step, Val]) -> Val | None:
         """A tile that was made already."""
@@ -229,6 +229,7 @@ class Expression(Windows):
         inside = self.inside(key)
         products = self.products(key)
         self.keeps = self.depth(key) > 0 and not products
+        self.shared = bool(products) and not self.depth(key)
         for node in (self.old[k] for k in inside if not self.is_leaf(k)):
             if node.op in (packed.PRODUCT, packed.UNPACK):
                 return packed.cut(self, node, self.tiles)
@@ -366,8 +367,6 @@ class Expression(Windows):
         row = Row(graph, at)
         for depth in range(1, self.depth(key) + 1):
             self.stage(row, self.reductions(key, depth))
-        # What a tile of a product needs beside is made for each: so cores can share the tiles of a row.
-        shared = None if self.products(key) and not self.depth(key) else row
         cols = self.two(self.extents(key))[1]
         wide, then = self.widths(cols)
 
@@ -376,7 +375,7 @@ class Expression(Windows):
         if not then:
             return versions
         return graph.loop((wide if self.keeps else 0, self.size(cols), then), versions, lambda deep, j, vs: self.put(
-            deep, key, replace(at, j=j, cols=then), vs, locs, shared, {}), locs, parallel=1)
+            deep, key, replace(at, j=j, cols=then), vs, locs, row, {}), locs, parallel=1)
 
     def put(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...], row: Row | None = None,
             memo: dict[Step, Val] | None = None) -> list[Val]:
