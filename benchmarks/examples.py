@@ -204,6 +204,46 @@ def softmax_small(x):
     return pt.softmax(x * 0.5) * 2.0
 
 
+@case(lambda x: np.clip(x, -1, 1), (1024, 1024))
+def clamp(x):
+    return pt.clamp(x, -1.0, 1.0)
+
+
+@case(lambda x: np.clip(x, -1, 1), (1 << 20,))
+def clamp_line(x):
+    return pt.clamp(x, -1.0, 1.0)
+
+
+@case(lambda x: x.argmax(axis=1), (1024, 1024))
+def argmax(x):
+    return pt.argmax(x, axis=1)
+
+
+@case(lambda x: x.argmin(axis=0), (1024, 1024))
+def argmin_of_columns(x):
+    return pt.argmin(x, axis=0)
+
+
+@case(lambda x: np.ascontiguousarray(x[:, ::-1]), (1024, 1024))
+def flip(x):
+    return pt.flip(x, 1)
+
+
+@case(lambda x: np.ascontiguousarray(x[::-1]), (1024, 1024))
+def flip_rows(x):
+    return pt.flip(x, 0)
+
+
+@case(lambda x: np.ascontiguousarray(x[::-1]), (1 << 20,))
+def flip_line(x):
+    return pt.flip(x, 0)
+
+
+@case(lambda x: np.pad(x, ((3, 5), (7, 9))), (1024, 1024))
+def pad(x):
+    return pt.pad(x, (7, 9, 3, 5))
+
+
 def main() -> None:
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     figures: dict[str, float] = {}

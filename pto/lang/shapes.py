@@ -141,10 +141,7 @@ def flip(x: Any, dim: int = -1) -> Any:
     x = _tensor(x, "flip")
     axis = _axis(x, dim)
     extent = pinned(x, axis)
-    along = x if axis == x.ndim - 1 else x.transpose(axis, -1)
-    order = pt.arange(extent - 1, -1, -1).view(*[1] * (x.ndim - 1), extent)
-    found = gather(along, -1, order.expand(*along.shape))
-    return found if axis == x.ndim - 1 else found.transpose(axis, -1)
+    return index_select(x, axis, pt.arange(extent - 1, -1, -1))
 
 
 def gather(x: Any, dim: int, index: Any) -> Any:
@@ -168,7 +165,7 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     """The slices of an axis that integers [n] (int32) name."""
     x, index = _tensor(x, "index_select"), _tensor(index, "index_select")
     axis = _axis(x, dim)
-    if axis == 0 and x.ndim == 2:
+    if axis == 0 and x.ndim == 2 and x.dims[1] != 1:
         return pt.embedding(index, x)
     ids = index
     for at in range(x.ndim):

@@ -63,7 +63,7 @@ class Expression(Windows):
         super().__init__(old, graph, env, dims)
         self.tiles = tiles
         self.depths: dict[int, int] = {}
-        self.keeps = False  # the first tile of a row is kept
+        self.keeps = self.shared = False  # the first tile of a row is kept; cores share a row
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
         self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
@@ -132,8 +132,8 @@ class Expression(Windows):
         return found
 
     def for_row(self, at: Place, row: Row) -> bool:
-        """Is a place the same for all tiles of a row?"""
-        return at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
+        """Is a place the same for all tiles of a row? Where cores share a row, each sees to its tiles."""
+        return not self.shared and at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
 
     def known(self, step: Step, row: Row, memo: dict[Step, Val]) -> Val | None:
         """A tile that was made already."""
@@ -232,7 +232,8 @@ class Expression(Windows):
         for node in (self.old[k] for k in inside if not self.is_leaf(k)):
             if node.op in (packed.PRODUCT, packed.UNPACK):
                 return packed.cut(self, node, self.tiles)
-        if products and all(map(self.streams, products)):
+        self.shared = bool(products) and all(map(self.streams, products))
+        if self.shared:
             return 1, self.tiles.dealt(self.extents(key)[-1])
         if products:
             return self.tiles.matrix[:2]

@@ -10,7 +10,23 @@ from llvmlite import ir
 from pto.core.dtypes import F32, PRED, DType
 from pto.sim.formats import widened
 from pto.sim.vec import F32 as FLOAT32
-from pto.sim.vec import F64, I32, I64, INT, VOID, canonical, emits, emits_int, load, store
+from pto.sim.vec import (
+    F32X8,
+    F64,
+    I32,
+    I32X8,
+    I64,
+    I64X8,
+    INT,
+    LANES,
+    VOID,
+    broadcast,
+    canonical,
+    emits,
+    emits_int,
+    load,
+    store,
+)
 
 CANONICAL_F64 = 0x7FF8_0000_0000_0000
 
@@ -36,6 +52,15 @@ def put_integer(dtype: DType) -> Any:
     def put(b: ir.IRBuilder, to: ir.Value, value: ir.Value) -> None:
         store(b, to, b.sitofp(value, FLOAT32) if dtype is F32 else b.trunc(value, I32))
     return emits(VOID, INT, INT)(put)
+
+
+def put_sequence(dtype: DType) -> Any:
+    """Writes eight numbers, the first and a step being given, as `put_integer` does."""
+    def put(b: ir.IRBuilder, to: ir.Value, start: ir.Value, step: ir.Value) -> None:
+        numbers = b.mul(broadcast(b, step, I64X8), ir.Constant(I64X8, list(range(LANES))))
+        numbers = b.add(numbers, broadcast(b, start, I64X8))
+        store(b, to, b.sitofp(numbers, F32X8) if dtype is F32 else b.trunc(numbers, I32X8))
+    return emits(VOID, INT, INT, INT)(put)
 
 
 def add_element(dtype: DType) -> Any:

@@ -21,9 +21,9 @@ from pto.sim.vec import (
     INT,
     VECTOR,
     VOID,
+    any_lane,
     broadcast,
     call,
-    declared,
     emits,
     emits_int,
     load,
@@ -32,7 +32,7 @@ from pto.sim.vec import (
 )
 
 BLOCK = 32  # lanes of the short form: chains enough to hide latency, few enough for sixteen registers of eight
-F32XN, I32XN, I1XN = (ir.VectorType(kind, BLOCK) for kind in (F32, I32, ir.IntType(1)))
+F32XN, I32XN = (ir.VectorType(kind, BLOCK) for kind in (F32, I32))
 # Minimax polynomial of exp(r) in relative error on |r| <= ln 2 / 2, whose first terms are 1 + r: highest degree first.
 FAST_EXP = (0.001381432, 0.008368852, 0.0416684, 0.1666652, 0.49999994, 1.0, 1.0)
 FAST_LN2 = (0.693359375, -2.12194440e-4)  # the first, times any n here, is exact
@@ -120,8 +120,7 @@ def is_ordinary(b: ir.IRBuilder, at: ir.Value, less: ir.Value) -> ir.Value:
     """1 where the short form serves for all of a block of numbers, less one number."""
     size = b.and_(b.bitcast(difference(b, at, less), I32XN), filled(0x7FFFFFFF, I32XN))
     beyond = b.icmp_signed(">", size, b.bitcast(filled(FAST_LIMIT, F32XN), I32XN))  # NaN is, too
-    function = declared(b.module, ir.FunctionType(ir.IntType(1), [I1XN]), f"llvm.vector.reduce.or.v{BLOCK}i1")
-    return b.zext(b.not_(b.call(function, [beyond])), ir.IntType(64))
+    return b.zext(b.not_(any_lane(b, beyond)), ir.IntType(64))
 
 
 @emits(VOID, INT, INT, FLOAT)

@@ -26,6 +26,7 @@ from pto.sim.vec import (
     store,
 )
 
+MANY = 32
 LOWEST_KEY = -(2**63)
 
 
@@ -36,6 +37,7 @@ class Loads:
         whole: eight elements from an address on.
         some: the first ones, the others being some f32.
         one: a single element.
+        before: how many of `MANY` elements from an address on come before the first that is equal to a number.
     """
 
     def __init__(self, dtype: DType, *, negate: bool = False) -> None:
@@ -44,6 +46,7 @@ class Loads:
         self.whole = emits(VECTOR, INT)(self._whole)
         self.some = emits(VECTOR, INT, INT, FLOAT)(self._some)
         self.one = emits(FLOAT, INT)(self._one)
+        self.before = emits_int(INT, FLOAT)(self._before)
 
     def _wide(self, b: ir.IRBuilder, x: ir.Value) -> ir.Value:
         wide = widened(b, self.dtype, x)
@@ -59,6 +62,11 @@ class Loads:
 
     def _one(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
         return self._wide(b, load(b, at, storage(self.dtype)))
+
+    def _before(self, b: ir.IRBuilder, at: ir.Value, number: ir.Value) -> ir.Value:
+        wide = self._wide(b, load(b, at, ir.VectorType(storage(self.dtype), MANY)))
+        equal = b.bitcast(b.fcmp_ordered("==", wide, broadcast(b, number, wide.type)), ir.IntType(MANY))
+        return b.cttz(b.or_(b.zext(equal, I64), I64(1 << MANY)), ir.IntType(1)(1))
 
 
 def put_float(dtype: DType, *, negate: bool = False) -> Any:

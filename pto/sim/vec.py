@@ -314,6 +314,12 @@ def fused1(b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
     return call(b, "fma", x, y, z)
 
 
+def any_lane(b: ir.IRBuilder, holds: ir.Value) -> ir.Value:
+    """Whether a condition holds in one lane at least."""
+    kind = ir.FunctionType(ir.IntType(1), [holds.type])
+    return b.call(declared(b.module, kind, f"llvm.vector.reduce.or.v{holds.type.count}i1"), [holds])
+
+
 def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """The larger; a NaN loses to a number, -0 to +0."""
     bits = ir.VectorType(I32, x.type.count) if isinstance(x.type, ir.VectorType) else I32

@@ -50,6 +50,49 @@ def test_an_embedding_lookup() -> None:
         np.testing.assert_array_equal(last[0], TABLE[11])
 
 
+PICK = """\
+.program pick
+.target V2
+.tensor %x TYPE[4, 96] read
+.tensor %order s32[4, 70] read
+.tensor %a TYPE[4, 70] write
+.tensor %b TYPE[4, 70] write
+.tile %row tile<ub, 4x96xTYPE> at 0x0 slots 1
+.tile %ids tile<ub, 4x72xs32> at 0x1000 slots 1
+.tile %to tile<ub, 4x96xTYPE> at 0x2000 slots 1
+tload %row, %x, 0, 0, 4, 96
+tload %ids, %order, 0, 0, 4, 70
+tgather %to, %row, %ids, 4, 70, 96
+tstore %a, %to, 0, 0, 4, 70
+mgather_elem %to, %x, %ids, 0, 4, 70, 96
+tstore %b, %to, 0, 0, 4, 70
+halt
+"""
+ORDERS = np.stack([
+    np.arange(20, 90), np.arange(95, 25, -1), np.random.default_rng(1).integers(0, 96, 70),
+    np.concatenate([np.arange(9), np.full(8, 7), np.arange(40, 20, -1), np.arange(0, 66, 2)]),
+]).astype(np.int32)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("f32", np.float32), ("s16", np.int16), ("u8", np.uint8)])
+def test_orders_that_run_are_those_of_their_indices(name: str, dtype: type) -> None:
+    x = np.random.default_rng(2).integers(0, 200, (4, 96)).astype(dtype)
+    for machine in machines(PICK.replace("TYPE", name)):
+        found = [np.zeros((4, 70), dtype) for _ in range(2)]
+        machine.run([x, ORDERS, *found])
+        for a in found:
+            np.testing.assert_array_equal(a, np.take_along_axis(x, ORDERS, 1))
+
+
+@pytest.mark.parametrize(("at", "wrong"), [(0, 96), (33, -1), (69, 96), (69, -(2**31))])
+def test_each_index_is_looked_at(at: int, wrong: int) -> None:
+    order = ORDERS.copy()
+    order[0, at] = wrong
+    for machine in machines(PICK.replace("TYPE", "f32")):
+        with pytest.raises(MachineTrap, match=f"value {wrong}: tgather"):
+            machine.run([np.zeros((4, 96), np.float32), order, *(np.zeros((4, 70), np.float32) for _ in range(2))])
+
+
 @pytest.mark.parametrize("token", [-1, 50, 2**31 - 1, -(2**31)])
 def test_an_index_outside_traps_before_anything_happens(token: int) -> None:
     for machine in machines(LOOKUP):

@@ -98,6 +98,20 @@ def test_the_first_of_the_largest_is_chosen() -> None:
     assert meant(vector.TROWARGMIN, "s32", (3, 1), a=a, cols=4).ravel().tolist() == [1, 0, 2]
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("bound", [math.nan, 0.0, -0.0, 1e-60, -1e-60, 1e-7, -1e-7, 2.5, -2.5, math.inf, -math.inf])
+def test_bounds_that_are_numbers(bound: float, dtype: str) -> None:
+    for row in (vector.TMAXS, vector.TMINS):
+        run(row, (dtype, dtype), BOTH, (bound, ROWS, COLS), (0, 1024), (WHOLE, WHOLE))
+
+
+@pytest.mark.parametrize("columns", [31, 32, 33, 64, 100, 130])
+@pytest.mark.parametrize("dtype", ["f32", "f16", "s32"])
+def test_positions_in_long_rows(columns: int, dtype: str) -> None:
+    for row in (vector.TROWARGMAX, vector.TROWARGMIN):
+        run(row, ("s32", dtype), (Layout.COL, Layout.ROW), (24, columns), (0, 1024), ((24, 1), (24, 130)))
+
+
 @pytest.mark.parametrize(("mode", "want"), [
     ("rne", [2, 2, -2, -2, 3, -3]), ("rtz", [2, 1, -2, -1, 2, -2]), ("rdn", [2, 1, -3, -2, 2, -3]),
     ("rup", [3, 2, -2, -1, 3, -2]), ("rna", [3, 2, -3, -2, 3, -3]), ("rto", [3, 1, -3, -1, 3, -3]),

@@ -14,10 +14,13 @@ from pto.sim.kernels.operands import Body, Form, aside, extent
 from pto.sim.kernels.registry import SIZES, kernel
 from pto.sim.lanes import SOURCES, Emit, Kind, Pass, Source
 from pto.sim.operations import ONE, SCALAR, TWO, choice, comparison, dot4, fused, same
-from pto.sim.vec import inline, load_bits, word
+from pto.sim.vec import called, inline, load_bits, word
 
 ROW, COL = Layout.ROW, Layout.COL
 NOTHING = 0
+# Bits of float64 numbers: no type rounds what is so far from zero to zero.
+MAGNITUDE, FAR_FROM_ZERO, INFINITE = ((1 << 63) - 1), 0x3EB0 << 48, 0x7FF0 << 48
+BOUNDS = {"maxs": (">", 0), "mins": ("<", -(1 << 63))}  # the comparison, and the zero that may be the result
 
 
 def row_of(work: Pass) -> Any:
@@ -136,8 +139,29 @@ def pass_over(form: Form, emit: Emit, *, raw: bool = False, lanes: int = 0) -> B
 def named(form: Form) -> Body:
     """The operation that the row names."""
     name = form.row.tensor_op
+    if name in BOUNDS and form.types[0].kind == "f":
+        return bounded(form, *BOUNDS[name])
     [emit] = (table[name] for table in (ONE, SCALAR, TWO) if name in table)
     return aside(form, pass_over(form, emit(form.types[0])))
+
+
+def bounded(form: Form, sign: str, zero: int) -> Body:
+    """The larger or the smaller of a and a number: by one comparison, unless the number is NaN or the other zero.
+
+    Args:
+        zero: the bits of the zero that wins over the other.
+    """
+    name, at = form.row.tensor_op, form.row.position("scalar")
+    careful = called(pass_over(form, SCALAR[name](form.types[0])))
+    quick = called(pass_over(form, lambda b, how, x, y: b.select(b.fcmp_ordered(sign, x, y), x, y)))
+
+    def run(ctx: int, ops: int, st: int, to: int, places: Any) -> None:
+        bits = word(ops, at)
+        if bits == zero or FAR_FROM_ZERO <= bits & MAGNITUDE <= INFINITE:
+            quick(ctx, ops, st, to, places)
+        else:
+            careful(ctx, ops, st, to, places)
+    return aside(form, run)
 
 
 def is_named(row: object) -> bool:

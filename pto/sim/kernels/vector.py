@@ -13,7 +13,7 @@ from pto.core.types import Layout
 from pto.isa.spec import Instr
 from pto.isa.table import vector
 from pto.sim.elements import put_integer, reader
-from pto.sim.floats import Loads, key_of, put_float, put_lowest
+from pto.sim.floats import MANY, Loads, key_of, put_float, put_lowest
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.copying import copy_rows
 from pto.sim.kernels.elementwise import row_of
@@ -202,12 +202,17 @@ def max_fold(loads: Loads) -> Any:
 
 def first_fold(loads: Loads) -> Any:
     """The index of the first of a row's largest elements."""
-    largest, one, size = max_fold(loads), loads.one, loads.dtype.size
+    largest, one, before, size = max_fold(loads), loads.one, loads.before, loads.dtype.size
 
     @inline
     def fold(ctx: int, a: int, cols: int) -> int:
-        best = largest(ctx, a, cols)
-        for j in range(cols):
+        best, start = largest(ctx, a, cols), 0
+        while start + MANY <= cols:
+            found = before(a + size * start, best)
+            if found < MANY:
+                return start + found
+            start += MANY
+        for j in range(start, cols):
             if one(a + size * j) == best:
                 return j
         return 0
