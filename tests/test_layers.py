@@ -96,3 +96,10 @@ def test_numba_is_imported_in_the_simulator_only():
 
 def test_the_interpreter_shares_nothing_with_the_lowering_that_it_judges():
     assert not [name for _, name in imports(TREES[ROOT / "runtime" / "interpret.py"]) if name.startswith("pto.passes")]
+
+
+def test_syntax_trees_are_made_in_one_place():
+    """CPython 3.11 fails where two threads make some at once (its issue 106905): that place has a lock."""
+    users = {str(p.relative_to(ROOT)) for p in FILES for n in ast.walk(TREES[p])
+             if isinstance(n, ast.Attribute) and ast.unparse(n) == "ast.parse"}
+    assert users == {"lang/capture.py"}
