@@ -156,3 +156,16 @@ def on_graph(graph: Graph, bound: Bound, *, cores: int = 1, order: str = "progra
     tensors = bound.fresh()
     found = interpret(graph, tensors, bound.extents, cores=cores, order=order)
     return found[:len(bound.results)] if graph.level == "tensor" else [tensors[slot] for slot in bound.results]
+
+
+def agree(kernel: Any, arguments: Sequence[np.ndarray], wanted: np.ndarray, passes: Sequence[str], *,
+          rtol: float = 2e-5, atol: float = 2e-5) -> tuple[Bound, dict[str, Graph]]:
+    """The program, and the graph after each pass, where those after some passes and both machines give what is wanted;
+    the last of the passes, and the fast machine, on several cores.
+    """
+    bound = bind(kernel, arguments)
+    stages = {s.name: s.graph for s in kernel.compiled().compiled.stages}
+    graphs = [on_graph(stages[name], bound, cores=3 if name == passes[-1] else 1) for name in passes]
+    for results in (*graphs, on_fast(bound, cores=3), on_slow(bound)):
+        np.testing.assert_allclose(results[0], wanted, rtol=rtol, atol=atol)
+    return bound, stages

@@ -58,3 +58,10 @@ def test_blocks_run(page, blocks, tmp_path):
 def run(command: list[str], folder: Path, environ: dict[str, str]) -> None:
     done = subprocess.run(command, cwd=folder, env=environ, text=True, capture_output=True, timeout=120)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
+
+
+def test_a_decision_has_a_number_of_its_own():
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    assert all(page.read_text().startswith(f"# {number}. ") for number, page in zip(numbers, pages, strict=True))

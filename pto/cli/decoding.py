@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pto.models.llama.precision import BY_NAME
+
 OPTIONS = (
     click.option("-n", "--limit", type=click.IntRange(min=1), default=128, show_default=True,
                  help="Most tokens to make."),
@@ -19,7 +21,7 @@ OPTIONS = (
     click.option("--context", type=click.IntRange(min=1), metavar="N",
                  help="Tokens that a text may have.  [default: 2048, or what the model has]"),
     click.option("--precision", default="f32", show_default=True, metavar="NAME",
-                 help="What weights are kept in: f32, f16, bf16, w8a16, w8a14, w8a8, w4a14, ternary3, ternary."),
+                 help=f"What weights are kept in: {', '.join(BY_NAME)}."),
     click.option("--kv", default="f32", show_default=True, metavar="TYPE",
                  help="What the kept keys and values are rounded to: f32, f16."),
     click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True,

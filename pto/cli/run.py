@@ -34,7 +34,7 @@ OF_SCRIPTS = ("dump", "check")  # options that mean something for a script, too
 @click.option("--exact", is_flag=True, help="Reductions as left folds, bit for bit as the manual says.")
 @click.option("--dump", type=click.Path(path_type=Path), help="Write every level of each kernel to this directory.")
 @click.option("--fuel", type=click.IntRange(min=1), help="Stop a program after this much work.")
-@click.option("--check", default="", metavar="NAMES", help="Look for races,uninitialised reads, or all.")
+@click.option("--check", default="", metavar="NAMES", help="Look for races, uninitialised, or all: joined by commas.")
 def command(file: str, arguments: tuple[str, ...], arrays: tuple[str, ...], parameters: tuple[str, ...],
             outputs: tuple[str, ...], cores: int, threads: int, exact: bool, dump: Path | None,
             fuel: int | None, check: str, folder: Path | None) -> None:

@@ -15,9 +15,10 @@ from pto.core.types import TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node
 from pto.ir.ops import ARG, GET, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
+from pto.passes.analysis import RESULT, SCRATCH
 
 ASSIGN, VIEW, STORE = TENSOR_OPS["assign"], TENSOR_OPS["view"], TILE_OPS["store"]
-WHOLE, OWN = 2, (1, 2)  # operands of an assignment of all; kinds of room of the program's own
+WHOLE = 2  # operands of an assignment of all
 
 
 def room_of(graph: Graph, key: int) -> int | None:
@@ -26,7 +27,7 @@ def room_of(graph: Graph, key: int) -> int | None:
     while len(graph.users(key)) == 1 and key not in graph.outputs:
         node = graph[key]
         if node.op is ARG:
-            return key if node["result"] in OWN else None
+            return key if node["result"] in (RESULT, SCRATCH) else None
         if node.op is VIEW and found is None and is_whole(graph, node):
             key = node.inputs[0]
         elif node.op is GET:
@@ -86,7 +87,7 @@ class ElideCopies(Rewriter):
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         if old.outer is None and key in self.places:
             assert isinstance(node.type, TensorType)
-            new.op(ARG, type=replace(node.type, dims=(1,)), **{**dict(node.attrs), "result": OWN[-1]})
+            new.op(ARG, type=replace(node.type, dims=(1,)), **{**dict(node.attrs), "result": SCRATCH})
             found: Made = env[self.places[key]]
             return found
         if old.outer is None and key in self.copies:

@@ -63,7 +63,7 @@ class Expression(Windows):
         super().__init__(old, graph, env, dims)
         self.tiles = tiles
         self.depths: dict[int, int] = {}
-        self.keeps = False  # the first tile of a row is kept
+        self.keeps = self.shared = False  # the first tile of a row is kept; cores share the tiles of a row
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
         self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
@@ -132,8 +132,8 @@ class Expression(Windows):
         return found
 
     def for_row(self, at: Place, row: Row) -> bool:
-        """Is a place the same for all tiles of a row?"""
-        return at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
+        """Is a place the same for all tiles of a row? Where cores share a row, each sees to its tiles."""
+        return not self.shared and at.cols == 1 and at.j == 0 and at.i in (0, row.at.i)
 
     def known(self, step: Step, row: Row, memo: dict[Step, Val]) -> Val | None:
         """A tile that was made already."""
@@ -229,13 +229,14 @@ class Expression(Windows):
         inside = self.inside(key)
         products = self.products(key)
         self.keeps = self.depth(key) > 0 and not products
+        self.shared = bool(products) and not self.depth(key)
         for node in (self.old[k] for k in inside if not self.is_leaf(k)):
             if node.op in (packed.PRODUCT, packed.UNPACK):
                 return packed.cut(self, node, self.tiles)
         if products and all(map(self.streams, products)):
-            return 1, self.tiles.dealt(self.extents(key)[-1])
+            return 1, self.tiles.streamed(self.extents(key)[-1])
         if products:
-            return self.tiles.matrix[:2]
+            return self.tiles.multiplied(self.extents(key)[-1])
         tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
         folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
         if tall > 1 and self.tiles.area and any(map(self.lies_transposed, folded)):

@@ -42,7 +42,6 @@ class OutOfFlags(CapacityError):
     """A pair of pipes needs more ids than the target has; fewer slots need fewer."""
 
 
-
 @dataclass(frozen=True, eq=False)
 class Flag:
     """A flag relation: set by `src` after item `after` of a body, waited for by `dst` before item `before`.

@@ -14,27 +14,22 @@ one over the layers of a network does) writes the next value into the tensor tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from pto.core.types import TensorType, Type
+from pto.core.types import TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
-from pto.ir.ops import ARG, DIM, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
+from pto.ir.ops import ARG, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
-from pto.passes.analysis import slot_of
+from pto.passes.analysis import RESULT, SCRATCH, is_expression, room, slot_of
 from pto.passes.share_scratch import share_scratch
 
 ASSIGN, VIEW, GATHER, TAKE = (TENSOR_OPS[name] for name in ("assign", "view", "gather", "take"))
 PRODUCTS = {TENSOR_OPS[name] for name in ("matmul", "packed_matmul")}
 COSTLY = {*PRODUCTS, TENSOR_OPS["unpack"]}
 STORE = TILE_OPS["store"]
-RESULT, SCRATCH = 1, 2
 MOST_STAGES = 3  # of row reductions in one nest; layer_norm has two
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
-
-
-def is_expression(node: Node) -> bool:
-    """Is it a whole-tensor value that has no memory of its own yet?"""
-    return node.op.name.startswith("tensor.") and node.op not in (ASSIGN, VIEW)
 
 
 def written_slots(graph: Graph, node: Node) -> list[int]:
@@ -78,11 +73,9 @@ class Costs:
         """Does an expression read the tensor that it is stored to (or a part of it), elsewhere than at the element it
         writes?
         """
-        leaves, stack, far = set(), [key], key in self.product or key in self.reduction
-        while stack:
-            k = stack.pop()
-            if is_expression(graph[k]) and (k == key or k not in self.stored):
-                stack += graph[k].inputs
+        leaves, far = set(), key in self.product or key in self.reduction
+        for k, computed in self._inside(graph, key):
+            if computed:
                 far |= graph[k].op in (GATHER, TAKE)
             elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) == slot:
                 leaves.add(k)
@@ -94,14 +87,19 @@ class Costs:
         between = {slot for k, slot in self.writes if key < k < self.last[key]}
         if not between:
             return False
-        stack = [key]
+        return any(not computed and isinstance(graph[k].type, TensorType) and slot_of(graph, k) in between
+                   for k, computed in self._inside(graph, key))
+
+    def _inside(self, graph: Graph, key: int) -> Iterator[tuple[int, bool]]:
+        """The values of an expression, each once, and whether they are computed with it: else they are its leaves."""
+        seen, stack = {key}, [key]
         while stack:
             k = stack.pop()
-            if is_expression(graph[k]) and (k == key or k not in self.stored):
-                stack += graph[k].inputs
-            elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) in between:
-                return True
-        return False
+            computed = is_expression(graph[k]) and (k == key or k not in self.stored)
+            yield k, computed
+            more = set(graph[k].inputs) - seen if computed else set()
+            seen |= more
+            stack += more
 
     def _note(self, key: int, node: Node) -> None:
         if node.op in COSTLY or self.product & set(node.inputs):
@@ -148,7 +146,7 @@ class Materialise(Rewriter):
         if node.op is FOR:
             return self.carry(old, key, node, new, [env[i] for i in node.inputs])
         if node.op is ARG and node["result"] == RESULT and not self.returns(old, node["slot"]):
-            return self.room(new, node.type, node["slot"], SCRATCH)
+            return room(new, node.type, node["slot"], SCRATCH)
         made = super().visit(old, key, node, new, env)
         if key not in self.of(old).stored:
             return made
@@ -166,15 +164,7 @@ class Materialise(Rewriter):
         while root.outer is not None:
             root = root.outer
         self.slots += 1
-        return graph.apply(ASSIGN, self.room(root, value.type, self.slots - 1, kind), value, locs=node.locs)
-
-    def room(self, root: Graph, type: Type, slot: int, kind: int) -> Val:
-        """A tensor of the program's own."""
-        name = f"{'result' if kind == RESULT else 'scratch'}{slot}"
-        taken = {n["name"] for _, n in root.items() if n.op in (ARG, DIM)}
-        while name in taken:
-            name += "_"
-        return root.op(ARG, type=type, name=name, slot=slot, result=kind)
+        return graph.apply(ASSIGN, room(root, value.type, self.slots - 1, kind), value, locs=node.locs)
 
     def carry(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Made:
         """A loop: a tensor that it carries and does not store to itself gets a tensor, written at each turn's end."""

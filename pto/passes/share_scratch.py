@@ -14,15 +14,10 @@ from pto.core.types import TensorType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import ARG, FOR, GET, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
-from pto.passes.analysis import slot_of
+from pto.passes.analysis import SCRATCH, is_expression, slot_of
 
 ASSIGN, VIEW, STORE = TENSOR_OPS["assign"], TENSOR_OPS["view"], TILE_OPS["store"]
 WHOLE = 2  # operands of an assignment to all of a tensor
-
-
-def is_expression(node: Node) -> bool:
-    """Is it a value that is computed where it is stored?"""
-    return node.op.name.startswith("tensor.") and node.op not in (ASSIGN, VIEW)
 
 
 def read_slots(graph: Graph, keys: tuple[int, ...]) -> set[int]:
@@ -64,7 +59,8 @@ def bodies(graph: Graph) -> Iterator[tuple[Graph, int, Graph]]:
 
 def merged(root: Graph, first: int) -> dict[int, int]:
     """What each scratch slot, from `first` on, is to be: an earlier one of its type, where that is free by then."""
-    types = {n["slot"]: n.type for _, n in root.items() if n.op is ARG and n["result"] == 2 and n["slot"] >= first}
+    types = {n["slot"]: n.type for _, n in root.items()
+             if n.op is ARG and n["result"] == SCRATCH and n["slot"] >= first}
     found: dict[int, int] = {}
     open_slots = set(types)
     for graph, inside in [(root, uses(root)), *((body, uses(body)) for _, _, body in bodies(root))]:

@@ -11,6 +11,7 @@ from pto.core.errors import UnsupportedError
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import ARG, DIM
 from pto.ir.rewrite import Made, Rewriter
+from pto.passes.analysis import RESULT, room
 from pto.passes.choose_tiles import Tiles
 from pto.passes.expression import Expression
 from pto.passes.windows import ASSIGN, VIEW, Strided
@@ -43,13 +44,9 @@ class TensorToTile(Rewriter):
             found: Val = env[key]
             return found
         node = old[key]
-        slot = sum(n.op is ARG for _, n in new.items())
-        name, taken = f"result{slot}", {n["name"] for _, n in new.items() if n.op in (ARG, DIM)}
-        while name in taken:
-            name += "_"
-        room = new.op(ARG, type=node.type, name=name, slot=slot, result=1)
+        made = room(new, node.type, sum(n.op is ARG for _, n in new.items()), RESULT)
         with new.because(node.locs):
-            return self.expression(old, new, env).store(new, key, room, node.locs)
+            return self.expression(old, new, env).store(new, key, made, node.locs)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
         if node.op is ASSIGN:

@@ -388,27 +388,12 @@ class ToBlock(Placing):
         """A loop that runs in order within a block."""
         body = node.body
         assert body is not None
-        sums: dict[int, tuple[int, Node]] = {}
-        inits: list[Val] = []
-        for position, init in enumerate(self.carried(node, inputs)):
-            found = carries_sum(node, position)
-            if found and isinstance(init, Fill) and init.value == 0.0 and at_least_once(old, node):
-                product = body[found[1]]
-                locs = joined(body[found[0]].locs, product.locs, init.locs)
-                sums[found[0]] = body.params[1 + position], replace(product, locs=locs)
-                self.absorbed.setdefault(body, set()).add(found[1])
-                inits.append(self.accumulator(new, init))
-            elif body[body.params[1 + position]].type == INDEX:
-                inits.append(init if isinstance(init, Val) else Val(new, new.use(init)))
-            elif isinstance(body[body.params[1 + position]].type, TensorType):
-                inits.append(init)
-            else:
-                inits.append(self.own(old, node.inputs[LOOP_BOUNDS + position], new, init, node.locs))
+        inits, sums = self.initial(old, node, new, self.carried(node, inputs))
         last: list[tuple[Size | None, Size | None]] = []
 
         def copy(graph: Graph, counter: Val, carried: list[Val]) -> list[Val]:
             before = graph.index("sub", counter, inputs[0])
-            self.sums[body] = {k: Sum(p, product, before) for k, (p, product) in sums.items()}
+            self.sums[body] = {k: replace(found, before=before) for k, found in sums.items()}
             for value, init in zip(carried, inits, strict=True):
                 self.valid[value] = self.valid.get(init, (None, None))
             env = self.enter(node, [counter, *carried], inputs)
@@ -425,6 +410,28 @@ class ToBlock(Placing):
         for value, region in zip(made, last, strict=True):
             self.valid[value] = self.visible(new, region, node)
         return made
+
+    def initial(self, old: Graph, node: Node, new: Graph, given: list[Any]) -> tuple[list[Val], dict[int, Sum]]:
+        """What a loop carries at its start, and the sums that it accumulates in L0C, by the keys of the additions."""
+        body, inits = node.body, list[Val]()
+        assert body is not None
+        sums: dict[int, Sum] = {}
+        for position, init in enumerate(given):
+            parameter = body.params[1 + position]
+            found = carries_sum(node, position)
+            if found and isinstance(init, Fill) and init.value == 0.0 and at_least_once(old, node):
+                product = body[found[1]]
+                locs = joined(body[found[0]].locs, product.locs, init.locs)
+                sums[found[0]] = Sum(parameter, replace(product, locs=locs), 0)
+                self.absorbed.setdefault(body, set()).add(found[1])
+                inits.append(self.accumulator(new, init))
+            elif body[parameter].type == INDEX:
+                inits.append(init if isinstance(init, Val) else Val(new, new.use(init)))
+            elif isinstance(body[parameter].type, TensorType):
+                inits.append(init)
+            else:
+                inits.append(self.own(old, node.inputs[LOOP_BOUNDS + position], new, init, node.locs))
+        return inits, sums
 
     def accumulator(self, new: Graph, init: Fill) -> Val:
         cols = -(-init.type.cols // PANEL_COLS) * PANEL_COLS

@@ -18,7 +18,7 @@ from pto.isa.file import dumps, loads
 from pto.isa.program import Program
 from pto.passes.pipeline import Options
 
-SOURCES = ("core/*.py", "isa/*.py", "isa/table/*.py", "ir/*.py", "passes/*.py")
+SOURCES = ("core/*.py", "isa/*.py", "isa/table/*.py", "isa/meaning/*.py", "quant/*.py", "ir/*.py", "passes/*.py")
 LENGTH = 4  # bytes that say how long the list of output slots is
 
 

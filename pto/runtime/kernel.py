@@ -43,7 +43,7 @@ from pto.lang.tiling import DIRECTIONS, TileOptimizer, config_of
 from pto.lang.trace import Argument, is_tracing
 from pto.passes.insert_flags import OutOfFlags
 from pto.passes.pipeline import Options, compile_graph
-from pto.quant.forms import Packed
+from pto.quant.forms import Form, Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.explain import explain
 from pto.runtime.fitting import advise
@@ -59,6 +59,12 @@ NONE: Constants = MappingProxyType({})
 def _is_size(value: object) -> bool:
     """May it be the extent of a grid?"""
     return hasattr(value, "__index__") and not isinstance(value, bool | Index) and index(value) >= 0
+
+
+def _constant(item: tuple[str, Any]) -> tuple[Any, ...]:
+    """What tells a constant from another: 1, 1.0 and True are equal, and trace to different programs."""
+    name, value = item
+    return name, type(value).__name__, value if type(value) is Parts else repr(value)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Kernel:
         self._require_used(options)
         self.target, self.options, self.tiles = target, dict(options), tiles
         self.variants: dict[Key, list[Variant]] = {}
+        self._known_parts: dict[tuple[Any, ...], Parts] = {}
         self._lock = threading.Lock()
         self._latest: Variant | None = None
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
@@ -177,12 +184,19 @@ class Kernel:
         known: dict[str, Any] = dict(constants)
         for name, value in zip(names, given, strict=True):
             if type(value) is Packed:
-                parts = tuple(self._named(f"{name}_{part}") for part in value.form.parts)
-                known[name] = Parts(value.form.name, value.activation, value.shape, parts)
-                made |= dict(zip(parts, value.parts, strict=True))
+                known[name] = parts = self._parts(name, value.form, value.activation, value.shape)
+                made |= dict(zip(parts.names, value.parts, strict=True))
             else:
                 made[name] = value
         return tuple(made), tuple(made.values()), known, numbers
+
+    def _parts(self, name: str, form: Form, activation: str, shape: tuple[int, ...]) -> Parts:
+        """What is known of an argument that is quantised weights; the same each time, so that it is found at once."""
+        key = name, form.name, activation, shape
+        if key not in self._known_parts:
+            names = tuple(self._named(f"{name}_{part}") for part in form.parts)
+            self._known_parts[key] = Parts(form.name, activation, shape, names)
+        return self._known_parts[key]
 
     def _split(self, values: Sequence[Any],
                named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
@@ -247,6 +261,7 @@ class Kernel:
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of an argument, as its annotation would."""
         self._latest = None
+        self._known_parts.clear()  # names that were free may be those of symbols now
         self.source.declare(name, type)
 
     # compiling
@@ -256,9 +271,7 @@ class Kernel:
         key: Key = tuple((a.dtype, a.ndim) for a in arrays)
         if grid:
             key += (("grid", grid),)
-        key += self._computing()
-        if constants:  # 1, 1.0 and True are equal, and trace to different programs
-            key += tuple((n, type(v).__name__, repr(v)) for n, v in constants.items())
+        key += (*self._computing(), *map(_constant, constants.items()))
         for found in self.variants.get(key, ()):
             if found.fits(extents):
                 return found
@@ -373,7 +386,7 @@ class Kernel:
             others = {*(a.name for a in arguments), *self.source.counts}
             constants = {n: p.default for n, p in self.source.signature.parameters.items() if n not in others}
             key: Key = tuple((numpy_dtype(a.type.dtype), a.type.rank) for a in arguments)
-            key += (*self._computing(), *((n, type(v).__name__, repr(v)) for n, v in constants.items()))
+            key += (*self._computing(), *map(_constant, constants.items()))
             self._latest = self._compile(key, arguments, {}, constants)
         return self._latest
 

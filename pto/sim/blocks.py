@@ -9,7 +9,7 @@ from llvmlite import ir
 from pto.core.dtypes import S8, S16, DType
 from pto.core.types import PANEL_COLS
 from pto.sim import vec
-from pto.sim.dots import I16, STORED, TO_F32, TO_S16, Registers, multiply_pairs, of
+from pto.sim.dots import I16, STORED, TO_F32, TO_S16, Registers, add_pairs, of
 from pto.sim.vec import I32, I64, INT, VOID, broadcast, call, canonical, emits, lanes, load, store
 
 LINE = 64  # bytes of a row of the block, and of a step in a panel of b
@@ -72,7 +72,7 @@ class PairBlock(Block):
 
     def added(self, b: ir.IRBuilder, sums: ir.Value, left: ir.Value, panel: ir.Value) -> ir.Value:
         factor = b.bitcast(broadcast(b, load(b, left, I32), self.sums), panel.type)
-        return b.add(sums, multiply_pairs(b, factor, panel))
+        return add_pairs(b, sums, factor, panel)
 
 
 def widener(dtype: DType, *, integer: bool) -> Any:

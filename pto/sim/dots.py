@@ -12,11 +12,25 @@ from numba.extending import models, register_model
 from pto.core.dtypes import BF16, F16, F32, S8, S16, S32, DType
 from pto.isa.table.cube import DOT_LANES
 from pto.sim import vec
-from pto.sim.formats import widened
-from pto.sim.vec import I32, INT, VOID, broadcast, call, canonical, declared, emits, lanes, load, pointer, store, tree
+from pto.sim.formats import adds_products, widened
+from pto.sim.vec import (
+    I32,
+    INT,
+    VOID,
+    broadcast,
+    call,
+    canonical,
+    declared,
+    emits,
+    lanes,
+    load,
+    pointer,
+    store,
+)
 
 I8, I16 = ir.IntType(8), ir.IntType(16)
 STORED = {F32: vec.F32, F16: I16, BF16: I16, S8: I8, S16: I16, S32: I32}
+ZMM_PAIRS = 32  # numbers of 16 bits in the widest register
 Change = Callable[[ir.IRBuilder, ir.Value], ir.Value]
 
 
@@ -41,6 +55,28 @@ def multiply_pairs(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     product = b.mul(b.sext(x, wide), b.sext(y, wide))
     even, odd = (b.shuffle_vector(product, undefined, lanes(range(at, count, 2))) for at in (0, 1))
     return b.add(even, odd)
+
+
+def add_pairs(b: ir.IRBuilder, sums: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Sums with the products of neighbours, 16 bits to 32.
+
+    Where multiplying and adding is one instruction, LLVM would make one chain of several; it leaves calls alone.
+    """
+    if not (adds_products() and x.type.count == ZMM_PAIRS):
+        return b.add(sums, multiply_pairs(b, x, y))
+    return fused(b, "vpdpwssd", sums, x, y)
+
+
+def add_fours(b: ir.IRBuilder, sums: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Sums with the products of four neighbours, bytes without sign times bytes with one, where the host adds them."""
+    return fused(b, "vpdpbusd", sums, x, y)
+
+
+def fused(b: ir.IRBuilder, name: str, sums: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    """An instruction that adds up products in 16 lanes."""
+    kind = sums.type
+    function = declared(b.module, ir.FunctionType(kind, [kind] * 3), f"llvm.x86.avx512.{name}.512")
+    return b.call(function, [sums, b.bitcast(x, kind), b.bitcast(y, kind)])
 
 
 def load_first(b: ir.IRBuilder, address: ir.Value, kind: ir.VectorType, count: ir.Value) -> ir.Value:
@@ -79,20 +115,22 @@ class Dot:
         last: the same of the first so many elements alone; no others are read of the weights.
         merge: the sums of two chains of steps as one.
         settle: write the sum of all lanes, by the tree that halves them, added to what is there if need be.
+        settle_four: the same of the sums of four products.
     """
 
     def __init__(self, vector: DType, weights: DType) -> None:
-        integer = vector in TO_S16
-        self.vector, self.weights, self.factor = vector, weights, S16 if integer else F32
-        self._change = (TO_S16 if integer else TO_F32)
-        made_of = of(I32, DOT_LANES // 2) if integer else of(vec.F32)
+        self.integer = vector in TO_S16
+        self.vector, self.weights, self.factor = vector, weights, S16 if self.integer else F32
+        self._change = (TO_S16 if self.integer else TO_F32)
+        made_of = of(I32, DOT_LANES // 2) if self.integer else of(vec.F32)
         kind = Registers(made_of)
         self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
         self.widen = emits(VOID, INT, INT)(self._widen)
-        self.merge = emits(kind, kind, kind)(lambda b, x, y: b.add(x, y) if integer else b.fadd(x, y))
+        self.merge = emits(kind, kind, kind)(lambda b, x, y: b.add(x, y) if self.integer else b.fadd(x, y))
         self.step = emits(kind, kind, INT, INT)(self._step)
         self.last = emits(kind, kind, INT, INT, INT)(self._last)
-        self.settle = emits(VOID, INT, kind, INT)(self._settle)
+        self.settle = emits(VOID, INT, INT, kind)(self._settle)
+        self.settle_four = emits(VOID, INT, INT, *[kind] * 4)(self._settle)
 
     def _widened(self, b: ir.IRBuilder, at: ir.Value, dtype: DType) -> ir.Value:
         return self._change[dtype](b, load(b, at, of(STORED[dtype])))
@@ -103,9 +141,9 @@ class Dot:
     def _add(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, weights: ir.Value) -> ir.Value:
         """The sums with the products of the vector at an address and stored weights."""
         w = self._change[self.weights](b, weights)
-        if self.factor is F32:
-            return call(b, "fma", load(b, x, of(vec.F32)), w, sums)
-        return b.add(sums, multiply_pairs(b, load(b, x, of(I16)), w))
+        if self.integer:
+            return add_pairs(b, sums, load(b, x, of(I16)), w)
+        return call(b, "fma", load(b, x, of(vec.F32)), w, sums)
 
     def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
         return self._add(b, sums, x, load(b, w, of(STORED[self.weights])))
@@ -113,12 +151,26 @@ class Dot:
     def _last(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, count: ir.Value) -> ir.Value:
         return self._add(b, sums, x, load_first(b, w, of(STORED[self.weights]), count))
 
-    def _settle(self, b: ir.IRBuilder, to: ir.Value, sums: ir.Value, add: ir.Value) -> None:
-        floating, element = self.factor is F32, sums.type.element
-        total = tree(b, sums, b.fadd if floating else b.add)
-        before = load(b, to, element)
-        more = b.fadd(before, total) if floating else b.add(before, total)
+    def _settle(self, b: ir.IRBuilder, to: ir.Value, add: ir.Value, *rows: ir.Value) -> None:
+        combine = b.add if self.integer else b.fadd
+        total = trees(b, list(rows), combine)
+        more = combine(load(b, to, total.type), total)
         total = b.select(b.icmp_signed("!=", add, ir.Constant(add.type, 0)), more, total)
-        store(b, to, canonical(b, total) if floating else total)
+        store(b, to, total if self.integer else canonical(b, total))
 
 
+def trees(b: ir.IRBuilder, rows: list[ir.Value], combine: Callable[..., ir.Value]) -> ir.Value:
+    """The lanes of each of some vectors, a power of 2, combined in the tree that halves them; a lane for each.
+
+    Two vectors share a register from the round on in which a half of each fills it.
+    """
+    count = each = rows[0].type.count
+    while each > 1:
+        half, found = each // 2, []
+        for pair in (rows[at:at + 2] for at in range(0, len(rows), 2)):
+            halves = ([start + i for start in range(at, count * len(pair), each) for i in range(half)]
+                      for at in (0, half))
+            found.append(combine(*(b.shuffle_vector(pair[0], pair[-1], lanes(mask)) for mask in halves)))
+        rows, count, each = found, found[0].type.count, half
+    assert len(rows) == 1
+    return rows[0]

@@ -23,6 +23,12 @@ def converts_halves() -> bool:
     return Host.here().converts_halves
 
 
+@cache
+def adds_products() -> bool:
+    """Whether the host has instructions that add products of neighbours to sums."""
+    return Host.here().adds_products
+
+
 def like(kind: ir.Type, element: ir.Type) -> ir.Type:
     """As many lanes of another element type; a single value for a single value."""
     return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element

@@ -28,6 +28,13 @@ class Host:
         """Whether it has instructions that convert f16."""
         return not llvm.get_default_triple().startswith(("x86", "i386", "i686")) or "+f16c" in self.features
 
+    @property
+    def adds_products(self) -> bool:
+        """Whether one instruction multiplies neighbours in 64 bytes and adds them to 16 sums (AVX-512 VNNI), and
+        another looks up 64 bytes in a table of as many (VBMI).
+        """
+        return {"+avx512vnni", "+avx512vbmi"} <= set(self.features.split(","))
+
     def machine(self) -> llvm.TargetMachine:
         """LLVM's code generator for it."""
         target = llvm.Target.from_default_triple()

@@ -138,7 +138,7 @@ def test_assembly_gives_the_same_bytes(folder):
     (["run", "m.pto", "--arg", "A=several.npz"], 3, "several arrays"),
     (["check", "zeros.ptoas"], 3, "neither a program file (.pto) nor text"),
     (["run", "--dump", "a.npy", "kernels.py"], 2, "a.npy is no folder"),
-    (["run", "--check", "nothing", "kernels.py"], 2, "no check is called nothing"),
+    (["run", "--check", "nothing", "kernels.py"], 2, "there is no check 'nothing'"),
     (["run", "name.py"], 4, "name 'tile_n' is not defined"), (["run", "name.py"], 4, "did you mean tile_m?"),
     (["run", "syntax.py"], 1, "SyntaxError"),
     (["verify", "kernels.py:plain"], 4, '--arg "x=f32[M,N]"'),
@@ -240,7 +240,7 @@ RACY = """\
 @pytest.mark.parametrize(("options", "code", "words"), [
     ((), 0, "1 scalar"), (("--check=races",), 6, "no flag orders V -> MTE3"),
     (("--check=uninitialised",), 0, "1 scalar"),
-    (("--check=rases",), 2, "checks are races, uninitialised, or all"),
+    (("--check=rases",), 2, "there are races, uninitialised, all"),
 ])
 def test_checks_of_a_run(folder, options, code, words):
     (folder / "racy.ptoas").write_text(RACY)

@@ -231,19 +231,6 @@ def test_a_tensor_of_another_kernel_is_refused(use):
         pt.tile_kernel(use)(X)
 
 
-def test_a_number_that_changes_in_a_loop_is_refused_with_a_remedy():
-    @pt.tile_kernel
-    def k(x, out):
-        scale = 0.5
-        for i in pt.range(0, x.shape[0], 16):
-            scale = scale + 0.5
-            out[i:i + 16, 0:16] = x[i:i + 16, 0:16] * scale
-
-    with pytest.raises(CaptureError, match="but is a Python float before it") as caught:
-        k(X, X.copy())
-    assert "start scale as a tile" in caught.value.hint
-
-
 @pytest.mark.parametrize("test", [
     lambda n: n > 1 and n < 9, lambda n: n > 1 or n < 9, lambda n: not n > 1, lambda n: 1 < n < 9])
 def test_conditions_that_python_joins_say_how_to_join_them(test):

@@ -390,17 +390,6 @@ def test_returning_from_a_loop_of_the_program_is_an_error_at_its_line(tmp_path):
     assert refused(space["k"], X, X.copy()).loc.line == 4
 
 
-def test_a_carried_python_number_is_refused():
-    @pt.tile_kernel
-    def k(x, out):
-        n = 0.0
-        for i in pt.range(0, x.shape[0], 16):
-            n = n + 1.0
-            out[i:i + 16, 0:16] = x[i:i + 16, 0:16] * n
-
-    assert "for i in" in line_of(refused(k, X, X.copy()))
-
-
 def test_a_carried_tile_that_changes_its_extents_is_refused():
     @pt.tile_kernel
     def k(x, out):

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 import pto as pt
 from pto.core.errors import PtoError
-
-RNG = np.random.default_rng(0)
+from tests.arrays import fixed, some
 
 
 def product(A, B, C):
@@ -88,13 +87,13 @@ def test_elements_are_what_python_computes(function, extents, seed):
 
 
 def test_a_sum_of_what_is_no_product():
-    compared(differences, *(RNG.standard_normal((9, 9), np.float32) for _ in range(3)))
+    compared(differences, *(some(9, 9) for _ in range(3)))
 
 
 def test_three_loops_are_one_product_for_every_extent():
     kernel, whole = pt.tile_kernel(product), pt.tile_kernel(lambda A, B: pt.matmul(A, B))
     for m, n, k in ((3, 4, 5), (130, 70, 300)):
-        a, b = RNG.standard_normal((m, k), np.float32), RNG.standard_normal((k, n), np.float32)
+        a, b = fixed(1, m, k), fixed(2, k, n)
         c = np.zeros((m, n), np.float32)
         kernel(a, b, c)
         np.testing.assert_array_equal(c, whole(a, b))
@@ -115,7 +114,7 @@ def rowwise(X, Y, Z):
 
 
 def test_elements_of_three_axes_and_of_one():
-    x, y = RNG.standard_normal((3, 5, 7), np.float32), RNG.standard_normal(7, np.float32)
+    x, y = some(3, 5, 7), some(7)
     compared(rowwise, x, y, np.zeros_like(x))
 
 
@@ -134,7 +133,7 @@ def normalised(X, Y, Z):
 
 
 def test_a_layer_norm_of_elements():
-    x, y = RNG.standard_normal((5, 70), np.float32), RNG.standard_normal(70, np.float32)
+    x, y = some(5, 70), some(70)
     compared(normalised, x, y, np.zeros_like(x))
 
 
@@ -145,7 +144,7 @@ def turned(X, Y, Z):
 
 
 def test_subscripts_in_another_order_turn_the_axes():
-    x, y = RNG.standard_normal((5, 7), np.float32), RNG.standard_normal(5, np.float32)
+    x, y = some(5, 7), some(5)
     compared(turned, x, y, np.zeros((7, 5), np.float32))
 
 
@@ -213,7 +212,7 @@ def read_after(X, Y, Z):
 
 
 def test_a_square_that_is_turned_in_place_is_right_or_refused():
-    x = RNG.standard_normal((6, 6), np.float32)
+    x = some(6, 6)
     with suppress(PtoError):
         want, found = x.astype(np.float64), x.copy()
         turned_in_place(want, None, None)
@@ -233,13 +232,13 @@ def added_in_place(X, Y, Z):
 
 @pytest.mark.parametrize("function", [scaled_in_place, added_in_place])
 def test_an_element_may_be_read_where_it_is_stored(function):
-    compared(function, *RNG.standard_normal((3, 40), np.float32))
+    compared(function, *some(3, 40))
 
 
 @pytest.mark.parametrize("function", [in_order, swapped, sum_of_what_is_stored, from_the_turn_before, stored_twice,
                                       read_before, read_inside, read_after])
 def test_what_depends_on_the_order_is_right_or_refused(function):
-    x, y, z = RNG.standard_normal((3, 6), np.float32)
+    x, y, z = some(3, 6)
     with suppress(PtoError):  # never a wrong result, nor a traceback
         compared(function, x, y, z)
 
@@ -264,6 +263,6 @@ def test_an_extent_is_a_number_in_arithmetic_with_floats():
         return X / X.shape[-1] + X * X.size(-1) ** -0.5 + 1 / X.shape[0]
 
     for shape in ((4, 9), (5, 16)):
-        x = RNG.standard_normal(shape, np.float32)
+        x = fixed(3, *shape)
         np.testing.assert_allclose(scaled(x), x / shape[1] + x * shape[1] ** -0.5 + 1 / shape[0], rtol=1e-5)
     assert sum(map(len, scaled.variants.values())) == 2

@@ -9,12 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto as pt
+from tests.arrays import some
 
 TILE = 16
-
-
-def some(*shape: int) -> np.ndarray:
-    return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
 
 
 @pt.tile_kernel(tile_m=TILE, tile_n=8)

@@ -8,16 +8,12 @@ import pytest
 
 import pto as pt
 from pto.isa.check import require_legal
-from tests.kernels import bind, on_fast, on_graph, on_slow
+from tests.kernels import agree
 
 
 def compiled(kernel, arguments, wanted):
     """The names of the instructions on tiles, where every level agrees with what is wanted."""
-    bound = bind(kernel, arguments)
-    stages = {s.name: s.graph for s in kernel.compiled().compiled.stages}
-    for results in (on_graph(stages["tile-to-block"], bound), on_graph(stages["combine"], bound, cores=3),
-                    on_fast(bound, cores=2), on_slow(bound)):
-        np.testing.assert_allclose(results[0], wanted, rtol=1e-4, atol=1e-4)
+    bound, _ = agree(kernel, arguments, wanted, ("tile-to-block", "combine"), rtol=1e-4, atol=1e-4)
     require_legal(bound.program)
     return [inst.spec.mnemonic for inst in bound.program.code]
 

@@ -9,7 +9,7 @@ import pto as pt
 from pto.ir.ops import FOR
 from pto.passes.hoist import hoist
 from pto.passes.pipeline import Options, compile_graph
-from tests.kernels import bind, on_fast, on_graph, on_slow
+from tests.kernels import agree
 
 
 def inside(graph, name):
@@ -19,12 +19,7 @@ def inside(graph, name):
 
 def agrees(kernel, arguments, wanted):
     """Do block graphs before and after, and both machines, compute what is wanted?"""
-    bound = bind(kernel, arguments)
-    stages = {s.name: s.graph for s in kernel.compiled().compiled.stages}
-    for results in (on_graph(stages["tile-to-block"], bound), on_graph(stages["hoist"], bound, cores=3),
-                    on_fast(bound, cores=3), on_slow(bound)):
-        np.testing.assert_allclose(results[0], wanted, rtol=2e-5, atol=2e-5)
-    return stages
+    return agree(kernel, arguments, wanted, ("tile-to-block", "hoist"))[1]
 
 
 def test_weights_of_a_norm_are_loaded_once():

@@ -7,12 +7,10 @@ import pickle
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from pto.core.cache import HEADER, FileCache
-from pto.sim import jit
 
 CODE = os.urandom(300)
 SCRIPT = """
@@ -149,24 +147,6 @@ def test_a_warm_start_needs_no_numba_and_a_broken_entry_is_compiled_again(tmp_pa
     for path in entries:
         with pytest.raises(pickle.UnpicklingError):
             pickle.loads(path.read_bytes())  # noqa: S301 - it is ours, and must not be one
-
-
-IMPORTED = """
-import sys
-import pto.sim.compile
-print(*(module.__file__ for name, module in sys.modules.items() if name.startswith("pto")), sep="\\n")
-"""
-# The codec and the texts of errors: they decide nothing about the code of a function.
-UNCOMPILED = {"core/errors.py", "core/cache.py", "core/files.py", "isa/program.py", "sim/jit.py"}
-
-
-def test_the_key_covers_whatever_decides_about_code():
-    done = subprocess.run([sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True)
-    root = Path(jit.__file__).parent.parent
-    covered = {path for pattern in jit.SOURCES for path in root.glob(pattern)}
-    imported = {Path(line) for line in done.stdout.split() if not line.endswith("__init__.py")}
-    assert {str(path.relative_to(root)) for path in imported - covered} <= UNCOMPILED
-    assert all(list(root.glob(pattern)) for pattern in jit.SOURCES)
 
 
 OTHER_NUMBA = """

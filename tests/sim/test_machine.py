@@ -376,6 +376,29 @@ def test_arguments_that_do_not_fit_are_refused():
         machine.run([x], [3])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_array_that_was_changed_in_place_is_looked_at_again():
+    p = program([("tload", TileRef(0), 0, 0, 0, 2, 2), ("tstore", 1, TileRef(0), 0, 0, 2, 2), ("halt",)],
+                [ub(0, 2, 2)], [TensorDecl("x", F32, (2, 2)), TensorDecl("y", F32, (2, 2), written=True)])
+    machine, memory, y = Machine(p), np.arange(8, dtype=np.float32), np.zeros((2, 2), np.float32)
+    x = memory[:4].reshape(2, 2)
+    for strides in ((8, 4), (16, 4), (8, 4)):
+        x.strides = strides
+        machine.run([x, y])
+        assert np.array_equal(x, y)
+    x.dtype = np.int32
+    with pytest.raises(PtoError, match="int32"):
+        machine.run([x, y])
+    x.dtype = np.float32
+    y.flags.writeable = False
+    with pytest.raises(UsageError, match="read-only"):
+        machine.run([x, y])
+    y = np.zeros((2, 2), np.float32)
+    machine.run([x, y])
+    with pytest.raises(ValueError, match="resize"):
+        y.resize((4, 2), refcheck=False)  # what is kept of an array would not know where it is
+
+
 def counting(limit):
     return program(["top", ("add", Reg(5), Reg(5), 1), ("blt", Reg(5), limit, "top"), ("halt",)])
 

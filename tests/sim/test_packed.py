@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -77,3 +82,29 @@ def test_both_machines_agree_on_whole_records(row):
             fixed = {"k": k, "b": k // 32 * packing.record + extra, "p": p}
             case = Case(rng, row, row.routes[0], types, fixed)
             assert assert_equal(case.program(), case.arrays) == ""
+
+
+OTHER_HOST = """
+import numpy as np
+from pto.isa.table.cube import TGEMV_STREAM
+from pto.isa.table.packed import STREAMS
+from pto.sim.formats import adds_products
+from tests.sim.cases import Case
+from tests.sim.test_agree import assert_equal
+
+assert not adds_products()
+for packing, row in STREAMS.items():
+    fixed = {"k": 96, "b": 3 * packing.record, "p": 3}
+    case = Case(np.random.default_rng(1), row, row.routes[0], row.dtypes[0], fixed)
+    assert assert_equal(case.program(), case.arrays) == ""
+case = Case(np.random.default_rng(2), TGEMV_STREAM, TGEMV_STREAM.routes[0], ("s32", "s16", "s8"), {"n": 7, "k": 100})
+assert assert_equal(case.program(), case.arrays) == ""
+"""
+
+
+def test_a_host_that_adds_no_products_has_the_same_sums(tmp_path):
+    """Where this host has AVX-512 VNNI, what others run is tested here; elsewhere it is what all tests run."""
+    environment = os.environ | {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c",
+                                "PTO_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", OTHER_HOST], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -148,7 +148,7 @@ def test_checks_are_chosen_by_name() -> None:
     for check in ("races", "races,uninitialised", ("races",), {"uninitialised"}, "all"):
         assert Machine(program, check=check).check
     assert not Machine(program).check
-    with pytest.raises(UsageError, match="no check is called rases") as caught:
+    with pytest.raises(UsageError, match="there is no check 'rases'") as caught:
         Machine(program, check="rases")
     assert "races, uninitialised" in str(caught.value)
 

@@ -21,8 +21,8 @@ from pto.models.llama.precision import Precision
 from pto.models.tensors import KINDS
 
 # Whatever decides about the bytes.
-SOURCES = ("core/packed.py", "core/packing.py", "quant/*.py", "models/*.py", "models/llama/keep.py",
-           "models/llama/precision.py", "models/llama/read.py")
+SOURCES = ("core/arrays.py", "core/dtypes.py", "core/packed.py", "core/packing.py", "quant/*.py", "models/*.py",
+           "models/llama/keep.py", "models/llama/precision.py", "models/llama/read.py")
 _imported = sources_digest(SOURCES)  # what this process runs
 
 

@@ -82,21 +82,33 @@ def product(dot: Dot) -> Any:
 @kernel(cube.TGEMV_STREAM, Layout.ROW, Layout.ROW)
 @kernel(cube.TGEMV_STREAM_ACC, Layout.ROW, Layout.ROW)
 def streamed(form: Form) -> Body:
-    """y = x W', one row of W after the other: memory likes one stream better than several."""
+    """y = x W', one row of W after the other: memory likes one stream better than several.
+
+    The lanes of four rows are added up together.
+    """
     _, vector, weights = form.types
     dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
-    widen, multiply, settle, size = widening(dot), product(dot), dot.settle, weights.size
+    widen, multiply, settle, settle_four, size = widening(dot), product(dot), dot.settle, dot.settle_four, weights.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         k, factors = word(ops, K), word(ctx, SPARE)
         y, x, w, _ = at
         scratch = widen(factors, x, k)
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
-        lines = 0 if pitch == k * size else -(-k * size // LINE)
-        for _ in range(word(ops, N)):
-            for line in range(lines):
-                prefetch(w + AHEAD * pitch + line * LINE)
-            settle(y, multiply(factors, w, apart, k, scratch), add)
+        n, lines = word(ops, N), 0 if pitch == k * size else -(-k * size // LINE)
+        for _ in range(n // 4):
+            for row in range(4 if lines else 0):
+                for line in range(lines):
+                    prefetch(w + (AHEAD + row) * pitch + line * LINE)
+            first = multiply(factors, w, apart, k, scratch)
+            second = multiply(factors, w + pitch, apart, k, scratch)
+            third = multiply(factors, w + 2 * pitch, apart, k, scratch)
+            fourth = multiply(factors, w + 3 * pitch, apart, k, scratch)
+            settle_four(y, add, first, second, third, fourth)
+            y += 16
+            w += 4 * pitch
+        for _ in range(n % 4):
+            settle(y, add, multiply(factors, w, apart, k, scratch))
             y += 4
             w += pitch
     return run

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.errors import UsageError
+from pto.core.errors import require_known
 from pto.core.target import BY_NAME
 from pto.core.types import PANEL_COLS, Layout, TileType
 from pto.isa.program import Program, TileRef
@@ -37,11 +37,9 @@ def chosen(check: str | Collection[str]) -> frozenset[str]:
         UsageError: there is no such check.
     """
     names = frozenset(filter(None, check.split(","))) if isinstance(check, str) else frozenset(check)
-    names = frozenset(MODES) if names == {"all"} else names
-    unknown = sorted(names - set(MODES))
-    if unknown:
-        raise UsageError(f"no check is called {unknown[0]}", hint=f"checks are {', '.join(sorted(MODES))}, or all")
-    return names
+    for name in sorted(names):
+        require_known((*sorted(MODES), "all"), name, "check")
+    return frozenset(MODES) if "all" in names else names
 
 
 class Watch:
