@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from pto.core.dtypes import BF16, F16, F32, DType
 from pto.core.errors import require_known
-from pto.models.tensors import Kind
+from pto.models.checkpoint import Checkpoint
+from pto.models.tensors import LAYER, Kind
+from pto.quant.schemes import find as scheme_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,7 @@ PRECISIONS = (
     Precision("bf16", BF16, BF16, doc="weights rounded to bfloat16"),
     Precision("w8a16", F16, F32, ROWS, ROWS, "a16", doc="8-bit weights, a scale for each channel"),
     Precision("w8a14", F16, F32, ROWS, ROWS, "a14", doc="the same, activations of products in 14 bits"),
-    Precision("w8a8", F16, F32, ROWS, ROWS, "a8", fine=("down", "head"),
-              doc="the same, activations of products in 8 bits, in 14 before the head and the last product of a layer"),
+    Precision("w8a8", F16, F32, ROWS, ROWS, "a8", doc="the same, activations of products in 8 bits"),
     Precision("w4a14", F16, F32, "q4_1", "q8_0", "a14",
               doc="4-bit weights as the file has them, the head in 8 bits; activations of products in 14 bits"),
     Precision("ternary3", F16, F32, "q4_1", "q8_0", "a14", "t3",
@@ -75,11 +76,35 @@ BY_NAME = {row.name: row for row in PRECISIONS}
 EXACT = BY_NAME["f32"]
 
 
-def find(name: str) -> Precision:
-    """The precision with a name.
+AUTO = "auto"
+FAST = BY_NAME["w4a14"], BY_NAME["w8a14"]  # within 1 % of float32's perplexity, the fastest first
+
+
+def require_name(name: str) -> None:
+    """Is it the name of a precision, or `AUTO`?
+
+    Raises:
+        UsageError: it is neither.
+    """
+    require_known((AUTO, *BY_NAME), name, "precision")
+
+
+def find(name: str, checkpoint: Checkpoint) -> Precision:
+    """The precision with a name; `AUTO`: the first of `FAST` whose weights the file has, or the last.
+
+    Fewer than 8 bits keep a model only where it was made of so many.
 
     Raises:
         UsageError: there is none.
     """
-    require_known(BY_NAME, name, "precision")
-    return BY_NAME[name]
+    require_name(name)
+    if name != AUTO:
+        return BY_NAME[name]
+    return next((row for row in FAST if _has(checkpoint, row)), FAST[-1])
+
+
+def _has(checkpoint: Checkpoint, precision: Precision) -> bool:
+    """Are all matrices of the layers stored in the scheme of a precision?"""
+    storage = scheme_of(precision.layers).storage
+    return all(tensor.storage.name == storage for kind in LAYER if not kind.is_norm
+               for tensor in checkpoint.tensors[kind.name])
