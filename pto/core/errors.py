@@ -209,6 +209,12 @@ class AssertionFailed(TrapError):
     code, exit_code = "PTO-E0303", 6
 
 
+class NumericError(TrapError):
+    """A value that is no number, or is out of range, in a kernel that is watched for such."""
+
+    code, exit_code = "PTO-E0304", 6
+
+
 class FuelError(PtoError):
     """A program did not finish within its fuel."""
 

@@ -141,9 +141,14 @@ class NumericEvent:
     at: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        return f"{self.loc}: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """In words, without the place."""
         loops = f" with the loops at {', '.join(map(str, self.at))}" if self.at else ""
         what = "overflow" if self.kind == "overflow" else "no number"
-        return (f"{self.loc}: {self.kernel}: {what} in {self.tensor}, by {self.op}: element "
+        return (f"{self.kernel}: {what} in {self.tensor}, by {self.op}: element "
                 f"({', '.join(map(str, self.element))}){loops} is {self.value}")
 
 

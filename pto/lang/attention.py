@@ -14,7 +14,7 @@ from pto.lang import reductions
 from pto.lang.loops import repeat
 from pto.lang.stores import setitem
 from pto.lang.trace import tracer
-from pto.lang.values import Tensor
+from pto.lang.values import Tensor, as_a_whole
 
 # Queries and keys of a block, the best first: the more keys, the less often what was found is scaled anew.
 TILES = ((128, 256), (128, 128), (64, 128), (64, 64), (32, 64), (16, 32))
@@ -22,6 +22,7 @@ COLUMNS = 8  # tiles of an element for each query, at most
 NEVER = 1e30  # what a score of a later position is lowered by, for each position that it is later
 
 
+@as_a_whole
 def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, scale: float | None = None,
               tile_m: int | None = None, tile_n: int | None = None) -> Any:
     """softmax(q kᵀ scale) v for each head, with memory that is linear in the number of positions.

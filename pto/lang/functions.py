@@ -24,6 +24,7 @@ def square(x: Any) -> Any:
     return x * x
 
 
+@values.as_a_whole
 def power(x: Any, y: Any) -> Any:
     """x to the power y, element by element; one of them may be a number.
 
@@ -182,11 +183,13 @@ def logical_xor(a: Any, b: Any) -> Any:
 # integer division
 
 
+@values.as_a_whole
 def floor_divide(a: Any, b: Any) -> Any:
     """a / b rounded down, element by element; of integers exactly, and 0 where b is 0, as in NumPy."""
     return _divided(a, b)[0]
 
 
+@values.as_a_whole
 def remainder(a: Any, b: Any) -> Any:
     """What is left of a by `floor_divide`: of b's sign, element by element."""
     return _divided(a, b)[1]

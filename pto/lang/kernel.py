@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
 from types import CodeType, FunctionType
@@ -18,6 +18,7 @@ from pto.core.types import IndexType, TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Val
 from pto.ir.ops import ARG
 from pto.lang import capture, elements, language, methods, windows  # noqa: F401  (methods: gives tensors theirs)
+from pto.lang.detection import detector
 from pto.lang.integers import Index, unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
@@ -73,6 +74,13 @@ def no_kind(value: Any, name: str) -> tuple[DType, tuple[int, ...]]:
     """Where nothing knows arrays."""
     raise CaptureError(f"{name} is an array from outside of the kernel", loc=Loc.of_user(),
                        hint="make it an argument of the kernel")
+
+
+def resolved(site: Site, resolve: Callable[[Extent], Extent]) -> Site:
+    """A site whose extents are those that the program knows."""
+    if site.watch is None:
+        return site
+    return replace(site, watch=replace(site.watch, dims=tuple(map(resolve, site.watch.dims))))
 
 
 def lifted_if_named(value: Any) -> Any:
@@ -298,6 +306,7 @@ class Source:
         found = Tracer(self.name, dict(hints), wrap, target)
         captured: list[Captured] = []
         found.lift, found.draw = partial(self._lift, found, captured, kind), drawn
+        found.detect = detector(found.numeric.detect)
         with tracing(found), located(self.loc):
             values = {a.name: found.argument(a) for a in arguments} | {name: found.count(name) for name in self.counts}
             before = {name: value.val for name, value in values.items()}
@@ -313,9 +322,10 @@ class Source:
         count = len(returned) if isinstance(value, tuple | list) else -len(returned)
         symbols = found.symbols
         within = tuple((symbols.resolve(a), n, symbols.resolve(b), loc) for (a, n, b), loc in symbols.within.items())
+        sites = tuple(resolved(site, symbols.resolve) for site in found.sites)
         same = {k: symbols.resolve(k) for k in symbols.same}
         return Traced(graph, count, same, within, dict(options), tuple(captured),
-                      capture.returned(self.function, len(returned)), tuple(found.sites),
+                      capture.returned(self.function, len(returned)), sites,
                       found.log.val.node["name"] if found.log is not None else "")
 
     def _lift(self, found: Tracer, captured: list[Captured], kind: Kind, value: Any) -> Any:

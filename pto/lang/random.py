@@ -20,6 +20,7 @@ from pto.lang import values
 from pto.lang.integers import Index
 from pto.lang.language import pinned
 from pto.lang.selection import where
+from pto.lang.stores import kept
 from pto.lang.trace import tracer
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -40,13 +41,14 @@ def _rotated(x: Any, by: int) -> Any:
 
 def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
     """Two words of 32 random bits (int32) for a counter under a key, of two words each; elements broadcast."""
-    keys = (*key, key[0] ^ key[1] ^ _signed(PARITY))
-    a, b = counter[0] + keys[0], counter[1] + keys[1]
-    for group in range(GROUPS):
-        for by in ROTATIONS[group % 2]:
-            a = a + b
-            b = _rotated(b, by) ^ a
-        a, b = a + keys[(group + 1) % 3], b + keys[(group + 2) % 3] + (group + 1)
+    with tracer().unwatched():  # its sums wrap
+        keys = (*key, key[0] ^ key[1] ^ _signed(PARITY))
+        a, b = counter[0] + keys[0], counter[1] + keys[1]
+        for group in range(GROUPS):
+            for by in ROTATIONS[group % 2]:
+                a = a + b
+                b = _rotated(b, by) ^ a
+            a, b = a + keys[(group + 1) % 3], b + keys[(group + 2) % 3] + (group + 1)
     return a, b
 
 
@@ -94,6 +96,7 @@ def drawn(x: Any, seed: Any = None) -> Any:
     else:
         counter = _counter(x.shape or (1,))
     bits = threefry((low, high), counter)[0]
+    bits = bits if found.detect is None else kept(bits)
     return bits.squeeze(-1) if isinstance(x, values.Tensor) and not x.ndim else bits
 
 
@@ -123,6 +126,7 @@ def _uniform(word: Any) -> Any:
     return values.cast((word >> 8) & 2**24 - 1, F32) * 2.0**-24
 
 
+@values.as_a_whole
 def rand(shape: Sequence[Any], seed: Any, dtype: DType = F32) -> Any:
     """Random numbers from 0 to below 1, all multiples of 2^-24 equally likely: a tensor.
 
@@ -133,6 +137,7 @@ def rand(shape: Sequence[Any], seed: Any, dtype: DType = F32) -> Any:
     return values.cast(_uniform(_bits(shape, seed)[0]), dtype)
 
 
+@values.as_a_whole
 def randn(shape: Sequence[Any], seed: Any, dtype: DType = F32) -> Any:
     """Random numbers of the normal distribution with mean 0 and variance 1 (Box and Muller, 1958): a tensor.
 
@@ -144,6 +149,7 @@ def randn(shape: Sequence[Any], seed: Any, dtype: DType = F32) -> Any:
     return values.cast(size * pt.cos(second * (2 * math.pi)), dtype)
 
 
+@values.as_a_whole
 def randint(low: int, high: int, shape: Sequence[Any], seed: Any) -> Any:
     """Random integers (int32) from low to below high, at most 2^24 of them: a tensor."""
     if not 0 < high - low <= 2**24:
@@ -152,6 +158,7 @@ def randint(low: int, high: int, shape: Sequence[Any], seed: Any) -> Any:
     return values.cast(pt.floor(_uniform(_bits(shape, seed)[0]) * float(high - low)), S32) + low
 
 
+@values.as_a_whole
 def dropout(x: Any, p: float, seed: Any) -> Any:
     """x with elements made 0 with probability p, the others divided by 1 - p."""
     x = values.lifted(x)

@@ -37,7 +37,7 @@ def print(*parts: Any, sep: str = " ") -> None:
             else:
                 text += str(part)
         if text or not parts or len(found.sites) == call:
-            _record(found, _whole(0), Site(call, loc, text, shown=False))
+            _record(found, whole(0), Site(call, loc, text, shown=False))
 
 
 device_print = print
@@ -58,7 +58,7 @@ def assert_(condition: Any, message: str = "") -> None:
         if isinstance(condition, Index):
             pair = _operands(condition.val)
             site = Site(len(found.sites), loc, message, asserts=True)
-            _unless(found, _whole(*pair), _whole(condition, condition) != 0, site)
+            unless(found, whole(*pair), whole(condition, condition) != 0, site)
         elif isinstance(condition, values.Array):
             if condition.dtype != PRED:
                 raise DTypeError("an assertion is about predicates", hint="compare first: x > 0")
@@ -74,7 +74,8 @@ def _record(found: Tracer, tile: Any, site: Site) -> None:
     found.emit(TILE_OPS["report"], _log(found), tile, _number(found, site, tile))
 
 
-def _unless(found: Tracer, tile: Any, mask: Any, site: Site) -> None:
+def unless(found: Tracer, tile: Any, mask: Any, site: Site) -> None:
+    """Report a tile where an element of a mask is false."""
     found.emit(TILE_OPS["report_unless"], _log(found), tile, mask, _number(found, site, tile))
 
 
@@ -91,7 +92,7 @@ def _log(found: Tracer) -> Any:
     return found.log
 
 
-def _whole(*numbers: Any) -> Any:
+def whole(*numbers: Any) -> Any:
     """One or two integers of the program as a tile."""
     first, last = numbers[0], numbers[-1]
     step = tracer().graph.index("sub", unwrap(last), unwrap(first)) if len(numbers) > 1 else 0
@@ -114,7 +115,7 @@ def _value(found: Tracer, value: Any, site: Site) -> None:
     if isinstance(value, values.Tensor):
         _windows(value, lambda i, j, window: _record(found, window(_matrix(value)), site))
     else:
-        _record(found, _whole(value) if isinstance(value, Index) else value, site)
+        _record(found, whole(value) if isinstance(value, Index) else value, site)
 
 
 def _elements(found: Tracer, condition: Any, loc: Loc, message: str) -> None:
@@ -125,15 +126,15 @@ def _elements(found: Tracer, condition: Any, loc: Loc, message: str) -> None:
     source = source if alike else condition
     site = Site(call, loc, message, asserts=True)
     if isinstance(condition, values.Tile):
-        _unless(found, source, condition, site)
+        unless(found, source, condition, site)
         return
 
     def check(i: Any, j: Any, window: Any) -> None:
         mask = window(_matrix(condition))
         for first, down, across in ((i, 1, 0), (j, 0, 1)):
             place = found.emit(TILE_OPS["iota"], first, down, across, type=TileType(S32, *mask.shape))
-            _unless(found, place, mask, site)
-        _unless(found, window(_matrix(source)), mask, site)
+            unless(found, place, mask, site)
+        unless(found, window(_matrix(source)), mask, site)
 
     _windows(condition, check)
 

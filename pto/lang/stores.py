@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pto.core.errors import CaptureError, DTypeError, Loc, ShapeError, located
+from pto.core.types import TensorType
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang.integers import unwrap
 from pto.lang.regions import agree_valid, outside, valid
@@ -61,3 +62,10 @@ def assign(target: Tensor, where: Any, value: Tensor) -> Any:
                          hint=f"store value.to(pt.{target.dtype.public})")
     view = () if selected.plain is not None else (selected.offset, *selected.strides)
     return tracer().emit(TENSOR_OPS["assign"], target, value, *view)
+
+
+def kept(x: Any) -> Any:
+    """A tensor, computed once and kept in memory; a tile as it is."""
+    if not isinstance(x, Tensor):
+        return x
+    return tracer().emit(TENSOR_OPS["assign"], tracer().room(TensorType(x.dtype, x.dims), "kept"), x)

@@ -32,6 +32,23 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """What a kernel that is watched reports at a place: an element's number, its value, and the counters of loops.
+
+    Attributes:
+        op: the operation.
+        dims: extents of the tensor or tile that the element is of.
+        loops: how many counters there are.
+        argument: the argument's name, where it came with one.
+    """
+
+    op: str
+    dims: tuple[int | str, ...]
+    loops: int = 0
+    argument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A place in a kernel that reports a value.
 
@@ -41,6 +58,7 @@ class Site:
         asserts: whether it reports a condition that does not hold.
         shown: whether the value is printed.
         dtype: of the value.
+        watch: what it is of a kernel that is watched.
     """
 
     call: int
@@ -49,6 +67,7 @@ class Site:
     asserts: bool = False
     shown: bool = True
     dtype: DType = S32
+    watch: Watch | None = None
 
     def of(self, dtype: DType) -> Site:
         return replace(self, dtype=dtype)
@@ -80,6 +99,7 @@ class Tracer:
         self.log: Any = None  # where they do
         self.numeric = active().config
         self.draw: Callable[[Any, Any], Any] = undrawn  # random bits for the elements of a value, given a seed or None
+        self.detect: Any = None  # told of each operation, where the numeric configuration says what to look for
         self.draws = 0  # under the configuration's seed
 
     def dim(self, extent: int | str) -> Any:
@@ -136,7 +156,17 @@ class Tracer:
             found = op.rule(types, attrs, type if type is not None else EFFECT)
             made = self.graph.op(op, *inputs, type=found, locs=self.spans(loc), **attrs)
             self.replaced.update(inputs[:1] if op in STORES else ())
-            return self.wrap(made)
+            value = self.wrap(made)
+            return value if self.detect is None else self.detect(op, inputs, attrs, value)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Trace steps that nothing is to be looked for in."""
+        before, self.detect = self.detect, None
+        try:
+            yield
+        finally:
+            self.detect = before
 
     def require_seen(self, values: Iterable[Any]) -> None:
         """Values are used where they exist: in the graph that made them, and in the bodies inside it.
@@ -204,6 +234,12 @@ _TRACER: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
 def is_tracing() -> bool:
     """Is a kernel being traced?"""
     return _TRACER.get() is not None
+
+
+def watching() -> Any:
+    """What looks for odd values in the kernel that is being traced; None: nothing does."""
+    found = _TRACER.get()
+    return None if found is None else found.detect
 
 
 def tracer() -> Tracer:

@@ -17,7 +17,7 @@ from pto.ir.ops import ARG, PRODUCTS, STREAMED, TENSOR_OPS, TILE_OPS, of_type
 from pto.lang.integers import JOINED, Index, Proxy
 from pto.lang.outside import is_array
 from pto.lang.regions import agree_valid, valid
-from pto.lang.trace import tracer
+from pto.lang.trace import tracer, watching
 from pto.lang.views import expanded, layout, narrowed, reshaped, select, shown
 
 Number = Real
@@ -438,6 +438,19 @@ def in_f32(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(x, Array) and x.dtype in HALVES:
             return cast(function(cast(x, F32), *rest, **named), x.dtype)
         return function(x, *rest, **named)
+    return as_a_whole(compute)
+
+
+def as_a_whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of several operations: of a kernel that is watched its result is looked at, and not its steps."""
+    @wraps(function)
+    def compute(*operands: Any, **named: Any) -> Any:
+        watch = watching()
+        if watch is None:
+            return function(*operands, **named)
+        with tracer().unwatched():
+            made = function(*operands, **named)
+        return watch.whole(function.__name__, [x for x in (*operands, *named.values()) if isinstance(x, Array)], made)
     return compute
 
 

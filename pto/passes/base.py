@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
 
 from pto.core.errors import CompilerBug
 from pto.ir.graph import Graph
@@ -52,12 +51,10 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A graph after a pass, and the milliseconds that the pass and the checks after it took."""
+    """A graph after a pass."""
 
     name: str
     graph: Graph
-    pass_ms: float
-    check_ms: float
 
 
 def run_pass(graph: Graph, step: Pass, holding: frozenset[Fact]) -> tuple[Stage, frozenset[Fact]]:
@@ -68,11 +65,9 @@ def run_pass(graph: Graph, step: Pass, holding: frozenset[Fact]) -> tuple[Stage,
     """
     if missing := step.needs - holding:
         raise CompilerBug(f"{step.name} needs {sorted(fact.name for fact in missing)}")
-    start = perf_counter()
     graph = step.run(graph)
-    middle = perf_counter()
     holding = (holding - step.breaks) | step.makes
     found = faults(graph) or [f for fact in sorted(holding, key=lambda f: f.name) for f in fact.faults(graph)]
     if found:
         raise CompilerBug("\n".join([f"{step.name} broke the graph:", *found]))
-    return Stage(step.name, graph, (middle - start) * 1e3, (perf_counter() - middle) * 1e3), holding
+    return Stage(step.name, graph), holding

@@ -14,6 +14,7 @@ one over the layers of a network does) writes the next value into the tensor tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pto.core.types import TensorType
@@ -72,11 +73,9 @@ class Costs:
         """Does an expression read the tensor that it is stored to (or a part of it), elsewhere than at the element it
         writes?
         """
-        leaves, stack, far = set(), [key], key in self.product or key in self.reduction
-        while stack:
-            k = stack.pop()
-            if is_expression(graph[k]) and (k == key or k not in self.stored):
-                stack += graph[k].inputs
+        leaves, far = set(), key in self.product or key in self.reduction
+        for k, computed in self._inside(graph, key):
+            if computed:
                 far |= graph[k].op in (GATHER, TAKE)
             elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) == slot:
                 leaves.add(k)
@@ -88,14 +87,19 @@ class Costs:
         between = {slot for k, slot in self.writes if key < k < self.last[key]}
         if not between:
             return False
-        stack = [key]
+        return any(not computed and isinstance(graph[k].type, TensorType) and slot_of(graph, k) in between
+                   for k, computed in self._inside(graph, key))
+
+    def _inside(self, graph: Graph, key: int) -> Iterator[tuple[int, bool]]:
+        """The values of an expression, each once, and whether they are computed with it: else they are its leaves."""
+        seen, stack = {key}, [key]
         while stack:
             k = stack.pop()
-            if is_expression(graph[k]) and (k == key or k not in self.stored):
-                stack += graph[k].inputs
-            elif isinstance(graph[k].type, TensorType) and slot_of(graph, k) in between:
-                return True
-        return False
+            computed = is_expression(graph[k]) and (k == key or k not in self.stored)
+            yield k, computed
+            more = set(graph[k].inputs) - seen if computed else set()
+            seen |= more
+            stack += more
 
     def _note(self, key: int, node: Node) -> None:
         if node.op in COSTLY or self.product & set(node.inputs):

@@ -187,7 +187,7 @@ def compile_graph(graph: Graph, options: Options) -> Compiled:
                 problem = problem or err
                 thrift = replace(thrift, hoisting=False) if thrift.hoisting else None
             else:
-                found = (Stage("trace", graph, 0.0, 0.0), *stages)
+                found = (Stage("trace", graph), *stages)
                 return Compiled(found, emit(found[-1].graph, options.target), thrift.slots)
     assert problem is not None
     raise problem

@@ -103,19 +103,29 @@ class Trips:
         known = [n for n in found if n is not None]
         return _LEAST[node.op.name](known) if len(known) == len(found) else None
 
+    def counts(self, graph: Graph, key: int) -> bool:
+        """Is an index surely not below 0?"""
+        least = self.least(graph, key)
+        return least is not None and least >= 0
+
+    def stays(self, graph: Graph, key: int, home: int) -> bool:
+        """Is an index the same in all iterations of a body?"""
+        graph, key = origin(graph, key)
+        return id(graph) != home or graph[key].op is CONST
+
     def rises(self, graph: Graph, key: int, home: int) -> bool:
         """Does an index never fall from one iteration of a body to the next?"""
         graph, key = origin(graph, key)
         node = graph[key]
-        if id(graph) != home or node.op is CONST or (node.op is PARAM and key == graph.params[0]):
+        if self.stays(graph, key, home) or (node.op is PARAM and key == graph.params[0]):
             return True
         if node.op.name == scalar.DIV.mnemonic:
-            by = term(graph, node.inputs[1])
-            return isinstance(by, int) and by > 0 and self.rises(graph, node.inputs[0], home)
+            above, by = node.inputs
+            return self.stays(graph, by, home) and self.counts(graph, by) and self.rises(graph, above, home)
         if node.op.name not in FACTORS:
             return False
-        lows = [self.least(graph, i) for i in node.inputs[:FACTORS[node.op.name]]]
-        return all(n is not None and n >= 0 for n in lows) and all(self.rises(graph, i, home) for i in node.inputs)
+        return (all(self.counts(graph, i) for i in node.inputs[:FACTORS[node.op.name]])
+                and all(self.rises(graph, i, home) for i in node.inputs))
 
 
 def _nonnegative(values: list[int]) -> int | None:

@@ -109,3 +109,10 @@ class TernaryLinear(nn.Linear):
     def packed(self) -> Packed:
         """The same as a kernel takes them; without the bias."""
         return pack(self.quantised(), A8.name, T2_FORM.name)
+
+    def rounded(self) -> nn.Linear:
+        """A plain layer of the ternary weights, to be saved: read in the precision ``ternary`` they are these again."""
+        found = nn.Linear(self.in_features, self.out_features, self.bias is not None)
+        state = {**self.state_dict(), "weight": torch.from_numpy(self.quantised().dequantise())}
+        found.load_state_dict(state)
+        return found

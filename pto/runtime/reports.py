@@ -3,45 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pto.core.arrays import numpy_dtype
 from pto.core.errors import AssertionFailed
-from pto.isa.table.log import HEADER, LOG, RECORD_HEADER
 from pto.lang.trace import Site
+from pto.runtime.detected import announce, events
+from pto.runtime.records import Array, Record, records
 
-Array = NDArray[Any]
 MOST_SHOWN = 4  # elements for which an assertion does not hold
-
-
-@dataclass(frozen=True)
-class Record:
-    """One value that a place reported, whether it is the first one of its call, and where its condition held."""
-
-    site: Site
-    values: Array
-    first: bool
-    held: Array | None = None
-
-
-def records(row: Array, sites: Sequence[Site]) -> Iterator[Record]:
-    """The records of one core, in order."""
-    words, at, end = row[HEADER:], 0, min(int(row[0]), LOG - HEADER)
-    while at + RECORD_HEADER <= end:
-        number, rows, cols = (int(n) for n in words[at:at + RECORD_HEADER])
-        site, size, at = sites[number], rows * cols, at + RECORD_HEADER
-        raw = words[at:at + 2 * size].copy().view(np.int64)
-        found = (raw.view(np.float64) if site.dtype.kind == "f" else raw).astype(numpy_dtype(site.dtype))
-        at += 2 * size
-        held = None
-        if site.asserts:
-            held, at = words[at:at + size].reshape(rows, cols) != 0, at + size
-        yield Record(site, found.reshape(rows, cols), number == site.call, held)
 
 
 def lines(found: Sequence[Record]) -> Iterator[str]:
@@ -66,23 +37,30 @@ def shown(values: Array) -> str:
     return str(values.reshape(-1)[0].item()) if values.size == 1 else np.array2string(values, separator=", ")
 
 
-def deliver(log: Array, sites: Sequence[Site], kernel: str, *, quiet: bool = False) -> None:
-    """Print what was reported, core by core.
+def deliver(log: Array, sites: Sequence[Site], kernel: str, extent: Callable[[int | str], int]) -> None:
+    """Print what was reported, core by core; pass on what a kernel that is watched found.
+
+    Args:
+        extent: the number that an extent of the program is in this launch.
 
     Raises:
         AssertionFailed: a condition did not hold; the first one of the lowest core.
+        NumericError: a value is odd, and the numeric configuration says that this is an error.
     """
-    failed = None
+    failed, watched = None, list[Record]()
     for core, row in enumerate(log):
         if not row[0] and not row[1]:
             continue
-        found = list(records(row, sites))
-        for line in () if quiet else lines(found):
+        every = list(records(row, sites))
+        found = [record for record in every if record.site.watch is None]
+        watched += [record for record in every if record.site.watch is not None]
+        for line in lines(found):
             sys.stdout.write(line + "\n")
         if row[1]:
             sys.stdout.write(f"{kernel}: core {core} reported {int(row[1])} more values than there is room for\n")
         at = next((n for n, record in enumerate(found) if record.site.asserts), None)
         failed = failed or (None if at is None else failure(found[at:], kernel, core))
+    announce(events(watched, kernel, extent))
     if failed is not None:
         raise failed
 

@@ -270,7 +270,7 @@ class Variant:
         """The slot of the tensor that the program reports in."""
         return next(i for i, decl in enumerate(self.program.tensors) if decl.name == self.traced.log)
 
-    def _run(self, tensors: Sequence[NDArray[Any]], values: Sequence[int]) -> None:
+    def _run(self, tensors: Sequence[NDArray[Any]], values: Sequence[int], extents: Sequence[int]) -> None:
         """Run the machine, and pass on what it reports, whatever ended it."""
         if not self.traced.sites:
             self.machine.run(tensors, values)
@@ -278,7 +278,8 @@ class Variant:
         try:
             self.machine.run(tensors, values)
         finally:  # an assertion that did not hold says more than what it led to
-            deliver(tensors[self._log], self.traced.sites, self.program.name)
+            deliver(tensors[self._log], self.traced.sites, self.program.name,
+                    lambda dim: dim if isinstance(dim, int) else extents[self.first[dim]])
 
     def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
@@ -300,7 +301,7 @@ class Variant:
                            self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
         self._apart(arrays, others)
         try:
-            self._run(tensors, values)
+            self._run(tensors, values, extents)
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise

@@ -10,6 +10,7 @@ from pto.passes.trips import Trips
 
 @pytest.mark.parametrize(("bound", "grows"), [
     (lambda i, n: i, True), (lambda i, n: i + n - 0, True), (lambda i, n: i * 2 + 1, True), (lambda i, n: i // 2, True),
+    (lambda i, n: i // n, True), (lambda i, n: i // -1, False),
     (lambda i, n: i * n, True), (lambda i, n: 2 + i * -1, False), (lambda i, n: n - i, False),
     (lambda i, n: 12 // (i + 1), False), (lambda i, n: i % 2, False), (lambda i, n: (i - 3) * (i - 3), False),
 ])

@@ -11,6 +11,7 @@ import pytest
 
 from pto import precision as pp
 from pto.core.errors import UsageError
+from pto.models.llama.precision import BY_NAME
 from pto.quant.forms import rounded
 from pto.quant.schemes import A8, find
 from pto.quant.tensor import quantise
@@ -85,6 +86,16 @@ def test_a_layer_gives_what_the_machine_gives(torch, training, rule):
     ours = pp.ternary_gemm(x, layer.packed()) + layer.bias.detach().numpy()
     np.testing.assert_allclose(ours, layer(torch.from_numpy(x)).detach().numpy(), rtol=1e-5, atol=1e-5)
     assert set(np.unique(layer.quantised().codes)) == {-1, 0, 1}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_saved_reads_as_the_same_ternary_weights(training, rule):
+    layer = training.TernaryLinear(96, 16, bias=True, rule=rule)
+    saved, made = layer.rounded(), layer.quantised()
+    found = quantise(saved.weight.detach().numpy(), find(BY_NAME["ternary"].layers))
+    np.testing.assert_array_equal(found.codes, made.codes)
+    np.testing.assert_array_equal(found.dequantise(), made.dequantise())
+    np.testing.assert_array_equal(saved.bias.detach(), layer.bias.detach())
 
 
 def test_a_layer_learns(torch, training):
