@@ -21,7 +21,7 @@ OPTIONS = (
     click.option("--context", type=click.IntRange(min=1), metavar="N",
                  help="Tokens that a text may have.  [default: 2048, or what the model has]"),
     click.option("--precision", default=AUTO, show_default=True, metavar="NAME",
-                 help=f"What weights are kept in: {', '.join(BY_NAME)}; or {AUTO}, the fastest that is as good as f32."),
+                 help=f"What weights are kept in: {', '.join(BY_NAME)}; or {AUTO}: what is fastest, as good as f32."),
     click.option("--kv", default="f32", show_default=True, metavar="TYPE",
                  help="What the kept keys and values are rounded to: f32, f16, s8."),
     click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True,
