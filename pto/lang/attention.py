@@ -49,8 +49,9 @@ def attention(q: Any, k: Any, v: Any, *, causal: bool = False, start: Any = 0, s
     tile = _tiles(tracer().target, q, v, causal, (tile_m, tile_n))
     block = _Block(q, k.transpose(1, 2), v, group, causal, start, tile, scale)
     out = pt.empty((heads, rows, v.shape[2]), q.dtype)
-    return repeat(pt.range(heads), lambda h, out: repeat(
-        pt.range(0, rows, tile[0]), lambda i, out: (block.store(h, i, out),), out), out)[0]
+    # Heads in the inner loop: later queries see more keys, and cores that take turns get as many of them.
+    return repeat(pt.range(0, rows, tile[0]), lambda i, out: repeat(
+        pt.range(heads), lambda h, out: (block.store(h, i, out),), out), out)[0]
 
 
 def _tiles(target: Target, q: Any, v: Any, causal: bool, given: tuple[int | None, int | None]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pto.core.types import TensorType, TileType, Type
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
@@ -50,7 +51,7 @@ def is_parallel(node: Node) -> bool:
     """May the iterations of a loop run in any order, on any core?
 
     A pass that made the loop says so; else every carried value is a tensor, and the counter, or a multiple of it, is a
-    row or column offset of every store to it.
+    row or column offset of every store to it, or says where the matrix begins that is stored to.
     """
     body = node.body
     if dict(node.attrs).get("parallel"):
@@ -61,18 +62,70 @@ def is_parallel(node: Node) -> bool:
     carried, captured = rest[:node.carried], rest[node.carried:]
     if any(isinstance(body[p].type, TensorType) and _is_written(body, p) for p in captured):
         return False  # scratch that every iteration uses
-    reach = _reach(body, counter, _constant_step(node))
+    reach = _reach(body, counter, _constant_step(node), set(captured))
     return all(isinstance(body[p].type, TensorType) and _stored_by(body, p, reach) for p in carried)
 
 
-def _reach(body: Graph, counter: int, step: int) -> dict[int, int]:
-    """How far apart the iterations of a loop are in each offset that is its counter, or a multiple of it."""
-    found = {counter: step}
-    for user, node in body.users(counter):
+@dataclass(frozen=True, slots=True)
+class Monomial:
+    """An integer times values of a program, each as the graph that makes it and its key there."""
+
+    factor: int
+    values: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, graph: Graph, key: int) -> Monomial:
+        """What a value is, as far as it is a product."""
+        graph, key = origin(graph, key)
+        value, node = graph.constant(key), graph[key]
+        if value is not None:
+            return cls(value)
         if node.op is INDEX_OPS["mul"]:
-            factor = next((body.constant(i) for i in node.inputs if i != counter), None)
-            if factor is not None and factor > 0:
-                found[user] = step * factor
+            a, b = (cls.of(graph, i) for i in node.inputs)
+            return a * b
+        return cls(1, ((id(graph), key),))
+
+    def __mul__(self, other: Monomial) -> Monomial:
+        return Monomial(self.factor * other.factor, tuple(sorted(self.values + other.values)))
+
+    def is_within(self, other: Monomial) -> bool:
+        """Is it no larger, where no value is negative?"""
+        return self.values == other.values and self.factor <= other.factor
+
+
+Reach = Mapping[int, Monomial]
+
+
+def origin(graph: Graph, key: int) -> tuple[Graph, int]:
+    """The node that a loop's body captures as this one."""
+    while graph.outer is not None and key in graph.params:
+        loop = next(node for _, node in graph.outer.items() if node.body is graph)
+        outer = {inner: outer for outer, inner in captures(loop)}
+        if key not in outer:
+            break
+        graph, key = graph.outer, outer[key]
+    return graph, key
+
+
+def _reach(body: Graph, counter: int, step: int, fixed: set[int]) -> Reach:
+    """How far apart the iterations of a loop are in each value that is its counter, or a multiple of it, or the sum of
+    such a one and of what is the same in all of them (`fixed`).
+    """
+    found = {counter: Monomial(step)}
+    if step <= 0:
+        return found
+    for key, node in body.items():
+        moving = [i for i in node.inputs if i in found]
+        if len(moving) != 1 or node.op not in (INDEX_OPS["mul"], INDEX_OPS["add"]):
+            continue
+        other = next(i for i in node.inputs if i != moving[0])
+        same = other in fixed or body.constant(other) is not None
+        if node.op is INDEX_OPS["mul"] and same:
+            factor = Monomial.of(body, other)
+            if factor.factor > 0:
+                found[key] = found[moving[0]] * factor
+        elif same:
+            found[key] = found[moving[0]]
     return found
 
 
@@ -95,25 +148,36 @@ def _is_written(graph: Graph, version: int) -> bool:
     return False
 
 
-def _stored_by(graph: Graph, version: int, reach: Mapping[int, int]) -> bool:
+def _stored_by(graph: Graph, version: int, reach: Reach) -> bool:
     """Does every store to a version, and every load of it, sit at an offset of the loop's own (also in inner loops),
     and reach no further than to the next iteration's?
     """
     return all(_store_uses(graph, node, version, reach) for _, node in graph.users(version))
 
 
-def _store_uses(graph: Graph, node: Node, version: int, reach: Mapping[int, int]) -> bool:
+def _store_uses(graph: Graph, node: Node, version: int, reach: Reach) -> bool:
     if node.op in (STORE, LOAD):
         tile = graph[node.inputs[1]].type if node.op is STORE else node.type
         assert isinstance(tile, TileType)
-        where = stored_at(node) if node.op is STORE else node.inputs[1:3]
-        return any(extent <= reach.get(at, 0) for at, extent in zip(where, (tile.rows, tile.cols), strict=True))
+        where, view = (node.inputs[2:4], node.inputs[6:]) if node.op is STORE else (node.inputs[1:3], node.inputs[5:])
+        return any(at in reach and Monomial(extent).is_within(reach[at])
+                   for at, extent in zip(where, (tile.rows, tile.cols), strict=True)) or _own_matrix(graph, view, reach)
     if node.op is not FOR:
         return False
     assert node.body is not None
     inner = dict(zip(node.inputs[LOOP_BOUNDS:], node.body.params[1:], strict=True))
     return version in inner and _stored_by(node.body, inner[version],
                                            {inner[k]: n for k, n in reach.items() if k in inner})
+
+
+def _own_matrix(graph: Graph, view: tuple[int, ...], reach: Reach) -> bool:
+    """Do the matrices that iterations see, given by offset, extents and strides, lie behind each other?"""
+    if not view or view[0] not in reach:
+        return False
+    rows, cols, down, across = (Monomial.of(graph, key) for key in view[1:])
+    if across != Monomial(1):
+        rows, cols, down, across = cols, rows, across, down
+    return across == Monomial(1) and cols.is_within(down) and (rows * down).is_within(reach[view[0]])
 
 
 def carries_sum(node: Node, position: int) -> tuple[int, int] | None:

@@ -14,11 +14,12 @@ from pto.ir.ops import TENSOR_OPS
 # Measured on the host: 256 x 256 accumulators with slices of 64 keep the micro-kernel near its peak, and 16 rows
 # of 1024 keep a vector instruction's fixed cost under a hundredth while three such tiles fit the host's second cache.
 # A streamed product reads its weights once; a tile of 192 columns costs little to start, and tiles come in fours, so
-# that two and four cores get equal shares.
+# that two and four cores get equal shares. Those of a product of matrices come in twos: 576 columns are cut into four
+# of 144, not into 256, 256 and 64. Narrower ones, for more cores, cost one core 2 %, and many rows make more tiles.
 MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
-SHARES = 4
+SHARES, PAIRS = 4, 2
 LINE = (16384, 8192, 4096, 1024, 256)
 LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
 STREAM = ((192, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
@@ -35,7 +36,8 @@ class Tiles:
         area: elements of a tile that holds whole rows of a constant extent; 0 where the author directs the extents.
         line: columns, of nests of one row.
         stream: columns at most and inner extent, of products of one row with a matrix that is streamed.
-        shares: the number of tiles of such a product is a multiple of it, so that cores get equal shares.
+        shares, pairs: the number of tiles in a row of a product, of one row and of more, is a multiple of it, so that
+            cores get equal shares.
     """
 
     matrix: tuple[int, int, int]
@@ -45,15 +47,24 @@ class Tiles:
     rest: int = 1
     area: int = 0
     shares: int = 1
+    pairs: int = 1
 
-    def dealt(self, extent: object) -> int:
-        """Columns of the tiles of a streamed product: few tiles, for each starts anew, but as many for each core."""
-        most = self.stream[0]
-        if self.shares == 1 or not isinstance(extent, int):
-            return most
-        count = -(-extent // most)
-        each = -(-extent // (-(-count // self.shares) * self.shares))
-        return min(most, max(-(-each // LANES) * LANES, NARROWEST))
+    def streamed(self, extent: object) -> int:
+        """Columns of the tiles of a streamed product."""
+        return dealt(extent, self.stream[0], self.shares)
+
+    def multiplied(self, extent: object) -> tuple[int, int]:
+        """Rows and columns of the tiles of a product of matrices."""
+        return self.matrix[0], dealt(extent, self.matrix[1], self.pairs)
+
+
+def dealt(extent: object, most: int, shares: int) -> int:
+    """Columns of the tiles of a product: few tiles, for each starts anew, but as many for each core."""
+    if shares == 1 or not isinstance(extent, int):
+        return most
+    count = -(-extent // most)
+    each = -(-extent // (-(-count // shares) * shares))
+    return min(most, max(-(-each // LANES) * LANES, NARROWEST))
 
 
 def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterator[Tiles]:
@@ -65,7 +76,7 @@ def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterat
         line, stream = LINE[min(at, len(LINE) - 1)], STREAM[min(at, len(STREAM) - 1)]
         found = Tiles((m or matrix[0], n or matrix[1], k or matrix[2]), (m or vector[0], n or vector[1]), n or line,
                       (n or stream[0], k or stream[1]), 1 if n else REST, 0 if m or n else vector[0] * vector[1],
-                      1 if n else SHARES)
+                      *((1, 1) if n else (SHARES, PAIRS)))
         large = found.matrix[0] * found.matrix[1] * 4 > target.bytes_of(Space.L0C)
         if found not in seen and not (large and not directed and has_product(graph)):
             seen.add(found)

@@ -63,7 +63,7 @@ class Expression(Windows):
         super().__init__(old, graph, env, dims)
         self.tiles = tiles
         self.depths: dict[int, int] = {}
-        self.keeps = self.shared = False  # the first tile of a row is kept; cores share a row
+        self.keeps = self.shared = False  # the first tile of a row is kept; cores share the tiles of a row
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
         self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
@@ -229,14 +229,14 @@ class Expression(Windows):
         inside = self.inside(key)
         products = self.products(key)
         self.keeps = self.depth(key) > 0 and not products
+        self.shared = bool(products) and not self.depth(key)
         for node in (self.old[k] for k in inside if not self.is_leaf(k)):
             if node.op in (packed.PRODUCT, packed.UNPACK):
                 return packed.cut(self, node, self.tiles)
-        self.shared = bool(products) and all(map(self.streams, products))
-        if self.shared:
-            return 1, self.tiles.dealt(self.extents(key)[-1])
+        if products and all(map(self.streams, products)):
+            return 1, self.tiles.streamed(self.extents(key)[-1])
         if products:
-            return self.tiles.matrix[:2]
+            return self.tiles.multiplied(self.extents(key)[-1])
         tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
         folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
         if tall > 1 and self.tiles.area and any(map(self.lies_transposed, folded)):

@@ -23,7 +23,7 @@ def cut(nest: Windows, node: Node, tiles: Tiles) -> tuple[int, int]:
     if node.op is UNPACK:
         return TALL, ROWS
     panels, _ = nest.extents(node.inputs[1])
-    return max(1, tiles.dealt(panels * ROWS) // ROWS), ROWS
+    return max(1, tiles.streamed(panels * ROWS) // ROWS), ROWS
 
 
 def _window(nest: Windows, key: int) -> tuple[Val, tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Products of one row with a matrix: how its columns are cut and dealt to cores."""
+"""Products with a matrix: how its columns are cut and dealt to cores."""
 
 import numpy as np
 import pytest
@@ -9,21 +9,29 @@ import pto as pt
 from pto.passes.choose_tiles import NARROWEST, Tiles
 from pto.sim.machine import Machine
 
-TILES = Tiles((64, 64, 32), (64, 64), 64, (192, 64), shares=4)
+TILES = Tiles((128, 256, 64), (64, 64), 64, (192, 64), shares=4, pairs=2)
 
 
 @given(st.integers(1, 200_000))
 def test_tiles_are_neither_narrow_nor_wide(extent):
-    assert NARROWEST <= TILES.dealt(extent) <= TILES.stream[0]
+    assert NARROWEST <= TILES.streamed(extent) <= TILES.stream[0]
+    rows, cols = TILES.multiplied(extent)
+    assert rows == TILES.matrix[0] and NARROWEST <= cols <= TILES.matrix[1]
 
 
 @pytest.mark.parametrize(("extent", "tiles"), [(192, 2), (576, 4), (1536, 8), (4096, 24), (49152, 256)])
 def test_tiles_come_in_equal_shares_for_two_cores_and_four(extent, tiles):
-    assert -(-extent // TILES.dealt(extent)) == tiles
+    assert -(-extent // TILES.streamed(extent)) == tiles
+
+
+@pytest.mark.parametrize(("extent", "cols"), [(192, 96), (576, 144), (1536, 256), (49152, 256), ("N", 256)])
+def test_tiles_of_products_of_matrices_come_in_pairs(extent, cols):
+    assert TILES.multiplied(extent)[1] == cols
 
 
 def test_the_author_directs_the_columns():
-    assert Tiles((64, 64, 32), (64, 64), 64, (40, 64)).dealt(576) == 40
+    assert Tiles((64, 64, 32), (64, 64), 64, (40, 64)).streamed(576) == 40
+    assert Tiles((64, 80, 32), (64, 64), 64, (40, 64)).multiplied(576) == (64, 80)
 
 
 @pytest.mark.parametrize("columns", [1, 97, 576, 700, 1536])
