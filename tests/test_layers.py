@@ -92,3 +92,14 @@ def test_storage_of_networkx_is_known_to_one_file():
 def test_numba_is_imported_in_the_simulator_only():
     users = {room(p) for p in FILES for _, name in imports(TREES[p]) if name.split(".")[0] in ("numba", "llvmlite")}
     assert users == {"sim"}
+
+
+def test_the_interpreter_shares_nothing_with_the_lowering_that_it_judges():
+    assert not [name for _, name in imports(TREES[ROOT / "runtime" / "interpret.py"]) if name.startswith("pto.passes")]
+
+
+def test_syntax_trees_are_made_in_one_place():
+    """CPython 3.11 fails where two threads make some at once (its issue 106905): that place has a lock."""
+    users = {str(p.relative_to(ROOT)) for p in FILES for n in ast.walk(TREES[p])
+             if isinstance(n, ast.Attribute) and ast.unparse(n) == "ast.parse"}
+    assert users == {"lang/capture.py"}

@@ -388,18 +388,23 @@ def _strings(values: Sequence[str]) -> ast.Tuple:
     return ast.Tuple([ast.Constant(v) for v in values], ast.Load())
 
 
-def definition(function: FunctionType) -> ast.FunctionDef | None:
-    """The syntax tree of a function, with the positions of its file; None where there is no source."""
-    code = function.__code__
-    lines = linecache.getlines(code.co_filename, function.__globals__)
+def parsed(file: str, space: dict[str, Any] | None = None) -> ast.Module | None:
+    """The syntax tree of a file, which a module of these globals may tell; None where there is no source of Python."""
+    lines = linecache.getlines(file, space)
     if not lines:
         return None
     try:
         with SYNTAX:
-            tree = ast.parse("".join(lines), code.co_filename)
+            return ast.parse("".join(lines), file)
     except SyntaxError:
         return None
-    for node in ast.walk(tree):
+
+
+def definition(function: FunctionType) -> ast.FunctionDef | None:
+    """The syntax tree of a function, with the positions of its file; None where there is no source."""
+    code = function.__code__
+    tree = parsed(code.co_filename, function.__globals__)
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
             if first == code.co_firstlineno:

@@ -255,21 +255,7 @@ def logsumexp(x: Any, dim: int = -1, keepdims: bool = False) -> Any:
     return found if keepdims else found.squeeze(dim)
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """(m x k) times (k x n), accumulated in increasing k; the result has the accumulator's type. Operands of one axis
-    are a row on the left and a column on the right, as in NumPy; leading axes are batches, and broadcast.
-
-    float32 for float32, float16 and bfloat16 operands; int32 for int8 x int8 and int16 x int8. Other operands are
-    converted to the type in which they meet: float32 activations take weights of float16, bfloat16 or int8.
-    """
-    a, b = values.lifted(a), values.lifted(b)
-    row, column = (isinstance(x, values.Tensor) and x.ndim == 1 for x in (a, b))
-    found = values.matmul(a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b)
-    found = found.squeeze(-2) if row else found
-    return found.squeeze(-1) if column else found
-
-
-tile_matmul = dot = matmul
+matmul = tile_matmul = dot = values.matmul
 
 
 def full(shape: Sequence[Any], value: float, dtype: DType = F32) -> Any:

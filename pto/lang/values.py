@@ -506,30 +506,40 @@ def filled(like: Array, value: Any, dtype: DType) -> Any:
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """(m x k) times (k x n), in the accumulator's type."""
+    """(m x k) times (k x n), accumulated in increasing k; the result has the accumulator's type. Operands of one axis
+    are a row on the left and a column on the right, as in NumPy; leading axes are batches, and broadcast.
+
+    float32 for float32, float16 and bfloat16 operands; int32 for int8 x int8 and int16 x int8. Other operands are
+    converted to the type in which they meet: float32 activations take weights of float16, bfloat16 or int8.
+    """
     a, b = lifted(a), lifted(b)
     if isinstance(b, Weights):
         return b.multiplied(a)
     if not isinstance(a, Array) or not isinstance(b, Array):
         raise CaptureError("a matrix product takes tensors or tiles of the kernel", loc=Loc.of_user(),
                            hint="make an array from outside an argument of the kernel")
-    loc = Loc.of_user()
-    with located(loc):
-        if isinstance(a, Tensor) is not isinstance(b, Tensor):
+    with located(Loc.of_user()):
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            return _product_of_tensors(a, b)
+        if isinstance(a, Tensor) or isinstance(b, Tensor):
             raise ShapeError("one operand is a tile and the other a whole tensor")
-        if isinstance(a, Tensor):
-            assert isinstance(b, Tensor)
-            x, y = a.dims, b.dims
-            if len(x) < 2 or len(y) < 2:
-                raise ShapeError(f"a matrix product takes two axes or more each, not {len(x)} and {len(y)}",
-                                 hint="x.unsqueeze(0) is a matrix of one row")
-            said = f"inner extents differ: {shown(x)} times {shown(y)}"
-            symbols = tracer().symbols
-            symbols.equal(x[-1], y[-2], said, f"the second operand needs {symbols.show(x[-1])} rows")
-            symbols.unify(x[:-2], y[:-2], f"leading extents differ: {shown(x)} times {shown(y)}", broadcast=True)
-        else:
-            agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
+        agree_valid(valid(a.val)[1], valid(b.val)[0], "inner extents differ")
         return product(a, b)
+
+
+def _product_of_tensors(a: Tensor, b: Tensor) -> Any:
+    """One of matrices, of which a row or a column may have one axis."""
+    if not (a.ndim and b.ndim):
+        raise ShapeError("a matrix product of one element", hint="write a * b")
+    row, column = a.ndim == 1, b.ndim == 1
+    a, b = a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b
+    x, y, symbols = a.dims, b.dims, tracer().symbols
+    said = f"inner extents differ: {shown(x)} times {shown(y)}"
+    symbols.equal(x[-1], y[-2], said, f"the second operand needs {symbols.show(x[-1])} rows")
+    symbols.unify(x[:-2], y[:-2], f"leading extents differ: {shown(x)} times {shown(y)}", broadcast=True)
+    found = product(a, b)
+    found = found.squeeze(-2) if row else found
+    return found.squeeze(-1) if column else found
 
 
 def product(a: Array, b: Array, **attrs: Any) -> Any:

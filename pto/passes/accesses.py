@@ -9,6 +9,7 @@ from functools import cached_property, reduce
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Buffer, Graph, Node
 from pto.ir.ops import ARG, FOR
+from pto.ir.views import viewed_slots
 from pto.isa.spec import Kind, Pipe, Role, Trait
 
 Chain = tuple[Graph, ...]  # bodies from the root inwards
@@ -72,7 +73,7 @@ class Accesses:
     @cached_property
     def views(self) -> dict[int, int]:
         """The argument slot of each view."""
-        return {n["view"]: n["src"] for _, _, n in self.root.walk() if "view" in n.op.attrs}
+        return viewed_slots(self.root)
 
     def slot(self, number: int) -> int:
         """The argument slot that a tensor operand's number means."""

@@ -15,7 +15,8 @@ from pto.core.target import Target
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, captures
 from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM
-from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
+from pto.ir.views import declarations
+from pto.isa.program import FIRST_PARAMETER, Arg, Inst, Parameter, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import REGISTERS, Instr, Kind, Role
 from pto.isa.table import scalar
 from pto.passes.accesses import Accesses
@@ -158,16 +159,6 @@ def _renamed(inst: Inst, mapping: dict[int, int]) -> Inst:
     return replace(inst, args=tuple(map(new, inst.args)))
 
 
-def view_declarations(root: Graph) -> tuple[ViewDecl, ...]:
-    """The views that the program sets, by number."""
-    found = {n["view"]: n["src"] for _, _, n in root.walk() if "view" in n.op.attrs}
-    taken = {n["name"] for _, n in root.items() if n.op is ARG} | {b.name for b in root.buffers}
-    prefix = "view"
-    while any(name.startswith(prefix) for name in taken):
-        prefix += "_"
-    return tuple(ViewDecl(f"{prefix}{i}", found[number]) for i, number in enumerate(sorted(found)))
-
-
 def tensors(root: Graph) -> tuple[TensorDecl, ...]:
     """The argument slots, with what the program does to each."""
     read: set[int] = set()
@@ -200,7 +191,7 @@ def emit(root: Graph, target: Target) -> Program:
     return Program(
         name=root.name, target=target.name,
         parameters=tuple(Parameter(s.name, s.low, s.high) for s in root.symbols),
-        tensors=tensors(root), views=view_declarations(root), tiles=tuple(tiles), code=tuple(emitter.code),
+        tensors=tensors(root), views=declarations(root), tiles=tuple(tiles), code=tuple(emitter.code),
         spans=tuple(replace(loc, text=loc.source()) for loc in spans),
         lines=tuple(tuple(where[loc] for loc in line) for line in emitter.lines),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import linecache
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from pto.core.errors import Loc, NumericError
 from pto.core.numeric import NumericEvent, active
+from pto.lang.capture import parsed
 from pto.runtime.records import Record
 
 LOGGER = logging.getLogger("pto.numeric")
@@ -57,9 +57,8 @@ def announce(found: Sequence[NumericEvent]) -> None:
 
 def assigned(loc: Loc) -> str:
     """What the value of an expression is assigned to, as its statement says."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(loc.file)))
-    except SyntaxError:  # cells with commands of their own
+    tree = parsed(loc.file)
+    if tree is None:  # nothing to look at, or cells with commands of their own
         return UNNAMED
     around = [node for node in _statements(tree) if node.lineno <= loc.line <= (node.end_lineno or 0)]
     return _target(max(around, key=lambda node: (node.lineno, node.col_offset)), loc) if around else UNNAMED

@@ -23,6 +23,7 @@ from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, PANEL_COLS, Layout, TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, captures
 from pto.ir.ops import ALLOC, ARG, BLOCK_OPS, CONST, DIM, FOR, GET, INDEX_OPS, TENSOR_OPS, TILE_OPS, Op
+from pto.ir.views import declarations
 from pto.isa.meaning import MEANING
 from pto.isa.meaning.operands import Operands
 from pto.isa.meaning.scalar import MEANING as INTEGER_MEANING
@@ -30,7 +31,6 @@ from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileR
 from pto.isa.spec import WHOLE, Instr, Kind, Operand, Role
 from pto.isa.table import BY_MNEMONIC, cube, move, scalar, vector
 from pto.isa.table.packed import STREAMS, UNPACKS
-from pto.passes.emit import view_declarations
 from pto.quant.forms import BY_NAME, product
 from pto.sim.slow import SlowMachine
 
@@ -408,7 +408,7 @@ class Flatten:
         where = {loc: i for i, loc in enumerate(spans)}
         lines = [() for _ in jumps] + [tuple(where[loc] for loc in node.locs) if node else () for node in self.nodes]
         return Program(self.root.name, self.target.name, (), tensors, tiles, (*jumps, *self.code), tuple(spans),
-                       tuple(lines), view_declarations(self.root))
+                       tuple(lines), declarations(self.root))
 
     def block(self, graph: Graph, env: dict[int, Any]) -> list[Any]:
         for key, node in graph.items():

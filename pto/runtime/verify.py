@@ -15,6 +15,7 @@ from pto.core.errors import Loc, PtoError, ShapeError
 from pto.core.target import BY_NAME
 from pto.ir.graph import Graph, Node
 from pto.ir.ops import BLOCK_OPS, EXECUTION_OPS, TENSOR_OPS, TILE_OPS
+from pto.ir.views import viewed_slots
 from pto.isa.program import TensorDecl
 from pto.isa.table import move
 from pto.passes.analysis import slot_of
@@ -260,7 +261,7 @@ def furthest(a: Array, b: Array) -> float:
 
 def writers(root: Graph, slot: int) -> list[Node]:
     """The nodes that store to an argument slot."""
-    found, views = [], {n["view"]: n["src"] for _, _, n in root.walk() if "view" in n.op.attrs}
+    found, views = [], viewed_slots(root)
     for graph, key, node in root.walk():
         if node.op in WRITERS:
             number = node["dst"] if root.level == "execution" else slot_of(graph, key)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pto as pt
+from tests.arrays import some
 
 
 @pt.tile_kernel
@@ -111,3 +112,13 @@ def test_operands_broadcast_on_either_side(shape):
 def test_a_bias_is_added_to_a_product():
     x, w, b = random((50, 30), (30, 20), (20,))
     np.testing.assert_allclose(biased(x, w, b), np.maximum(x @ w + b, 0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("left", "right"), [((4, 6), (6,)), ((6,), (6, 5)), ((6,), (6,)), ((2, 4, 6), (6,)),
+                                             ((6,), (2, 6, 5))])
+def test_the_operator_takes_rows_and_columns_of_one_axis(left, right):
+    a, b = some(*left), some(*right)
+    for product in (lambda a, b: a @ b, lambda a, b: pt.matmul(a, b), lambda a, b: a.matmul(b)):
+        found = pt.tile_kernel(product)(a, b)
+        assert found.shape == (a @ b).shape
+        np.testing.assert_allclose(found, a @ b, rtol=1e-5, atol=1e-5)
