@@ -53,6 +53,11 @@ class Detector:
         operands = [wrap(v) for v in inputs if isinstance(v, Val) and isinstance(v.type, TensorType | TileType)]
         with tracer().unwatched():
             made = made if name == "mul" else kept(made)  # a sum of products over elements is a matrix product
+            if op is TILE_OPS["matmul"]:  # its operands lie where the vector unit does not read
+                if made.dtype.kind == "f":
+                    always = is_number(made) | isnan(made)
+                    self._report(self._odd(made, always, always), made, name)
+                return made
             self._sources(operands[:1] if name == QUANTISED else operands)
             if name in CONVERSIONS:
                 self._conversion(op, operands, attrs, made)

@@ -294,3 +294,26 @@ def test_results_are_those_of_the_kernel_that_is_not_watched():
         assert disassemble(kernel.program()) != program
     kernel(X, Y)
     assert disassemble(kernel.program()) == program and "mlog" not in program
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_a_product_of_tiles_in_a_loop(dtype):
+    @pt.tile_kernel(t=16)
+    def tiled(a, b, out):
+        for i in pt.range(0, a.shape[0], t):
+            acc = pt.zeros((t, t), dtype=out.dtype)
+            for k in pt.range(0, a.shape[1], t):
+                acc += a[i:i + t, k:k + t] @ b[k:k + t, 0:t]
+            out[i:i + t, 0:t] = acc
+
+    a, b = some(40, 37, dtype=dtype), some(37, 9, dtype=dtype)
+    out = np.zeros((40, 9), np.float32 if dtype == np.float32 else np.int32)
+    with pt.numeric_config(detect=True) as events:
+        tiled(a, b, out)
+        np.testing.assert_allclose(out, a.astype(out.dtype) @ b.astype(out.dtype), rtol=1e-5)
+        assert events == []
+        if dtype == np.float32:
+            a[20, 36], b[36, 3] = 1e30, 1e30
+            tiled(a, b, out)
+            [event] = events
+            assert (event.op, event.at, event.element) == ("matmul", (16, 32), (4, 3))
