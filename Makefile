@@ -29,7 +29,7 @@ check: $(READY) ## lint and types only
 
 # `make test` runs a small sample of each; a target that measures something else adds its campaigns to CAMPAIGNS.
 SAFETY := operands flips races deadlocks uninitialised fields records files orders
-CAMPAIGNS := $(SAFETY) conformance
+CAMPAIGNS := $(SAFETY) conformance integers
 
 safety: $(READY) ## the machine and the loader against broken programs, records and files; some minutes
 	$(BIN)/python -m tests.campaigns $(SAFETY)

@@ -144,7 +144,7 @@ def footprint(precision: str) -> dict[str, float]:
     session.feed(ids(512))
     session.feed([1])
     own = {id(a): a.nbytes for a in model.weights.values()}
-    packed = sum(own.values()) + session.keys.nbytes + session.values.nbytes
+    packed = sum(own.values()) + sum(array.nbytes for array in session.cache)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"load_s": loaded, "load_cpu_s": busy, "peak_mb": peak * 1024 / MEBI,
@@ -225,7 +225,7 @@ def main() -> None:
             pt.set_num_threads(threads)
             with threadpool_limits(threads):
                 measure(model, precision, threads, gemvs, note)
-    model = Llama.load(find(MODEL), context=1024)
+    model = Llama.load(find(MODEL), context=1024, precision="f32")
     pt.set_num_threads(1)
     note("loop_overhead_ms", overhead(model, Sampling()) * 1e3)
     for texts in (1, 4, 8):

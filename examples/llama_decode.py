@@ -32,8 +32,8 @@ def tokens(model, text):
 def options():
     parser = argparse.ArgumentParser(description="Generate text on the machine.")
     parser.add_argument("text", nargs="?", help="a question, or the beginning of a text")
-    parser.add_argument("--precision", default="f32", help="what weights are kept in: f32, f16, bf16, ...")
-    parser.add_argument("--kv", default="f32", help="what keys and values are kept in: f32, f16")
+    parser.add_argument("--precision", default="auto", help="what weights are kept in: f32, f16, w8a14, ...")
+    parser.add_argument("--kv", default="f32", help="what keys and values are kept in: f32, f16, s8")
     return parser.parse_args()
 
 

@@ -36,7 +36,7 @@ _HOMES = {
     "pto.lang.selection": ("clamp", "clip", "masked_fill", "where"),
     "pto.lang.values": ("cast",),
     "pto.core.numeric": ("NumericConfig", "NumericEvent", "numeric_config", "set_numeric_config"),
-    "pto.precision": ("int8_gemm", "ternary_gemm"),
+    "pto.precision": ("dot_int8x4", "int8_gemm", "load_int8x4", "ternary_gemm"),
     "pto.core.errors": ("PtoError",),
     "pto.ir.text": ("text",),
     "pto.ir.parse": ("parse",),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pto.models.llama.precision import BY_NAME
+from pto.models.llama.precision import AUTO, BY_NAME
 
 OPTIONS = (
     click.option("-n", "--limit", type=click.IntRange(min=1), default=128, show_default=True,
@@ -20,10 +20,10 @@ OPTIONS = (
     click.option("--seed", default=0, show_default=True, help="Equal seeds draw equal texts."),
     click.option("--context", type=click.IntRange(min=1), metavar="N",
                  help="Tokens that a text may have.  [default: 2048, or what the model has]"),
-    click.option("--precision", default="f32", show_default=True, metavar="NAME",
-                 help=f"What weights are kept in: {', '.join(BY_NAME)}."),
+    click.option("--precision", default=AUTO, show_default=True, metavar="NAME",
+                 help=f"What weights are kept in: {', '.join(BY_NAME)}; or {AUTO}: what is fastest, as good as f32."),
     click.option("--kv", default="f32", show_default=True, metavar="TYPE",
-                 help="What the kept keys and values are rounded to: f32, f16."),
+                 help="What the kept keys and values are rounded to: f32, f16, s8."),
     click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True,
                  help="Host threads; the text does not depend on it."),
     click.option("--json", "as_json", is_flag=True, help="One JSON document at the end, nothing before."),

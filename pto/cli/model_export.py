@@ -31,6 +31,6 @@ def command(model: str, folder: Path, context: int | None, force: bool) -> None:
     """
     if folder.exists() and not (folder.is_dir() and (force or not any(folder.iterdir()))):
         raise UsageError(f"{printable(str(folder))} is there already", hint="name a new folder, or add --force")
-    loaded = late("pto.models.llama.model").Llama.load(find(model), context=context)
+    loaded = late("pto.models.llama.model").Llama.load(find(model), context=context, precision="f32")
     late("pto.models.llama.export").export(loaded, folder)
     click.echo(folder)

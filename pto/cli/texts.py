@@ -158,7 +158,7 @@ def load(name: str | None, settings: Settings) -> tuple[Llama, dict[str, Any]]:
     start = time.perf_counter()
     model = Llama.load(find(name), context=settings.context, precision=settings.precision, kv=settings.kv)
     seconds = round(time.perf_counter() - start, 3)
-    return model, {"schema": SCHEMA, "model": printable(name), "precision": settings.precision, "kv": settings.kv,
+    return model, {"schema": SCHEMA, "model": printable(name), "precision": model.precision.name, "kv": settings.kv,
                    "context": model.context, "seed": settings.seed, "threads": settings.threads,
                    "load_seconds": seconds}
 

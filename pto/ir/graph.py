@@ -328,3 +328,13 @@ def captures(node: Node) -> list[tuple[int, int]]:
     assert node.body is not None
     first = 1 + node.carried
     return list(zip(node.inputs[LOOP_BOUNDS + node.carried:], node.body.params[first:], strict=True))
+
+
+def origin(graph: Graph, key: int) -> tuple[Graph, int]:
+    """Where a captured value comes from: the graph that makes it, and its key there; any other as it is."""
+    while graph[key].op is PARAM and graph.outer is not None:
+        source = next((v for v, k in graph.captured.items() if k == key), None)
+        if source is None:
+            break
+        graph, key = source.graph, source.key
+    return graph, key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pto.core.types import TileType
-from pto.ir.graph import LOOP_BOUNDS, Val
+from pto.ir.graph import LOOP_BOUNDS, Val, origin
 from pto.ir.ops import TILE_OPS
 from pto.lang.trace import tracer
 
@@ -86,9 +86,4 @@ def agree_valid(a: Val | int | None, b: Val | int | None, complaint: str) -> Non
 
 def outside(value: Val) -> Val:
     """The value that a captured parameter is in the outer graphs."""
-    while value.node.op.name == "param":
-        found = next((v for v, k in value.graph.captured.items() if k == value.key), None)
-        if found is None:
-            return value
-        value = found
-    return value
+    return Val(*origin(value.graph, value.key))

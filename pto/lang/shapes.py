@@ -167,6 +167,8 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     axis = _axis(x, dim)
     if axis == 0 and x.ndim == 2 and x.dims[1] != 1:
         return pt.embedding(index, x)
+    if x.ndim == 1:
+        return gather(x, 0, index)
     ids = index
     for at in range(x.ndim):
         ids = ids if at == axis else ids.unsqueeze(at)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pto.core.types import TensorType, TileType, Type
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures, origin
 from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM, STRUCTURE, TENSOR_OPS, TILE_OPS
 
 STORE, LOAD = TILE_OPS["store"], TILE_OPS["load"]
@@ -94,17 +94,6 @@ class Monomial:
 
 
 Reach = Mapping[int, Monomial]
-
-
-def origin(graph: Graph, key: int) -> tuple[Graph, int]:
-    """The node that a loop's body captures as this one."""
-    while graph.outer is not None and key in graph.params:
-        loop = next(node for _, node in graph.outer.items() if node.body is graph)
-        outer = {inner: outer for outer, inner in captures(loop)}
-        if key not in outer:
-            break
-        graph, key = graph.outer, outer[key]
-    return graph, key
 
 
 def _reach(body: Graph, counter: int, step: int, fixed: set[int]) -> Reach:

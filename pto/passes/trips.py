@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from pto.ir.graph import Graph, Node
+from pto.ir.graph import Graph, Node, origin
 from pto.ir.ops import CONST, DIM, PARAM
 from pto.isa.table import scalar
 
@@ -282,16 +282,6 @@ def _root(graph: Graph) -> Graph:
 def _positive(graph: Graph, node: Node) -> bool:
     """Is it an extent: a symbol of the program that is at least 1?"""
     return node.op is DIM and all(s.low > 0 for s in _root(graph).symbols if s.name == node["name"])
-
-
-def origin(graph: Graph, key: int) -> tuple[Graph, int]:
-    """Where a captured value comes from: the graph that makes it, and its key there."""
-    while graph[key].op is PARAM and graph.outer is not None:
-        source = next((v for v, k in graph.captured.items() if k == key), None)
-        if source is None:
-            break
-        graph, key = source.graph, source.key
-    return graph, key
 
 
 def _edge(node: Node) -> bool:

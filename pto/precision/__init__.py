@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import BF16, F16, F32, DType
-from pto.core.errors import DTypeError, UsageError
+from pto.core.errors import DTypeError, Loc, ShapeError, UsageError
+from pto.lang import bytes4
+from pto.lang.trace import is_tracing
 from pto.lang.values import Array, cast
 from pto.lang.values import matmul as product
 from pto.quant.calibrate import Calibration
-from pto.quant.forms import Packed
+from pto.quant.forms import ROWS, T2_FORM, T3_FORM, Packed
 from pto.quant.schemes import BY_NAME
 from pto.quant.tensor import Quantised, quantise
 from pto.runtime.kernel import tile_kernel
 
-__all__ = ["Quantizer", "cast_to_bf16", "cast_to_fp16", "cast_to_fp32", "int8_gemm", "ternary_gemm"]
+__all__ = ["Quantizer", "cast_to_bf16", "cast_to_fp16", "cast_to_fp32", "dot_int8x4", "int8_gemm", "load_int8x4",
+           "ternary_gemm"]
 
 
 def cast_to_fp16(x: Any) -> Any:
@@ -99,7 +102,16 @@ def _weigh(x: Any, w: Any) -> Any:
     return product(x, w.T)
 
 
-_integers, _weighted = (tile_kernel(cast_type(FunctionType, f)) for f in (_multiply, _weigh))
+def _dot(a: Any, b: Any) -> Any:
+    return bytes4.dot_int8x4(a, b)
+
+
+def _add_dot(a: Any, b: Any, acc: Any) -> Any:
+    return bytes4.dot_int8x4(a, b, acc)
+
+
+_integers, _weighted, _fours, _more_fours = (
+    tile_kernel(cast_type(FunctionType, f)) for f in (_multiply, _weigh, _dot, _add_dot))
 
 
 def int8_gemm(a: Any, b: Any) -> Any:
@@ -115,13 +127,52 @@ def int8_gemm(a: Any, b: Any) -> Any:
     return product(a, b) if isinstance(a, Array) else _integers(a, b)
 
 
+def load_int8x4(x: Any, axis: int = -1) -> Any:
+    """Four neighbouring int8 along an axis as one int32, the first in its lowest byte: of an array, or in a kernel.
+
+    See `pto.lang.bytes4.load_int8x4`.
+
+    Raises:
+        DTypeError: it is not int8.
+        ShapeError: the extent is no multiple of four.
+    """
+    if is_tracing():
+        return bytes4.load_int8x4(x, axis)
+    array = np.asarray(x)
+    if array.dtype != np.int8:
+        raise DTypeError(f"load_int8x4 takes int8, not {array.dtype.name}", loc=Loc.of_user(),
+                         hint="Quantizer(bits=8).quantize(x)")
+    if not -array.ndim <= axis < array.ndim or array.shape[axis] % bytes4.COUNT:
+        raise ShapeError(f"axis {axis} of {array.shape} is no multiple of four", loc=Loc.of_user(),
+                         hint="pad it with zeros: numpy.pad")
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, axis, -1)).view("<i4"), -1, axis)
+
+
+def dot_int8x4(a: Any, b: Any, acc: Any = None) -> Any:
+    """The exact sums of products of the four int8 in elements of a and b, plus acc, where given: of arrays, or in a
+    kernel; see `pto.lang.bytes4.dot_int8x4`.
+
+    Raises:
+        DTypeError: one of them is not int32.
+    """
+    if is_tracing():
+        return bytes4.dot_int8x4(a, b, acc)
+    return _fours(a, b) if acc is None else _more_fours(a, b, acc)
+
+
+def _is_ternary(weights: Packed) -> bool:
+    """Records of digits; or, of rows that are no whole records, codes that are digits."""
+    codes = weights.parts[0]
+    return weights.form in (T2_FORM, T3_FORM) or (weights.form is ROWS and -1 <= codes.min() <= codes.max() <= 1)
+
+
 def ternary_gemm(x: Any, weights: Any) -> Any:
     """x [m, k] in float32 times the transpose of packed ternary weights [n, k]: on arrays, or in a kernel.
 
     Raises:
         UsageError: the weights are not ternary.
     """
-    if isinstance(weights, Packed) and weights.form.name not in ("t2", "t3"):
+    if isinstance(weights, Packed) and not _is_ternary(weights):
         raise UsageError(f"weights in the form {weights.form.name} are not ternary",
                          hint='pack(quantise(w, find("ternary_mean_channel")))')
     return product(x, weights.T) if isinstance(x, Array) else _weighted(x, weights)

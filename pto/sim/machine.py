@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from array import array
 from collections.abc import Collection, Sequence
@@ -208,21 +209,23 @@ class _View:
                 raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
-        self._last: tuple[Any, ...] = (lambda: None), ()
+        self._last: tuple[Any, ...] = (lambda: None), None, ()
 
     def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
         """The descriptor of an array that fits the declaration.
 
-        That of the last one is known: most launches are on the same weights. NumPy never moves an array that has a weak
-        reference, but lets everybody change what it says of itself.
+        That of the last one is known: most launches are on the same weights. But everybody may change what an array
+        says of itself, and give it other memory (`__setstate__`): its address is looked at where NumPy keeps it.
         """
-        last, *about, found = self._last
-        if (last() is array and about == [array.shape, array.strides, array.dtype]
+        last, *about, address, found = self._last
+        if (array is not None and last() is array and address.value == found[0]
+                and about == [array.shape, array.strides, array.dtype]
                 and (array.flags.writeable or not self.decl.written)):
             return found  # type: ignore[no-any-return]
         words = self._described(array, values)
-        if max(self.dims, default=-1) < 0:
-            self._last = weakref.ref(array), array.shape, array.strides, array.dtype, words
+        address = ctypes.c_void_p.from_address(id(array) + object.__basicsize__)
+        if max(self.dims, default=-1) < 0 and address.value == words[0]:
+            self._last = weakref.ref(array), array.shape, array.strides, array.dtype, address, words
         return words
 
     def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:

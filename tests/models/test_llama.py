@@ -28,7 +28,7 @@ TEXT = "The old man took the small boat, and the "
 
 @pytest.fixture(scope="module")
 def tiny() -> Llama:
-    return Llama.load(TINY, context=96)
+    return Llama.load(TINY, context=96, precision="f32")
 
 
 def random(config: LlamaConfig) -> Llama:
@@ -68,7 +68,7 @@ def test_folders_of_every_shape_run_as_in_numpy(config, extra, tmp_path):
     weights = {name: array / 8 for name, array in random_weights(config).items()}
     if config.tied:
         weights["head"] = weights["embed"]
-    model = Llama.load(save_folder(tmp_path, config, weights, shards=2, **extra))
+    model = Llama.load(save_folder(tmp_path, config, weights, shards=2, **extra), precision="f32")
     assert (model.config.scaling is not None) == bool(extra)
     reference, plain = Reference(model.config, model.weights), Reference(config, weights)
     ids = list(range(3, 33))
@@ -111,10 +111,10 @@ def test_weights_of_half_the_bytes(precision):
 
 
 def test_a_cache_of_half_the_bytes(tiny):
-    model = Llama.load(TINY, context=96, kv="f16")
+    model = Llama.load(TINY, context=96, precision="f32", kv="f16")
     ids = encode(model, TEXT)
     want, whole, one = tiny.session().score(ids), model.session(), model.session()
-    assert whole.keys.dtype == whole.values.dtype == np.float16
+    assert {array.dtype.name for array in whole.cache} == {"float16"}
     assert np.allclose(whole.score(ids), want, atol=0.05)
     assert np.allclose(np.stack([one.feed([i]) for i in ids]), want, atol=0.05)
     assert np.abs(one.feed([65]) - tiny.session().feed([*ids, 65])).max() > 0  # it was rounded
@@ -125,12 +125,29 @@ def test_a_cache_of_half_the_bytes(tiny):
 PROMPTS = ("The old man took", "A dog", "Once upon a time, in a small house by the sea, there lived a", "The cat")
 
 
+def test_a_cache_of_a_quarter_of_the_bytes(tiny):
+    """And a scale for each position and head; what is forgotten is written anew, with its scales."""
+    model = Llama.load(TINY, context=96, precision="f32", kv="s8")
+    ids = encode(model, TEXT)
+    want, whole, one = tiny.session().score(ids), model.session(), model.session()
+    codes, scales = whole.cache[:2], whole.cache[2:]
+    assert 4 * sum(array.nbytes for array in codes) == sum(array.nbytes for array in tiny.cache())
+    assert {array.dtype.name for array in codes} == {"int8"} and sum(a.size for a in scales) * tiny.config.head_dim == (
+        sum(a.size for a in codes))
+    got = whole.score(ids)
+    assert 0 < np.abs(got - want).max() < 0.5
+    np.testing.assert_allclose(np.stack([one.feed([i]) for i in ids]), got, atol=0.02)
+    assert np.abs(codes[0][:, :, :len(ids)]).max(-1).min() == 127  # the largest of each position and head
+    whole.rewind(3)
+    assert np.abs(whole.feed([60, 61, 62]) - tiny.session().feed([*ids[:3], 60, 61, 62])).max() < 0.5
+
+
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.9, seed=5, repetition_penalty=1.1)],
                          ids=["greedy", "drawn"])
-@pytest.mark.parametrize("kv", ["f32", "f16"])
+@pytest.mark.parametrize("kv", ["f32", "f16", "s8"])
 def test_texts_together_are_those_alone(kv, sampling):
     """Of unequal prompts, up to the end of the context: the shorter ones go on when the longest is full."""
-    model = Llama.load(TINY, context=80, kv=kv)
+    model = Llama.load(TINY, context=80, precision="f32", kv=kv)
     ids = [encode(model, prompt) for prompt in PROMPTS]
     found = [[] for _ in ids]
     for number, piece in together(model, ids, sampling=sampling):
@@ -175,10 +192,10 @@ def test_programs_are_as_long_for_many_layers():
 def test_nothing_is_compiled_twice(tiny):
     decode, prefill = (make(tiny.config, tiny.context) for make in (decode_kernel, prefill_kernel))
     for kernel, firsts in ((decode, [3, 5, 7]), (prefill, [[1, 2], [3] * 9, [4] * 80])):
-        cache = tiny.session()
+        cache = tiny.cache()
         for first in firsts:
             given = first if kernel is decode else np.array(first, np.int32)
-            kernel(given, np.size(given), *tiny.arguments, cache.keys, cache.values)
+            kernel(given, np.size(given), *tiny.arguments, *cache)
         assert sum(map(len, kernel.variants.values())) == 1
 
 
@@ -230,7 +247,7 @@ def test_the_exported_step_runs_on_raw_buffers(tiny):
     session = tiny.session()
     ids = encode(tiny, TEXT)
     names = [t.name for t in program.tensors]
-    arrays = dict(zip(names, (*tiny.arguments, np.zeros_like(session.keys), np.zeros_like(session.values)),
+    arrays = dict(zip(names, (*tiny.arguments, *map(np.zeros_like, session.cache)),
                       strict=False))
     for at, token in enumerate(ids[:6]):
         results, _ = run_program(program, arrays, {"token": token, "length": at + 1})

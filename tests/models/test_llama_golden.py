@@ -16,7 +16,7 @@ CLOSE = 1e-3  # of the golden logits; below this gap between the two best either
 
 @pytest.fixture(scope="module")
 def model() -> Llama:
-    return Llama.load(find("smollm2-135m"), context=640)
+    return Llama.load(find("smollm2-135m"), context=640, precision="f32")
 
 
 @pytest.mark.parametrize("name", ["capital", "story", "chat_gravity"])

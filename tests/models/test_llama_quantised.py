@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pto.models.catalog import find
+from pto.models.checkpoint import open_checkpoint
 from pto.models.llama.compare import perplexity
 from pto.models.llama.decoder import decode_kernel
 from pto.models.llama.generate import encode, generate
 from pto.models.llama.model import Llama
 from pto.models.llama.precision import PRECISIONS
+from pto.models.llama.read import fastest
 from pto.models.reference import Reference
+from pto.quant.blocks import BY_NAME as BLOCKS
 from pto.quant.forms import Packed
 from tests.models.golden import needs_smollm2, texts
 from tools.grammar import held_out, sentence_pattern, split
@@ -52,6 +56,16 @@ def test_a_quantised_model_is_near_numpy_on_its_weights(precision):
     assert np.abs(singly - want).mean() < allowed / 4
 
 
+def test_what_is_chosen_follows_from_the_file():
+    checkpoint = open_checkpoint(find("tiny"))
+    assert Llama.load(find("tiny"), context=8).precision.name == fastest(checkpoint).name == "w8a14"
+    four = {name: tuple(replace(t, storage=BLOCKS["Q4_1"]) for t in group)
+            for name, group in checkpoint.tensors.items()}
+    assert fastest(replace(checkpoint, tensors=four)).name == "w4a14"
+    mixed = {**four, "down": checkpoint.tensors["down"]}
+    assert fastest(replace(checkpoint, tensors=mixed)).name == "w8a14"
+
+
 @pytest.mark.parametrize("precision", QUANTISED)
 def test_the_best_tokens_are_those_of_the_logits(precision):
     model = loaded(precision)
@@ -65,7 +79,7 @@ def test_the_best_tokens_are_those_of_the_logits(precision):
 
 @pytest.mark.parametrize("precision", QUANTISED)
 def test_matrices_are_in_fewer_bits(precision):
-    exact, model = Llama.load(file(precision), context=8), loaded(precision, 8)
+    exact, model = Llama.load(file(precision), context=8, precision="f32"), loaded(precision, 8)
     for name, weights in model.weights.items():
         if isinstance(weights, Packed):
             assert weights.nbytes < 0.35 * exact.weights[name].nbytes
@@ -84,7 +98,7 @@ def test_the_perplexity_of_the_fixed_text(precision):
 
 
 def test_the_ternary_twin_is_as_good_as_its_training_says():
-    twin, exact = loaded("ternary", 512), Llama.load(find("tiny"), context=512)
+    twin, exact = loaded("ternary", 512), Llama.load(find("tiny"), context=512, precision="f32")
     found = perplexity(twin, held_out())
     assert abs(found / TRAINED - 1) < 2e-4
     assert found < 1.002 * perplexity(exact, held_out())

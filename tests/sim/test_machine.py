@@ -403,6 +403,22 @@ def counting(limit):
     return program(["top", ("add", Reg(5), Reg(5), 1), ("blt", Reg(5), limit, "top"), ("halt",)])
 
 
+def test_an_array_that_gets_other_memory_is_found_there():
+    tile = TileDecl("t", TileType(F32, 64, 64, Space.UB, Layout.ROW), 0)
+    copy = [("tload", TileRef(0), 0, 0, 0, 64, 64), ("set_flag", Pipe.MTE2, Pipe.MTE3, 0),
+            ("wait_flag", Pipe.MTE2, Pipe.MTE3, 0), ("tstore", 1, TileRef(0), 0, 0, 64, 64), ("halt",)]
+    tensors = [TensorDecl("x", F32, (64, 64)), TensorDecl("y", F32, (64, 64), written=True)]
+    machine = Machine(program(copy, [tile], tensors))
+    x, y = np.ones((64, 64), np.float32), np.zeros((64, 64), np.float32)
+    machine.run([x, y])
+    kept = x.copy()
+    x.__setstate__(np.full((64, 64), 7, np.float32).__reduce__()[2])
+    machine.run([x, y])
+    assert (kept == 1).all() and (y == 7).all()
+    with pytest.raises(UsageError, match="tensor x is a NoneType, not an array"):
+        machine.run([None, y])
+
+
 def test_fuel_ends_an_endless_program_at_the_same_place():
     endless = Machine(program(["top", ("add", Reg(5), Reg(5), 1), ("jmp", "top")]), cores=2, threads=2)
     found = set()

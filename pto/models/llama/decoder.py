@@ -3,15 +3,19 @@
 Either serves every position and length. The layers are a loop of the program, over weights stacked by kind; so it is
 as long for 2 layers as for 30. The cache of keys is [layers, kv_heads, context, head_dim]; that of values
 [layers, kv_heads, head_dim, context], so that a token streams both in the order in which they lie.
+In int8 each position and head has a scale: arrays [layers, kv_heads, context] for keys and for values follow these.
 """
 
 from typing import Any
 
 import pto as pt
-from pto.core.dtypes import DType
+from pto.core.dtypes import S8, DType
 from pto.models.config import LlamaConfig
 from pto.models.llama.precision import EXACT, Precision
 from pto.models.tensors import KINDS, LAYER
+from pto.quant.forms import SMALLEST
+
+S8_MOST = 127  # what the largest element of a position and head becomes in int8
 
 
 def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision, cache: DType,
@@ -27,7 +31,16 @@ def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision, cache
         kernel.declare(name, pt.f32[context, c.head_dim // 2])
     kernel.declare("keys", cache[c.layers, *texts, c.kv_heads, context, c.head_dim])
     kernel.declare("values", cache[c.layers, *texts, c.kv_heads, c.head_dim, context])
+    if cache is S8:
+        for name in ("key_scale", "value_scale"):
+            kernel.declare(name, pt.f32[c.layers, *texts, c.kv_heads, context])
     return kernel
+
+
+def scaled(x: Any) -> tuple[Any, Any]:
+    """Rows in int8, and the scale of each, whose axis has the extent 1."""
+    scale = pt.maximum(pt.max(pt.abs(x), axis=-1, keepdims=True) * (1 / S8_MOST), SMALLEST)
+    return pt.cast(x / scale, S8, rounding="rne", saturate=True), scale
 
 
 def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
@@ -42,18 +55,28 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
     """
     @pt.tile_kernel
     def decode(token: pt.index, length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate, up, down,
-               norm, head, cos, sin, keys, values):
+               norm, head, cos, sin, keys, values, key_scale=0, value_scale=0):
         at = length - 1
         x = embed[token].view(1, c.embed).to(pt.f32)
         for layer in pt.range(c.layers):
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
             q = pt.rope(pt.matmul(h, query[layer].T).view(c.heads, c.head_dim), cos[at], sin[at])
             k = pt.rope(pt.matmul(h, key[layer].T).view(c.kv_heads, c.head_dim), cos[at], sin[at])
+            v = pt.matmul(h, value[layer].T).view(c.kv_heads, c.head_dim)
+            if cache is S8:
+                (k, wide), (v, high) = scaled(k), scaled(v)
+                key_scale[layer, :, at] = wide.view(c.kv_heads)
+                value_scale[layer, :, at] = high.view(c.kv_heads)
             keys[layer, :, at] = k.to(cache)
-            values[layer, :, :, at] = pt.matmul(h, value[layer].T).view(c.kv_heads, c.head_dim).to(cache)
+            values[layer, :, :, at] = v.to(cache)
             q = q.view(c.kv_heads, c.group, 1, c.head_dim)
             scores = pt.matmul(q, keys[layer, :, :length].unsqueeze(1).T) * c.head_dim**-0.5
-            mixed = pt.matmul(pt.softmax(scores), values[layer, :, :, :length].unsqueeze(1).T)
+            if cache is S8:
+                scores = scores * key_scale[layer, :, :length].unsqueeze(1).unsqueeze(1)
+            mixing = pt.softmax(scores)
+            if cache is S8:
+                mixing = mixing * value_scale[layer, :, :length].unsqueeze(1).unsqueeze(1)
+            mixed = pt.matmul(mixing, values[layer, :, :, :length].unsqueeze(1).T)
             x = x + pt.matmul(mixed.view(1, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
@@ -80,7 +103,7 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
     """
     @pt.tile_kernel
     def prefill(tokens: pt.s32["count"], length: pt.index, embed, attn_norm, query, key, value, output, ffn_norm, gate,
-                up, down, norm, head, cos, sin, keys, values):
+                up, down, norm, head, cos, sin, keys, values, key_scale=0, value_scale=0):
         count = tokens.shape[0]
         start = length - count
         turn = cos.narrow(0, start, count).unsqueeze(1), sin.narrow(0, start, count).unsqueeze(1)
@@ -93,10 +116,17 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
             q = pt.rope(pt.matmul(h, query[layer].T).view(count, c.heads, c.head_dim), *turn)
             k = pt.rope(pt.matmul(h, key[layer].T).view(count, c.kv_heads, c.head_dim), *turn)
             v = pt.matmul(h, value[layer].T).view(count, c.kv_heads, c.head_dim)
+            if cache is S8:
+                (k, wide), (v, high) = scaled(k), scaled(v)
+                key_scale[layer, :, start:length] = wide.view(count, c.kv_heads).transpose(0, 1)
+                value_scale[layer, :, start:length] = high.view(count, c.kv_heads).transpose(0, 1)
             keys[layer, :, start:length] = k.to(cache).transpose(0, 1)
             values[layer, :, :, start:length] = v.to(cache).permute(1, 2, 0)
-            mixed = pt.attention(q.transpose(0, 1), keys[layer, :, :length],
-                                 values[layer, :, :, :length].transpose(1, 2), causal=True, start=start)
+            k, v = keys[layer, :, :length], values[layer, :, :, :length].transpose(1, 2)
+            if cache is S8:  # all queries meet the numbers, which are made once
+                k = k.to(pt.f32) * key_scale[layer, :, :length].unsqueeze(2)
+                v = v.to(pt.f32) * value_scale[layer, :, :length].unsqueeze(2)
+            mixed = pt.attention(q.transpose(0, 1), k, v, causal=True, start=start)
             x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
@@ -129,7 +159,7 @@ def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cac
     @pt.tile_kernel
     def batch(tokens: pt.s32["texts"], positions: pt.s32["texts"], mask: pt.f32["texts", context], length: pt.index,
               embed, attn_norm, query, key, value, output, ffn_norm, gate, up, down, norm, head, cos, sin, keys,
-              values):
+              values, key_scale=0, value_scale=0):
         texts, at = tokens.shape[0], length - 1
         turn = pt.embedding(positions, cos).unsqueeze(1), pt.embedding(positions, sin).unsqueeze(1)
         hidden = mask.view(texts, 1, 1, 1, context)[:, :, :, :, :length]
@@ -142,11 +172,21 @@ def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cac
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
             q = pt.rope(times(h, query[layer]).view(texts, c.heads, c.head_dim), *turn)
             k = pt.rope(times(h, key[layer]).view(texts, c.kv_heads, c.head_dim), *turn)
+            v = times(h, value[layer]).view(texts, c.kv_heads, c.head_dim)
+            if cache is S8:
+                (k, wide), (v, high) = scaled(k), scaled(v)
+                key_scale[layer, :, :, at] = wide.view(texts, c.kv_heads)
+                value_scale[layer, :, :, at] = high.view(texts, c.kv_heads)
             keys[layer, :, :, at] = k.to(cache)
-            values[layer, :, :, :, at] = times(h, value[layer]).view(texts, c.kv_heads, c.head_dim).to(cache)
+            values[layer, :, :, :, at] = v.to(cache)
             q = q.view(texts, c.kv_heads, c.group, 1, c.head_dim)
-            scores = pt.matmul(q, keys[layer, :, :, :length].unsqueeze(2).T) * c.head_dim**-0.5 + hidden
-            mixed = pt.matmul(pt.softmax(scores), values[layer, :, :, :, :length].unsqueeze(2).T)
+            scores = pt.matmul(q, keys[layer, :, :, :length].unsqueeze(2).T) * c.head_dim**-0.5
+            if cache is S8:
+                scores = scores * key_scale[layer, :, :, :length].unsqueeze(2).unsqueeze(2)
+            mixing = pt.softmax(scores + hidden)
+            if cache is S8:
+                mixing = mixing * value_scale[layer, :, :, :length].unsqueeze(2).unsqueeze(2)
+            mixed = pt.matmul(mixing, values[layer, :, :, :, :length].unsqueeze(2).T)
             x = x + times(mixed.view(texts, -1), output[layer])
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + times(pt.silu(times(h, gate[layer])) * times(h, up[layer]), down[layer])

@@ -28,7 +28,7 @@ def buffers(model: Llama) -> dict[str, NDArray[Any]]:
     """What the programs read, by the name of the tensor; the cache is empty."""
     empty = model.session()
     names = (*(kind.name for kind in KINDS), "cos", "sin", "keys", "values")
-    return dict(zip(names, (*model.arguments, empty.keys, empty.values), strict=True))
+    return dict(zip(names, (*model.arguments, *empty.cache), strict=True))
 
 
 def export(model: Llama, folder: Path) -> None:

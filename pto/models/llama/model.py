@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
-from pto.core.dtypes import F16, F32, DType
+from pto.core.dtypes import F16, F32, S8, DType
 from pto.core.errors import UsageError, require_known
 from pto.models.chat import Chat, recognise
 from pto.models.checkpoint import open_checkpoint
 from pto.models.config import LlamaConfig
 from pto.models.llama.decoder import batch_kernel, decode_kernel, prefill_kernel
-from pto.models.llama.precision import EXACT, Precision, find
-from pto.models.llama.read import read
+from pto.models.llama.precision import AUTO, EXACT, Precision, find
+from pto.models.llama.read import fastest, read
 from pto.models.rope import rope_tables
 from pto.models.tensors import KINDS
 from pto.models.tokenizer import Tokenizer, build
@@ -28,9 +28,12 @@ from pto.quant.forms import Packed
 
 CONTEXT = 2048  # positions of a cache, where nothing else is asked for and the model has them
 AT_ONCE = 512  # tokens of a prompt that go through the layers together
-CACHES = {row.name: row for row in (F32, F16)}  # what keys and values can be rounded to
+CACHES = {row.name: row for row in (F32, F16, S8)}  # what keys and values can be rounded to
+
+VALUES = 1  # where they are among the arrays of a cache
 
 Floats = NDArray[np.float32]
+Cache = tuple[NDArray[Any], ...]  # keys, values, and perhaps the scales of either
 Best = tuple[Floats, NDArray[np.int32]]
 _decoder, _prefiller, _batcher = cache(decode_kernel), cache(prefill_kernel), cache(batch_kernel)
 
@@ -57,14 +60,16 @@ class Llama:
     kv: DType = F32
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, context: int | None = None, precision: str = "f32",
+    def load(cls, path: str | os.PathLike[str], *, context: int | None = None, precision: str = AUTO,
              kv: str = "f32", memory_limit: int | None = None, progress: Progress | None = None) -> Llama:
         """Read a .gguf file, or a folder with config.json and safetensors.
 
         Args:
             context: positions that a text may have.
-            precision: what the weights are kept in: "f32", "f16", "bf16", or one of `pto.models.llama.precision`.
-            kv: what keys and values are kept in: "f32" or "f16".
+            precision: what the weights are kept in: "f32", "f16", "bf16", or another of `pto.models.llama.precision`;
+                "auto": the fastest that is within 1 % of float32's perplexity, 4-bit blocks where the file has these,
+                else 8 bits.
+            kv: what keys and values are kept in: "f32", "f16", or "s8" with a scale for each position and head.
             memory_limit: bytes that the model may take; None: what is available.
 
         Raises:
@@ -72,10 +77,10 @@ class Llama:
             MemoryLimitError: the model does not fit; nothing was allocated.
             UsageError: the context is longer than the model's, or there is no such precision.
         """
-        row = find(precision)
+        chosen = find(precision)
         require_known(CACHES, kv, "type of keys and values")
         checkpoint = open_checkpoint(path)
-        config = checkpoint.config
+        config, row = checkpoint.config, chosen or fastest(checkpoint)
         wanted = min(CONTEXT, config.context) if context is None else context
         if not 1 <= wanted <= config.context:
             raise UsageError(f"a context has 1 to {config.context} positions in this model, not {wanted}")
@@ -113,20 +118,26 @@ class Llama:
 
     def session(self) -> Session:
         """An empty text."""
-        return Session(self, *self.cache())
+        return Session(self, self.cache())
 
-    def cache(self, *texts: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Room for keys and values: of one text, or with an axis of so many texts after that of layers."""
+    def cache(self, *texts: int) -> Cache:
+        """Room for keys and values, and for their scales where they have such; axes as in `decoder`.
+
+        Args:
+            texts: how many, an axis after that of layers; none: of one text.
+        """
         c, dtype = self.config, numpy_dtype(self.kv)
-        return (np.zeros((c.layers, *texts, c.kv_heads, self.context, c.head_dim), dtype),
-                np.zeros((c.layers, *texts, c.kv_heads, c.head_dim, self.context), dtype))
+        lead = c.layers, *texts, c.kv_heads
+        scales = [np.zeros((*lead, self.context), np.float32) for _ in range(2 * (self.kv is S8))]
+        return (np.zeros((*lead, self.context, c.head_dim), dtype), np.zeros((*lead, c.head_dim, self.context), dtype),
+                *scales)
 
 
 class Session:
     """A text under way: the keys and values of its tokens are kept."""
 
-    def __init__(self, model: Llama, keys: NDArray[Any], values: NDArray[Any]) -> None:
-        self.model, self.keys, self.values = model, keys, values
+    def __init__(self, model: Llama, cache: Cache) -> None:
+        self.model, self.cache = model, cache
         self.length = 0
 
     def feed(self, ids: Sequence[int]) -> Floats:
@@ -192,14 +203,14 @@ class Session:
             return self._prefill(ids[last:], best=best)
         model, length = self.model, self.length + 1
         decode = _decoder(model.config, model.context, model.precision, model.kv, best=best)
-        found = decode(int(ids[last]), length, *model.arguments, self.keys, self.values)
+        found = decode(int(ids[last]), length, *model.arguments, *self.cache)
         self.length = length
         return found
 
     def _prefill(self, ids: Sequence[int], **form: Any) -> Any:
         model, length = self.model, self.length + len(ids)
         prefill = _prefiller(model.config, model.context, model.precision, model.kv, **form)
-        found = prefill(np.asarray(ids, np.int32), length, *model.arguments, self.keys, self.values)
+        found = prefill(np.asarray(ids, np.int32), length, *model.arguments, *self.cache)
         self.length = length
         return found
 
@@ -212,7 +223,7 @@ class Batch:
 
     def __init__(self, model: Llama, count: int) -> None:
         self.model = model
-        self.keys, self.values = model.cache(count)
+        self.cache = model.cache(count)
         self.lengths = np.zeros(count, np.int32)
         self.columns = 0
 
@@ -230,7 +241,7 @@ class Batch:
         for row, prompt in enumerate(prompts):
             alone.rewind(0)
             found.append(alone.best(prompt, best))
-            made._put(row, len(prompt), alone.keys, alone.values, len(prompt))
+            made._put(row, len(prompt), alone.cache, len(prompt))
         return made, found
 
     def best(self, ids: Sequence[int], count: int) -> list[Best]:
@@ -246,7 +257,7 @@ class Batch:
         mask = np.where(known, np.float32(0), np.float32(-np.inf))
         step = _batcher(model.config, model.context, model.precision, model.kv, best=count)
         values, tokens = step(np.asarray(ids, np.int32), self.lengths, mask, self.columns + 1, *model.arguments,
-                              self.keys, self.values)
+                              *self.cache)
         self.lengths, self.columns = self.lengths + np.int32(1), self.columns + 1
         return list(zip(values, tokens, strict=True))
 
@@ -255,12 +266,15 @@ class Batch:
         made = Batch(self.model, len(rows))
         made.columns = int(self.lengths[list(rows)].max())
         for to, row in enumerate(rows):
-            made._put(to, int(self.lengths[row]), self.keys[:, row], self.values[:, row], self.columns)
+            made._put(to, int(self.lengths[row]), [array[:, row] for array in self.cache], self.columns)
         return made
 
-    def _put(self, row: int, length: int, keys: NDArray[Any], values: NDArray[Any], end: int) -> None:
+    def _put(self, row: int, length: int, cache: Sequence[NDArray[Any]], end: int) -> None:
         """The cache of a text that ends at a column of other arrays."""
         here, there = slice(self.columns - length, self.columns), slice(end - length, end)
-        self.keys[:, row, :, here] = keys[:, :, there]
-        self.values[:, row, :, :, here] = values[:, :, :, there]
+        for number, (mine, array) in enumerate(zip(self.cache, cache, strict=True)):
+            if number == VALUES:  # positions are their last axis
+                mine[:, row, :, :, here] = array[:, :, :, there]
+            else:
+                mine[:, row, :, here] = array[:, :, there]
         self.lengths[row] = length

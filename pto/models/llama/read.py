@@ -14,8 +14,8 @@ from pto.core.arrays import numpy_dtype
 from pto.models.checkpoint import Checkpoint
 from pto.models.config import LlamaConfig
 from pto.models.llama import keep
-from pto.models.llama.precision import Precision
-from pto.models.tensors import BY_NAME, KINDS, Kind
+from pto.models.llama.precision import FAST, Precision
+from pto.models.tensors import BY_NAME, KINDS, LAYER, Kind
 from pto.models.weights import Progress, counting, head_rows, in_turns, load_weights, read_into, read_records
 from pto.quant.forms import PANEL, Packed, form_of
 from pto.quant.schemes import Scheme, find
@@ -49,6 +49,18 @@ def read(checkpoint: Checkpoint, precision: Precision, *, memory_limit: int | No
     in_turns([job for kind in KINDS for job in _jobs(checkpoint, kind, precision, found[kind.name])], count)
     keep.put(checkpoint, precision, places)
     return found
+
+
+def fastest(checkpoint: Checkpoint) -> Precision:
+    """The first of `FAST` in whose scheme the file has all matrices of layers, or the last.
+
+    Fewer than 8 bits keep a model only where it was made of so many.
+    """
+    def has(row: Precision) -> bool:
+        storage = find(row.layers).storage
+        kinds = (kind.name for kind in LAYER if not kind.is_norm)
+        return all(tensor.storage.name == storage for name in kinds for tensor in checkpoint.tensors[name])
+    return next(filter(has, FAST), FAST[-1])
 
 
 def _room(config: LlamaConfig, kind: Kind, precision: Precision) -> NDArray[Any] | Packed:

@@ -17,7 +17,7 @@ from pto.sim.operations import ONE, SCALAR, TWO, choice, comparison, dot4, fused
 from pto.sim.vec import called, inline, load_bits, word
 
 ROW, COL = Layout.ROW, Layout.COL
-NOTHING = 0
+NOTHING, COMPARED = 0, 32  # elements that are compared in a step: a register of bytes
 # Bits of float64 numbers: no type rounds what is so far from zero to zero.
 MAGNITUDE, FAR_FROM_ZERO, INFINITE = ((1 << 63) - 1), 0x3EB0 << 48, 0x7FF0 << 48
 BOUNDS = {"maxs": (">", 0), "mins": ("<", -(1 << 63))}  # the comparison, and the zero that may be the result
@@ -178,7 +178,7 @@ for _row in filter(is_named, vars(vector).values()):
 @kernel(vector.TCMPS, ROW, ROW)
 def compared(form: Form) -> Body:
     """dst[i, j] = whether a[i, j] and b[i, j], or a[i, j] and scalar, compare so"""
-    return aside(form, pass_over(form, comparison(form.types[1])))
+    return aside(form, pass_over(form, comparison(form.types[1]), lanes=COMPARED))
 
 
 @kernel(vector.TSEL, ROW, ROW, ROW, ROW)
