@@ -68,3 +68,14 @@ def test_other_extents_and_types():
 def test_what_is_refused(wrong):
     with pytest.raises(pt.PtoError):
         pt.tile_kernel(wrong)(np.ones((2, 2), np.float32))
+
+
+def test_a_random_tensor_is_stored_at_once():
+    """Its words are used twice in each round: a walk that looks at each use takes 2**20 steps."""
+    @pt.tile_kernel
+    def stored(out):
+        out[:] = pt.rand(out.shape, 7)
+
+    out = np.zeros((3, 5), np.float32)
+    stored(out)
+    np.testing.assert_array_equal(out, numbers(out, 7)[0])
