@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from pto.cli.lazy import late
-from pto.models.llama.precision import BY_NAME
+from pto.models.llama.precision import AUTO, BY_NAME
 
 
 @click.command()
 @click.argument("models", metavar="[MODEL [OTHER]]", nargs=-1)
-@click.option("--precision", nargs=2, default=("f32", "w8a8"), show_default=True, metavar="A B",
-              help=f"What weights are kept in, in the first and the second: {', '.join(BY_NAME)}.")
+@click.option("--precision", nargs=2, default=("f32", AUTO), show_default=True, metavar="A B",
+              help=f"What weights are kept in, in the first and the second: {', '.join(BY_NAME)}, {AUTO}.")
 @click.option("--kv", nargs=2, default=("f32", "f32"), show_default=True, metavar="A B",
               help="What the kept keys and values are rounded to.")
 @click.option("--text", metavar="TEXT", help="What they read.  [default: a short story]")

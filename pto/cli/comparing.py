@@ -36,8 +36,9 @@ def run(models: Sequence[str], precision: tuple[str, str], kv: tuple[str, str], 
     first, second = (Llama.load(find(name), context=context, precision=row, kv=cache)
                      for name, row, cache in zip(names, precision, kv, strict=True))
     found = compare(first, second, _ids(first, second, words))
-    sides = [{"model": printable(name), "precision": row, "kv": cache, "perplexity": _number(perplexity)}
-             for name, row, cache, perplexity in zip(names, precision, kv, found.perplexities, strict=True)]
+    sides = [{"model": printable(name), "precision": model.precision.name, "kv": model.kv.name,
+              "perplexity": _number(perplexity)}
+             for name, model, perplexity in zip(names, (first, second), found.perplexities, strict=True)]
     click.echo(json.dumps(document(found, sides), indent=2) if as_json else shown(found, sides))
 
 

@@ -55,9 +55,9 @@ def test_the_document(tmp_path):
     assert {row["sqnr_db"] for row in same["layers"]} == {None}
 
 
-def test_the_story_is_read_where_no_text_is_given():
-    done = run("compare", "tiny", "--precision", "f32", "f16")
-    assert "199 tokens" in done.stdout and done.returncode == 0
+def test_the_story_is_read_in_the_precision_that_is_chosen():
+    done = run("compare", "tiny")
+    assert done.stdout.startswith("tiny w8a14 against tiny f32, 199 tokens\n") and done.returncode == 0
 
 
 @pytest.mark.parametrize(("words", "expected"), [
