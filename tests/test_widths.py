@@ -84,6 +84,6 @@ def test_layer_norm_at_every_height():
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 5, 2), (8, 8, 16), (17, 33, 3), (9, 2, 257)])
 def test_convolutions_of_any_image(size):
-    module, (height, width, channels) = example("06_convolution"), size
+    module, (height, width, channels) = example("08_convolution"), size
     arguments = some(height, width, channels), some(3, 3, channels, 7), some(7)
     np.testing.assert_allclose(module.block(*arguments), module.reference(*arguments), rtol=1e-3, atol=2e-4)

@@ -2,7 +2,7 @@
 
 - The outermost parallel nest, of one or two loops, becomes one loop over block numbers, dealt to the cores
   in turn. Nothing in a block depends on the core, so results do not depend on the number of cores.
-- A tile that a matrix product reads is loaded to L1, any other to UB; moves are inserted where an
+- A tile that only matrix products read is loaded to L1, any other to UB; moves are inserted where an
   instruction wants an operand elsewhere, once for each value and body.
 - A carried sum of matrix products becomes an accumulation in L0C that starts by overwriting: no tile of
   zeros is made, and no iteration is peeled.
@@ -134,7 +134,7 @@ class ToBlock(Placing):
     def load(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
         assert isinstance(node.type, TileType)
         users = {user.op for _, _, user in deep_users(old, key)}
-        type = replace(node.type, space=Space.L1) if MATMUL in users else in_ub(node.type)
+        type = replace(node.type, space=Space.L1) if users == {MATMUL} else in_ub(node.type)
         if users == {MATMUL} and inputs[-2:-1] == [1] and inputs[-1] != 1 and len(inputs) > WINDOW:
             return self.load_turned(node, new, inputs, type)
         return self.make(new, BLOCK_OPS["tload"], *inputs, type=type, valid=tuple(inputs[3:5]), locs=node.locs)

@@ -117,3 +117,22 @@ def test_a_result_is_not_used_as_scratch_by_the_next_call():
     kept = first.copy()
     fibonacci(a + 1, b)
     assert (first == kept).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_tile_is_read_by_a_product_and_by_the_vector_unit_and_stored(dtype):
+    @pt.tile_kernel
+    def both(a, b, sums, same, squares):
+        for i in pt.range(0, a.shape[0], 16):
+            x, y = a[i:i + 16, 0:16], b[0:16, 0:16]
+            sums[i:i + 16, 0:16] = pt.matmul(x, y) + pt.cast(x, pt.f32)
+            same[i:i + 16, 0:16] = x
+            squares[0:16, 0:16] = pt.matmul(y, y) - pt.cast(y, pt.f32)
+
+    a, b = (np.rint(v * 4).astype(dtype) for v in arrays((50, 16), (16, 16)))
+    sums, same, squares = np.zeros((50, 16), np.float32), np.zeros_like(a), np.zeros((16, 16), np.float32)
+    both(a, b, sums, same, squares)
+    left, right = a.astype(np.float32), b.astype(np.float32)
+    assert np.array_equal(sums, left @ right + left)
+    assert np.array_equal(same, a)
+    assert np.array_equal(squares, right @ right - right)

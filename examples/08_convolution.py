@@ -1,4 +1,4 @@
-"""A convolution with its epilogue, and a check in the kernel. Run it with `pto run examples/06_convolution.py`.
+"""A convolution with its epilogue, and a check in the kernel. Run it with `pto run examples/08_convolution.py`.
 
 The windows of the image are views: one product serves all lines, and no columns are copied.
 """
