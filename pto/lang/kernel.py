@@ -237,14 +237,27 @@ class Source:
     @cached_property
     def flexible(self) -> bool:
         """May some parameters be constants, or be left out, or be given by name only?"""
-        rows = self.signature.parameters.values()
-        return any(p.kind is p.KEYWORD_ONLY or p.default is not p.empty or self.hints.get(p.name) in CONSTANTS
-                   for p in rows)
+        return bool(self.choosable) or any(p.kind is p.KEYWORD_ONLY for p in self.signature.parameters.values())
 
     def is_constant(self, name: str, value: object) -> bool:
         """Is this value of a parameter a constant of the program, and no tensor?"""
-        optional = self.signature.parameters[name].default is not inspect.Parameter.empty
-        return self.hints.get(name) in CONSTANTS or (optional and isinstance(value, Constant))
+        return name in self.choosable and (self.hints.get(name) in CONSTANTS or isinstance(value, Constant))
+
+    @cached_property
+    def choosable(self) -> tuple[str, ...]:
+        """Names of the parameters that are constants, or may be: of these there is an annotation, or a default."""
+        return tuple(name for name, row in self.signature.parameters.items()
+                     if row.default is not row.empty or self.hints.get(name) in CONSTANTS)
+
+    @cached_property
+    def positional(self) -> tuple[str, ...]:
+        """Names of the parameters that a call may give by position."""
+        return tuple(p.name for p in self.signature.parameters.values() if p.kind is not p.KEYWORD_ONLY)
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """What each parameter is where a call does not give it."""
+        return {name: row.default for name, row in self.signature.parameters.items()}
 
     @cached_property
     def annotations(self) -> Mapping[str, TensorType]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from inspect import Parameter
 from operator import index, is_not
 from types import FunctionType, MappingProxyType
 from typing import Any
@@ -209,7 +210,7 @@ class Kernel:
             numbers = [self._count(values[i], names[i]) for i in at]
             return self.source.tensors, [values[i] for i in others], NONE, numbers
         bound = self._bind(values, named)
-        constants = {n: v for n, v in bound.items() if self.source.flexible and self.source.is_constant(n, v)}
+        constants = {n: bound[n] for n in self.source.choosable if self.source.is_constant(n, bound[n])}
         numbers = [self._count(bound[n], n) for n in counts]
         tensors = {n: v for n, v in bound.items() if n not in constants and n not in counts}
         return tuple(tensors), tuple(tensors.values()), constants, numbers
@@ -239,8 +240,7 @@ class Kernel:
 
     def _bind(self, values: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
         """A value for each parameter, defaults included."""
-        rows = self.source.signature.parameters
-        names = [p.name for p in rows.values() if p.kind is not p.KEYWORD_ONLY]
+        rows, names = self.source.defaults, self.source.positional
         if len(values) > len(names) or (len(values) < len(names) and not named and not self.source.flexible):
             more = f"pass {', '.join(names[len(values):])}, too" if len(values) < len(names) else "leave out the rest"
             raise UsageError(f"{self.__name__} takes {len(names)} arguments ({', '.join(names)}), has {len(values)}",
@@ -253,10 +253,11 @@ class Kernel:
                 raise UsageError(f"{self.__name__} {said}", loc=Loc.of_user(), hint=f"did you mean {close[0]}?" if close
                                  and name not in given else f"its arguments are {', '.join(rows)}")
         given |= named
-        for name, row in rows.items():
-            if name not in given and row.default is row.empty:
+        bound = rows | given  # in the order of the parameters
+        for name, value in bound.items():
+            if value is Parameter.empty:
                 raise UsageError(f"{self.__name__} needs the argument {name}", loc=Loc.of_user())
-        return {name: given.get(name, row.default) for name, row in rows.items()}
+        return bound
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of an argument, as its annotation would."""

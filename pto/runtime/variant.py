@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -217,21 +216,23 @@ class Variant:
                                      f"{self.program.name} reads from outside", hint="pass a copy")
 
     @cached_property
-    def idle(self) -> dict[str, list[NDArray[Any]]]:
-        """Scratch tensors of earlier launches, to be used again."""
-        return {}
+    def idle(self) -> list[list[NDArray[Any] | None]]:
+        """The scratch tensors of earlier launches, to be used again: one for each of `_made` that is scratch."""
+        return []
 
-    def scratch(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Room for an intermediate value; zeros at first, for a kernel need not store to all of its own.
+    def _rooms(self, shapes: Sequence[tuple[int, ...]], others: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The tensors that a launch makes.
 
-        What launches of other extents left is let go: texts of ever other lengths would keep a set each.
+        Room for an intermediate value is zeros at first, for a kernel need not store to all of its own. What launches
+        of other extents left is let go: texts of ever other lengths would keep a set each.
         """
-        kept = self.idle.get(decl.name, [])
-        with suppress(IndexError):  # none is left, perhaps because another thread took it
-            while (found := kept.pop()).shape != shape:
-                pass
-            return found
-        return np.zeros(shape, numpy_dtype(decl.dtype))
+        try:
+            kept = self.idle.pop()
+        except IndexError:  # there is none, perhaps because another thread took it
+            kept = [None] * len(shapes)
+        return [old if old is not None and old.shape == shape else others[decl.name] if decl.name in others else
+                np.zeros(shape, numpy_dtype(decl.dtype)) if decl.scratch else self.room(decl, shape)
+                for (decl, _), shape, old in zip(self._made, shapes, kept, strict=True)]
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -293,21 +294,16 @@ class Variant:
                                  f"{p.name} is {value}")
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
         self._within(extents)
-        tensors = list(arrays)
-        for decl, fixed in self._made:
-            shape = fixed or tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
-            given = others.get(decl.name)
-            tensors.append(given if given is not None else
-                           self.scratch(decl, shape) if decl.scratch else self.room(decl, shape))
+        rooms = self._rooms([fixed or tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
+                             for decl, fixed in self._made], others)
+        tensors = [*arrays, *rooms]
         self._apart(arrays, others)
         try:
             self._run(tensors, values, extents)
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise
-        for (decl, _), array in zip(self._made, tensors[len(arrays):], strict=True):
-            if decl.scratch:
-                self.idle.setdefault(decl.name, []).append(array)
+        self.idle.append([room if decl.scratch else None for (decl, _), room in zip(self._made, rooms, strict=True)])
         count = self.traced.returned
         results = [tensors[slot] for slot in self.outputs[:abs(count)]]
         return (results[0] if count == -1 else tuple(results)) if count else None

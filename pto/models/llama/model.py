@@ -154,7 +154,7 @@ class Session:
         """Take the next tokens; gives the best logits of the one after them, and their tokens.
 
         Args:
-            count: how many; 2 to the size of the vocabulary.
+            count: how many; 1 to the size of the vocabulary.
 
         Raises:
             UsageError: as `feed`.
