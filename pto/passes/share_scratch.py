@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pto.core.types import TensorType
-from pto.ir.graph import Graph, Node, Val
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, FOR, GET, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import SCRATCH, is_expression, slot_of
@@ -106,10 +106,22 @@ class ShareScratch(Rewriter):
             home = self.moved[slot_of(old, node.inputs[0])]
             env = {**env, node.inputs[0]: self.latest.get((new, home)) or self.latest[None, home]}
         made = super().visit(old, key, node, new, env)
-        if isinstance(made, Val) and node.op in (ASSIGN, STORE, GET) and isinstance(node.type, TensorType):
-            slot = slot_of(old, key)
-            self.latest[new, self.moved.get(slot, slot)] = made
+        for before, version in self.stored(node, made):
+            slot = slot_of(old, before)
+            self.latest[new, self.moved.get(slot, slot)] = version
         return made
+
+    @staticmethod
+    def stored(node: Node, made: Made) -> list[tuple[int, Val]]:
+        """The tensors that a node stores to, as it found them, and what they are after it: a loop's also where nothing
+        reads them.
+        """
+        if node.op in (ASSIGN, STORE) and isinstance(made, Val):
+            return [(node.inputs[0], made)]
+        if node.op is not FOR or not isinstance(made, list):
+            return []
+        return [(before, after) for before, after in zip(node.inputs[LOOP_BOUNDS:], made, strict=False)
+                if isinstance(after, Val) and isinstance(after.type, TensorType)]
 
     def declared(self, node: Node, new: Graph) -> Made:
         """An argument, under its new number; one that another takes the place of is none."""

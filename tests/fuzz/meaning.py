@@ -232,7 +232,7 @@ class Elements:
             value = np.rint(x.value / step) * step
             inexact = (value != x.value) | (x.error > 0)
             error = np.where(inexact, x.error + self.unit * (np.abs(x.value) + x.error) + 1e-7, 0.0)
-            return Typed(Value(x.value, np.where(value == x.value, x.error + error, error)), self)
+            return Typed(Value(x.value.copy(), np.where(value == x.value, x.error + error, error)), self)
         if x.error.any():
             raise ValueError("nobody knows to which integer")
         return Typed(Value(np.trunc(x.value)), self)
