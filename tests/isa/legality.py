@@ -16,7 +16,7 @@ TYPES = {
     "gather": EVERY, "scatter": EVERY, "report": EVERY, "bytes": ("s32",),
 }
 FAMILIES = {
-    "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins trowexpandadd "
+    "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins tclamps trowexpandadd "
                   "trowexpandsub trowexpandmul trowexpandmax trowexpandmin tcolexpandadd tcolexpandsub tcolexpandmul "
                   "tcolexpandmax tcolexpandmin",
     "bits": "tand tor txor tnot",

@@ -105,6 +105,18 @@ def test_bounds_that_are_numbers(bound: float, dtype: str) -> None:
         run(row, (dtype, dtype), BOTH, (bound, ROWS, COLS), (0, 1024), (WHOLE, WHOLE))
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "s32", "u8"])
+@pytest.mark.parametrize("low", [math.nan, 0.0, -0.0, 1e-60, -2.5, math.inf])
+@pytest.mark.parametrize("high", [math.nan, 0.0, -0.0, -1e-60, 2.5, -math.inf])
+def test_two_bounds_are_one_after_the_other(low: float, high: float, dtype: str) -> None:
+    one, other = (run(vector.TCLAMPS, (dtype, dtype), BOTH, (low, high, ROWS, COLS), at, (WHOLE, WHOLE))
+                  for at in ((0, 1024), (0, 0)))
+    assert one[0].tobytes() == other[0].tobytes()
+    a = values(dtype, WHOLE, 1)
+    above = meant(vector.TMAXS, dtype, WHOLE, a=a, scalar=low)
+    assert one[0].tobytes() == meant(vector.TMINS, dtype, WHOLE, a=above, scalar=high).tobytes()
+
+
 @pytest.mark.parametrize("columns", [31, 32, 33, 64, 100, 130])
 @pytest.mark.parametrize("dtype", ["f32", "f16", "s32"])
 def test_positions_in_long_rows(columns: int, dtype: str) -> None:

@@ -165,6 +165,9 @@ TDIVS = with_scalar("tdivs", 0x73, "dst = a / scalar", "divs", FLOATING)
 TRDIVS = with_scalar("trdivs", 0x74, "dst = scalar / a", "rdivs", FLOATING)
 TMAXS = with_scalar("tmaxs", 0x75, f"dst = the larger of a and scalar; {ONE_NAN}", "maxs")
 TMINS = with_scalar("tmins", 0x76, f"dst = the smaller of a and scalar; {ONE_NAN}", "mins")
+TCLAMPS = elementwise(  # ours
+    "tclamps", 0x9C, (tile("a"), Operand("low", Kind.SCALAR), Operand("high", Kind.SCALAR)),
+    f"dst = the smaller of `high` and the larger of a and `low`: tmaxs, tmins; {ONE_NAN}", "", alike(ARITHMETIC))
 TANDS = with_scalar("tands", 0x77, "dst = a and scalar, bit by bit", "ands", INTEGER)
 TORS = with_scalar("tors", 0x78, "dst = a or scalar, bit by bit", "ors", INTEGER)
 TXORS = with_scalar("txors", 0x79, "dst = a exclusive or scalar, bit by bit", "xors", INTEGER)
