@@ -2,7 +2,7 @@
 
 - The sum of the rows of a product that nothing else needs is `trowdot`: no tile of products is made. The products are
   not rounded before they are added, so the sums are as near to the true ones as before, or nearer.
-- What is not below a number and not above another is `tclamps`, in one pass over the elements; to the last bit the same.
+- What is not below a number and not above another is `tclamps`, in one pass over the elements; the bits are the same.
 - Reductions over the rows of a tile that is a transpose in memory are reductions over columns of the tile as it lies
   there: its rows are loaded in one piece each.
 """
