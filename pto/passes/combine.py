@@ -26,7 +26,7 @@ LOAD, TRANSPOSE = BLOCK_OPS[move.TLOAD.mnemonic], BLOCK_OPS[move.TTRANS.mnemonic
 BY_COLUMNS = {  # for reductions over rows, those over columns
     BLOCK_OPS[rows.mnemonic]: BLOCK_OPS[columns.mnemonic] for rows, columns in (
         (vector.TROWSUM, vector.TCOLSUM), (vector.TROWPROD, vector.TCOLPROD), (vector.TROWMAX, vector.TCOLMAX),
-        (vector.TROWMIN, vector.TCOLMIN))
+        (vector.TROWMIN, vector.TCOLMIN), (vector.TROWANY, vector.TCOLANY), (vector.TROWALL, vector.TCOLALL))
 }
 WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
 

@@ -259,10 +259,12 @@ Folded = dict[Instr, tuple[Function, Callable[["np.dtype[Any]"], float]]]
 ROWS: Folded = {
     vector.TROWSUM: (np.add, lambda _: 0), vector.TROWPROD: (np.multiply, lambda _: 1),
     vector.TROWMAX: (larger, lowest), vector.TROWMIN: (smaller, highest),
+    vector.TROWANY: (np.logical_or, lambda _: False), vector.TROWALL: (np.logical_and, lambda _: True),
 }
 COLUMNS: Folded = {
     vector.TCOLSUM: (np.add, lambda _: 0), vector.TCOLPROD: (np.multiply, lambda _: 1),
     vector.TCOLMAX: (larger, lowest), vector.TCOLMIN: (smaller, highest),
+    vector.TCOLANY: (np.logical_or, lambda _: False), vector.TCOLALL: (np.logical_and, lambda _: True),
 }
 FAMILIES: tuple[tuple[dict[str, Any], Callable[[Any], Meaning]], ...] = (
     (UNARY, of_one), (BINARY, of_tiles), (SCALAR, of_scalar),
