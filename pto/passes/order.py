@@ -18,13 +18,12 @@ from typing import Protocol
 
 from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
-from pto.ir.ops import EXECUTION_OPS, FOR
+from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
-from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses, span
+from pto.passes.insert_barriers import BARRIERS
 from pto.passes.trips import Bounds, Course, Trips, at_least_once, at_most, courses, exactly
 
-SYNC = EXECUTION_OPS[sync.SYNC_ALL.mnemonic]
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
@@ -204,7 +203,7 @@ class Schedule:
         """The waits before a node, what it does itself, and the sets after it."""
         mine, ends = self.around.get((id(body), key), []), self.primed.get((id(body), key), [])
         access = self.by_key.get((id(body), key))
-        itself: list[Access | Node] = [access] if access else [node] * (node.op in (FOR, SYNC))
+        itself: list[Access | Node] = [access] if access else [node] * (node.op in (FOR, *BARRIERS))
         return [*ends, *(s for s in mine if not s.is_set), *itself, *(s for s in mine if s.is_set),
                 *(replace(s, is_set=False) for s in ends)]
 
