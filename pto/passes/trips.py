@@ -1,8 +1,9 @@
 """How often loops run, as far as their bounds tell, and which of the loops that may be empty run together.
 
 A conflict has two ends. What else is ordered may run or not, so it is seen where least else orders it: where only the
-loops around its ends run, those that run whenever these do, once, and no other. Loops whose bounds change from one iteration
-to the next of a loop around them may run in some only, so their ends are also taken one and two iterations apart.
+loops around its ends run, those that run whenever these do, once, and no other. Loops whose bounds change from one
+iteration to the next of a loop around them may run in some only, so their ends are also taken one and two iterations
+apart.
 """
 
 from __future__ import annotations

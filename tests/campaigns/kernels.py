@@ -7,6 +7,7 @@ running error bounds. A kernel that fails is made small and printed as a file fo
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from pto.core.errors import PtoError
 from tests.campaigns.pieces import Piece, side_by_side
@@ -108,15 +109,18 @@ def plant(name: str, count: int, seed: int) -> Report:
     return report
 
 
+def parts(name: str, work: Callable[[int, int, int], Report], count: int, most: int, seed: int) -> list[Piece]:
+    """`count` kernels in pieces of `most`."""
+    return [Piece(f"{name} from {first}", work, (min(most, count - first), seed, first))
+            for first in range(0, count, most)]
+
+
 def all_of_it(count: int, seed: int) -> Report:
     """All of a run: every kernel, the flags of some, and each planted bug."""
     os.environ["PTO_DISABLE_CACHE"] = "1"
-    kernels = [Piece(f"{min(PART, count - first)} kernels from {first}", judged, (min(PART, count - first), seed, first))
-               for first in range(0, count, PART)]
-    flags = [Piece(f"flags of {MANY} kernels from {first}", relations, (MANY, seed, first))
-             for first in range(0, count // FLAGS, MANY)]
     bugs = [Piece(f"planted: {bug.name}", plant, (bug.name, min(count, WITHIN), seed)) for bug in BUGS]
-    return told(side_by_side([*kernels, *flags, *bugs]), count)
+    return told(side_by_side([*parts("kernels", judged, count, PART, seed), *bugs,
+                              *parts("flags of kernels", relations, count // FLAGS, MANY, seed)]), count)
 
 
 if __name__ == "__main__":
