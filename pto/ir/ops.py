@@ -223,10 +223,15 @@ REDUCTIONS = {
     "rowprod": Reduction("mul", 1.0),
     "rowmax": Reduction("maximum", -inf),
     "rowmin": Reduction("minimum", inf),
+    "rowany": Reduction("or", 0.0),
+    "rowall": Reduction("and", 1.0),
     "rowargmax": Reduction("maximum", 0.0, "rowmax", "gt"),
     "rowargmin": Reduction("minimum", 0.0, "rowmin", "lt"),
 }
-COLUMN_REDUCTIONS = {"colsum": "rowsum", "colprod": "rowprod", "colmax": "rowmax", "colmin": "rowmin"}  # of tiles
+COLUMN_REDUCTIONS = {  # of tiles
+    "colsum": "rowsum", "colprod": "rowprod", "colmax": "rowmax", "colmin": "rowmin", "colany": "rowany",
+    "colall": "rowall",
+}
 
 
 def _products(rows: tuple[tuple[str, ...], ...]) -> dict[tuple[DType, DType], DType]:

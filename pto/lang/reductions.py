@@ -74,13 +74,13 @@ def argmin(x: Any, axis: int | None = LAST, *, keepdims: bool = False) -> Any:  
 @spelled
 def any(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """Is an element not 0, along an axis, along several, or (None) of all?"""
-    return _reduced("rowmax", values.cast(x, PRED), axis, keepdims)
+    return _reduced("rowany", values.cast(x, PRED), axis, keepdims)
 
 
 @spelled
 def all(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """Is no element 0, along an axis, along several, or (None) of all?"""
-    return _reduced("rowmin", values.cast(x, PRED), axis, keepdims)
+    return _reduced("rowall", values.cast(x, PRED), axis, keepdims)
 
 
 @spelled
@@ -213,6 +213,8 @@ def _columns(name: str, x: Any) -> Any:
 
 def _wide(name: str, dtype: DType) -> DType:
     """What a reduction is computed in: sums of halves in float32, rounded once; small integers in int32."""
+    if name in ("rowany", "rowall"):
+        return dtype
     if dtype.kind == "f":
         return F32 if name in ("rowsum", "rowprod") else dtype
     return S32

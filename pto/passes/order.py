@@ -230,19 +230,21 @@ class Schedule:
             self._turns(outer, node)
             return
         bounds = self.known.bounds(outer, node)
-        if self.course is not None and self.iteration.get(bounds.home, 0) not in self.course.turns.get(bounds, ()):
+        if self.course is not None:
+            run = self.course.run(bounds)
+            if self.iteration.get(bounds.home, 0) in run.turns:
+                self._turns(outer, node, most=1 if run.once else LIMIT)
             return
         self.inside.append(bounds)
-        if self.course is None:
-            self.seen.setdefault(self.barrier, {})[frozenset(self.inside)] = None
+        self.seen.setdefault(self.barrier, {})[frozenset(self.inside)] = None
         self._turns(outer, node)
         self.inside.pop()
 
-    def _turns(self, outer: Graph, node: Node) -> None:
+    def _turns(self, outer: Graph, node: Node, most: int = LIMIT) -> None:
         """Go through a loop as often as it is the turn of."""
         body = node.body
         assert body is not None
-        for iteration in range(self._count(outer, node)):
+        for iteration in range(min(self._count(outer, node), most)):
             self.iteration[id(body)] = iteration
             self._body(body)
 
