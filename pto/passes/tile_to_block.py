@@ -42,8 +42,9 @@ from pto.ir.ops import (
 from pto.ir.rewrite import Made, alive
 from pto.isa.spec import Instr, Trait
 from pto.isa.table import TABLE, cube, move, vector
-from pto.passes.analysis import carries_sum, deep_users, is_parallel, parallel_nest
+from pto.passes.analysis import carries_sum, deep_users
 from pto.passes.packed import in_block
+from pto.passes.parallel import is_parallel, parallel_nest
 from pto.passes.placing import Fill, Placing, Size, in_ub, shape
 from pto.passes.trips import at_least_once
 
