@@ -6,7 +6,6 @@ Floating lanes are f32, whose NaNs the caller makes canonical; integers are comp
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from llvmlite import ir
 
