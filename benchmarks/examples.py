@@ -244,6 +244,26 @@ def pad(x):
     return pt.pad(x, (7, 9, 3, 5))
 
 
+@case(lambda x: x > 0.5, (1024, 1024))
+def above(x):
+    return x > 0.5
+
+
+@case(np.isnan, (1024, 1024))
+def not_numbers(x):
+    return pt.isnan(x)
+
+
+@case(lambda x: x.any(axis=1), (1024, 1024))
+def any_of_rows(x):
+    return pt.any(x, axis=1)
+
+
+@case(lambda x: (x > 5).all(axis=0), (1024, 1024))
+def all_of_columns(x):
+    return pt.all(x > 5.0, axis=0)
+
+
 def main() -> None:
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     figures: dict[str, float] = {}

@@ -85,7 +85,7 @@ def _leads_on(graph: Graph, source: int, key: int) -> bool:
 def _elementwise(node: Node) -> bool:
     row = node.op.instr
     return row is not None and isinstance(node.type, TileType) and (
-        bool(row.tensor_op) or row is vector.TROWEXPANDEXPDIF)
+        bool(row.tensor_op) or row in (vector.TROWEXPANDEXPDIF, vector.TCLAMPS))
 
 
 class Bufferize:

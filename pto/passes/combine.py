@@ -2,6 +2,7 @@
 
 - The sum of the rows of a product that nothing else needs is `trowdot`: no tile of products is made. The products are
   not rounded before they are added, so the sums are as near to the true ones as before, or nearer.
+- What is not below a number and not above another is `tclamps`, in one pass over the elements; the bits are the same.
 - Reductions over the rows of a tile that is a transpose in memory are reductions over columns of the tile as it lies
   there: its rows are loaded in one piece each.
 """
@@ -19,11 +20,13 @@ from pto.ir.rewrite import Made, Rewriter
 from pto.isa.table import move, vector
 
 SUM, MUL, DOT = (BLOCK_OPS[row.mnemonic] for row in (vector.TROWSUM, vector.TMUL, vector.TROWDOT))
+LOWER, UPPER, CLAMP = (BLOCK_OPS[row.mnemonic] for row in (vector.TMAXS, vector.TMINS, vector.TCLAMPS))
+PARTS = {MUL: SUM, LOWER: UPPER}  # what may become a part of its only user
 LOAD, TRANSPOSE = BLOCK_OPS[move.TLOAD.mnemonic], BLOCK_OPS[move.TTRANS.mnemonic]
 BY_COLUMNS = {  # for reductions over rows, those over columns
     BLOCK_OPS[rows.mnemonic]: BLOCK_OPS[columns.mnemonic] for rows, columns in (
         (vector.TROWSUM, vector.TCOLSUM), (vector.TROWPROD, vector.TCOLPROD), (vector.TROWMAX, vector.TCOLMAX),
-        (vector.TROWMIN, vector.TCOLMIN))
+        (vector.TROWMIN, vector.TCOLMIN), (vector.TROWANY, vector.TCOLANY), (vector.TROWALL, vector.TCOLALL))
 }
 WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
 
@@ -34,9 +37,9 @@ class Combine(Rewriter):
     def __init__(self) -> None:
         self.turned: set[Val] = set()  # tiles of the new graph that lie as their transposes do in memory
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
-        if self.is_factor(old, key, node):
-            return None  # type: ignore[return-value]  # part of a sum of products
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
+        if self.is_part(old, key, node):
+            return None  # of what uses it
         if self.is_transpose(old, key, node):
             return self.load(node, new, [env[i] for i in node.inputs])
         if node.op is SUM and env[node.inputs[0]] is None:
@@ -44,17 +47,23 @@ class Combine(Rewriter):
             a, b = (env[i] for i in product.inputs[:2])
             return new.op(DOT, a, b, *(env[i] for i in node.inputs[1:]), type=node.type,
                           locs=joined(node.locs, product.locs))
+        if node.op is UPPER and env[node.inputs[0]] is None:
+            lower = old[node.inputs[0]]
+            source, *region = (env[i] for i in (lower.inputs[0], *node.inputs[1:]))
+            return new.op(CLAMP, source, *region, type=node.type, locs=joined(node.locs, lower.locs),
+                          low=lower["scalar"], high=node["scalar"])
         if node.op in BY_COLUMNS and env[node.inputs[0]] in self.turned:
             return self.reduction(node, new, [env[i] for i in node.inputs])
         return super().visit(old, key, node, new, env)
 
-    def is_factor(self, old: Graph, key: int, node: Node) -> bool:
-        """Is it a product that only a sum over its rows, of the same region, uses?"""
+    def is_part(self, old: Graph, key: int, node: Node) -> bool:
+        """Is it computed for one instruction alone, on the same region, that can do its work?"""
         users = old.users(key)
-        if node.op is not MUL or key in old.outputs or len(users) != 1 or users[0][1].op is not SUM:
+        if node.op not in PARTS or key in old.outputs or len(users) != 1 or users[0][1].op is not PARTS[node.op]:
             return False
         assert isinstance(node.type, TileType)
-        return node.type.dtype == F32 and users[0][1].inputs[1:] == node.inputs[2:]
+        region = len(users[0][1].inputs) - 1
+        return (node.op is not MUL or node.type.dtype == F32) and users[0][1].inputs[1:] == node.inputs[-region:]
 
     def is_transpose(self, old: Graph, key: int, node: Node) -> bool:
         """Is it a window of a view whose columns lie in one piece, and only reduced?"""

@@ -32,8 +32,8 @@ from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses, meet, slot_name, span
-from pto.passes.insert_barriers import is_shared
-from pto.passes.order import SYNC, Schedule
+from pto.passes.insert_barriers import BARRIERS, is_shared
+from pto.passes.order import Schedule
 
 SET, WAIT = EXECUTION_OPS[sync.SET_FLAG.mnemonic], EXECUTION_OPS[sync.WAIT_FLAG.mnemonic]
 
@@ -110,7 +110,7 @@ def wanted(conflicts: Conflicts, body: Graph, repeats: bool) -> Iterator[Flag]:
     steps = items(conflicts.accesses, body)
     found: dict[tuple[bool, Pipe, Pipe], dict[tuple[int, int], int]] = {}
     first: dict[tuple[Pipe, Pipe, int, int], tuple[Access, Access]] = {}  # to be in conflict, of each pair of steps
-    fences = [key for key, node in body.items() if node.op is SYNC]
+    fences = [key for key, node in body.items() if node.op in BARRIERS]
     pipes = [frozenset(a.pipe for a in step.accesses) for step in steps]
     others = {kind: [j for j, p in enumerate(pipes) if len(p | kind) > 1] for kind in set(pipes)}
     for i, x in enumerate(steps):
@@ -184,15 +184,15 @@ class Segments:
     def __init__(self, root: Graph) -> None:
         self.path: dict[int, tuple[int, ...]] = {}
         self.home: dict[int, tuple[int, int]] = {}  # body inside of a step between barriers: where that step is
-        if any(node.op is SYNC for _, _, node in root.walk()):
+        if any(node.op in BARRIERS for _, _, node in root.walk()):
             self._walk(root, (), again=False)
 
     def _walk(self, body: Graph, path: tuple[int, ...], *, again: bool) -> None:
         self.path[id(body)] = path
-        count = sum(node.op is SYNC for _, node in body.items())
+        count = sum(node.op in BARRIERS for _, node in body.items())
         number = 0
         for key, node in body.items():
-            number += node.op is SYNC
+            number += node.op in BARRIERS
             here = (*path, number % count if again and count else number)  # the last stretch meets the next first
             if is_shared(node):
                 assert node.body is not None

@@ -47,6 +47,7 @@ class Builder:
     graph: Graph
     node: Node
     known: dict[tuple[Val, str], tuple[Val, Val]]  # activations that were rounded already: several products share them
+    viewed: bool  # may the product be a view? Tiles are read of values
 
     def op(self, name: str, *inputs: Val, **attrs: Any) -> Val:
         return self.graph.apply(TENSOR_OPS[name], *inputs, locs=self.node.locs, **attrs)
@@ -154,7 +155,7 @@ def by_groups(build: Builder, x: Val, activation: str, records: Val, *, packing:
         return build.op("matmul", x, whole(build, unpack(build, records, packing, F32)))
     q, token = build.rounded(x, activation)
     if is_row(x):
-        return build.op("mul", flat(build, streamed(build, q, records, packing, F32)), token)
+        return settled(build, streamed(build, q, records, packing, F32), token)
     found = build.op("matmul", build.cast(q, F32), whole(build, unpack(build, records, packing, F32)))
     return build.op("mul", found, token)
 
@@ -164,13 +165,25 @@ def by_trits(build: Builder, x: Val, activation: str, records: Val, scale: Val) 
     scheme = ACTIVATIONS[activation]
     q, token = (x, None) if scheme is None else build.rounded(x, activation)
     if token is not None and is_row(x):
-        found = flat(build, streamed(build, q, records, T2, S32))
-    else:
-        found = build.op("matmul", q, whole(build, build.cast(unpack(build, records, T2, S32), S8)))
+        return settled(build, build.cast(streamed(build, q, records, T2, S32), F32), token, scale)
+    found = build.op("matmul", q, whole(build, build.cast(unpack(build, records, T2, S32), S8)))
     found = found if token is None else build.op("mul", build.cast(found, F32), token)
+    return build.op("mul", found, row_of(build, scale))
+
+
+def settled(build: Builder, found: Val, token: Val, scale: Val | None = None) -> Val:
+    """A product of one row [panels, 16], scaled: each core scales the panels that it makes, and a view is the row."""
+    if build.viewed:
+        found = build.op("mul", found, token)
+        return flat(build, found if scale is None else build.op("mul", found, scale))
+    found = build.op("mul", flat(build, found), token)
+    return found if scale is None else build.op("mul", found, row_of(build, scale))
+
+
+def row_of(build: Builder, scale: Val) -> Val:
+    """The scales of all columns, of [panels, 16]."""
     base, offset, _ = build.place(scale)
-    row = build.graph.op(VIEW, base, offset, 1, type=TensorType(F32, (columns(build),)), locs=build.node.locs)
-    return build.op("mul", found, row)
+    return build.graph.op(VIEW, base, offset, 1, type=TensorType(F32, (columns(build),)), locs=build.node.locs)
 
 
 def is_row(x: Val) -> bool:
@@ -234,11 +247,19 @@ class LowerQuantised(Rewriter):
     def __init__(self) -> None:
         self.known: dict[tuple[Val, str], tuple[Val, Val]] = {}
 
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
+        self.viewed = all(user.op.name.startswith("tensor.") for _, user in old.users(key))
+        return super().visit(old, key, node, new, env)
+
     def rule(self, graph: Graph, node: Node, inputs: list[Any]) -> Made | None:
+        if node.op is VIEW and inputs[0].node.op is VIEW:  # what a product became: its elements are its base's first
+            base = Val(inputs[0].graph, inputs[0].node.inputs[0])
+            return graph.op(VIEW, base, *inputs[1:], type=node.type, locs=node.locs)
         if node.op is not QUANTISED:
             return None
         x, *parts = inputs
-        return LOWERINGS[node["form"]](Builder(graph, node, self.known), x, node["activation"], *parts)
+        build = Builder(graph, node, self.known, self.viewed)
+        return LOWERINGS[node["form"]](build, x, node["activation"], *parts)
 
 
 def lower_quantised(graph: Graph) -> Graph:

@@ -142,7 +142,7 @@ class Materialise(Rewriter):
             self.costs[id(graph)] = Costs(graph)
         return self.costs[id(graph)]
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if node.op is FOR:
             return self.carry(old, key, node, new, [env[i] for i in node.inputs])
         if node.op is ARG and node["result"] == RESULT and not self.returns(old, node["slot"]):

@@ -18,13 +18,12 @@ from typing import Protocol
 
 from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
-from pto.ir.ops import EXECUTION_OPS, FOR
+from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
-from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses, span
+from pto.passes.insert_barriers import BARRIERS
 from pto.passes.trips import Bounds, Course, Trips, at_least_once, at_most, courses, exactly
 
-SYNC = EXECUTION_OPS[sync.SYNC_ALL.mnemonic]
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
@@ -204,7 +203,7 @@ class Schedule:
         """The waits before a node, what it does itself, and the sets after it."""
         mine, ends = self.around.get((id(body), key), []), self.primed.get((id(body), key), [])
         access = self.by_key.get((id(body), key))
-        itself: list[Access | Node] = [access] if access else [node] * (node.op in (FOR, SYNC))
+        itself: list[Access | Node] = [access] if access else [node] * (node.op in (FOR, *BARRIERS))
         return [*ends, *(s for s in mine if not s.is_set), *itself, *(s for s in mine if s.is_set),
                 *(replace(s, is_set=False) for s in ends)]
 
@@ -231,19 +230,21 @@ class Schedule:
             self._turns(outer, node)
             return
         bounds = self.known.bounds(outer, node)
-        if self.course is not None and self.iteration.get(bounds.home, 0) not in self.course.turns.get(bounds, ()):
+        if self.course is not None:
+            run = self.course.run(bounds)
+            if self.iteration.get(bounds.home, 0) in run.turns:
+                self._turns(outer, node, most=1 if run.once else LIMIT)
             return
         self.inside.append(bounds)
-        if self.course is None:
-            self.seen.setdefault(self.barrier, {})[frozenset(self.inside)] = None
+        self.seen.setdefault(self.barrier, {})[frozenset(self.inside)] = None
         self._turns(outer, node)
         self.inside.pop()
 
-    def _turns(self, outer: Graph, node: Node) -> None:
+    def _turns(self, outer: Graph, node: Node, most: int = LIMIT) -> None:
         """Go through a loop as often as it is the turn of."""
         body = node.body
         assert body is not None
-        for iteration in range(self._count(outer, node)):
+        for iteration in range(min(self._count(outer, node), most)):
             self.iteration[id(body)] = iteration
             self._body(body)
 

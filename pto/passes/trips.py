@@ -1,15 +1,16 @@
 """How often loops run, as far as their bounds tell, and which of the loops that may be empty run together.
 
 A conflict has two ends. What else is ordered may run or not, so it is seen where least else orders it: where only the
-loops around its ends run, those that run whenever these do, and no other. Loops whose bounds change from one iteration
-to the next of a loop around them may run in some only, so their ends are also taken one and two iterations apart.
+loops around its ends run, those that run whenever these do, once, and no other. Loops whose bounds change from one
+iteration to the next of a loop around them may run in some only, so their ends are also taken one and two iterations
+apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 from pto.ir.graph import Graph, Node, origin
@@ -24,6 +25,7 @@ TURNS = frozenset((0, 1, 2))  # iterations of a schedule
 EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.MUL, scalar.DIV, scalar.MIN)}
 Term = int | tuple[Any, ...]
 Turns = dict["Bounds", frozenset[int]]  # which loops that may be empty run, and in which iterations around them
+Runs = dict["Bounds", "Run"]
 
 
 @dataclass(frozen=True)
@@ -139,18 +141,31 @@ _LEAST: dict[str, Callable[[list[int]], int | None]] = {
 }
 
 
+@dataclass(frozen=True)
+class Run:
+    """In which iterations around it a loop runs, and whether it has but one iteration of its own, which orders least.
+    """
+
+    turns: frozenset[int] = frozenset()
+    once: bool = False
+
+
 @dataclass
 class Course:
     """A course through a schedule: the loops that run, and after which barriers it shows something new."""
 
-    turns: Turns
+    runs: Runs
     after: set[int]
 
-    def takes(self, barrier: int, turns: Turns) -> bool:
+    def run(self, bounds: Bounds) -> Run:
+        """How a loop runs."""
+        return self.runs.get(bounds, Run())
+
+    def takes(self, barrier: int, runs: Runs) -> bool:
         """Go through the part after a barrier with these loops, too, if those that other parts have are the same."""
-        if barrier in self.after or any(self.turns.get(x, found) != found for x, found in turns.items()):
+        if barrier in self.after or any(self.runs.get(x, found) != found for x, found in runs.items()):
             return False
-        self.turns.update(turns)
+        self.runs.update(runs)
         self.after.add(barrier)
         return True
 
@@ -163,21 +178,21 @@ def courses(seen: Mapping[int, Collection[frozenset[Bounds]]]) -> list[Course]:
     """
     made: list[Course] = []
     for barrier, stretch in seen.items():
-        for turns in _of_stretch(stretch):
-            if not any(course.takes(barrier, turns) for course in made):
-                made.append(Course(turns, {barrier}))
+        for runs in _of_stretch(stretch):
+            if not any(course.takes(barrier, runs) for course in made):
+                made.append(Course(runs, {barrier}))
     return made
 
 
-def _of_stretch(stretch: Collection[frozenset[Bounds]]) -> list[Turns]:
-    """What may run of the loops between two barriers, but for all of them."""
+def _of_stretch(stretch: Collection[frozenset[Bounds]]) -> list[Runs]:
+    """What may run of the loops between two barriers, but for all of them; those around no end run once."""
     every = list({bounds: None for found in stretch for bounds in found})
-    made: dict[tuple[frozenset[int], ...], None] = {}
+    made: dict[tuple[Run, ...], None] = {}
     for a, b in product((frozenset(), *stretch), stretch):
         for turn in TURNS if any(x.home for x in a | b) else (0,):
             for turns in _with_others(_ends(a, b, turn), every):
-                made[tuple(turns[x] for x in every)] = None
-    return [dict(zip(every, turns, strict=True)) for turns in made if set(turns) != {TURNS}]
+                made[tuple(Run(turns[x], bool(turns[x]) and x not in a | b) for x in every)] = None
+    return [dict(zip(every, runs, strict=True)) for runs in made if set(runs) != {Run(TURNS)}]
 
 
 def _ends(a: frozenset[Bounds], b: frozenset[Bounds], turn: int) -> Turns:
@@ -193,17 +208,25 @@ def _after(turns: frozenset[int]) -> frozenset[int]:
 
 
 def _with_others(ends: Turns, every: Collection[Bounds]) -> Iterator[Turns]:
-    """With all loops that run whenever these do; of two of which one runs, one or the other."""
+    """With all loops that run whenever these do; of two of which one runs, one or the other in each iteration."""
     found = {x: frozenset[int]().union(*(turns for y, turns in ends.items() if x.runs_with(y))) for x in every}
     found = {x: _after(turns) if x.grows else turns for x, turns in found.items()}
     pairs = [(x, y) for x in every for y in every if y.goes_on(x)]
-    for first in (True, False) if pairs else (True,):
+    for firsts in _choices(all(x.grows for x, _ in pairs)) if pairs else (TURNS,):
         chosen = dict(found)
         for x, y in pairs:
-            filled, other = (x, y) if first else (y, x)
-            chosen[filled] |= TURNS - chosen[other]
-            chosen[filled] = _after(chosen[filled]) if filled.grows else chosen[filled]
+            chosen[x] |= firsts - chosen[y]
+            chosen[x] = _after(chosen[x]) if x.grows else chosen[x]
+            chosen[y] |= TURNS - chosen[x]
         yield chosen
+
+
+def _choices(grows: bool) -> Iterator[frozenset[int]]:
+    """In which iterations the first of two loops runs; one that grows, from any iteration on."""
+    for count in range(len(TURNS) + 1):
+        for turns in combinations(sorted(TURNS), count):
+            if not grows or _after(frozenset(turns)) == set(turns):
+                yield frozenset(turns)
 
 
 def exactly(graph: Graph, node: Node) -> int | None:

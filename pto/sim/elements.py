@@ -28,6 +28,7 @@ from pto.sim.vec import (
     store,
 )
 
+TRUTHS = 128  # predicates that are looked at together
 CANONICAL_F64 = 0x7FF8_0000_0000_0000
 
 
@@ -47,10 +48,26 @@ def reader(dtype: DType) -> Any:
     return emits_int(INT)(read)
 
 
+def truths_with(wanted: int) -> Any:
+    """Whether of `TRUTHS` predicates one at least is false (0), or true (1); gives 0 where none is."""
+    kind = ir.VectorType(ir.IntType(8), TRUTHS // 4)
+    none = ir.Constant(kind, None)
+
+    def find(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+        first, second, third, fourth = (load(b, b.add(at, I64(TRUTHS // 4 * i)), kind) for i in range(4))
+        if wanted:
+            holds = b.icmp_unsigned("!=", b.or_(b.or_(first, second), b.or_(third, fourth)), none)
+        else:
+            least = [b.select(b.icmp_unsigned("<", x, y), x, y) for x, y in ((first, second), (third, fourth))]
+            holds = b.icmp_unsigned("==", b.select(b.icmp_unsigned("<", *least), *least), none)
+        return b.zext(b.bitcast(holds, ir.IntType(TRUTHS // 4)), I64)
+    return emits_int(INT)(find)
+
+
 def put_integer(dtype: DType) -> Any:
-    """Writes an int64 as f32, rounded, or as s32, wrapped."""
+    """Writes an int64 as f32, rounded, or as another type, wrapped."""
     def put(b: ir.IRBuilder, to: ir.Value, value: ir.Value) -> None:
-        store(b, to, b.sitofp(value, FLOAT32) if dtype is F32 else b.trunc(value, I32))
+        store(b, to, b.sitofp(value, FLOAT32) if dtype is F32 else b.trunc(value, ir.IntType(dtype.bits)))
     return emits(VOID, INT, INT)(put)
 
 

@@ -156,6 +156,11 @@ def choice(b: ir.IRBuilder, how: ir.Value, mask: ir.Value, x: ir.Value, y: ir.Va
     return b.select(b.icmp_unsigned("!=", mask, constant(mask.type, 0)), x, y)
 
 
+def truth(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
+    """Predicates as 0 and 1."""
+    return b.zext(b.icmp_unsigned("!=", x, constant(x.type, 0)), x.type)
+
+
 def same(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
     """x."""
     return x

@@ -7,8 +7,10 @@ running error bounds. A kernel that fails is made small and printed as a file fo
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from pto.core.errors import PtoError
+from tests.campaigns.pieces import Piece, side_by_side
 from tests.campaigns.report import Report, main
 from tests.fuzz.flags import extents, redundant
 from tests.fuzz.generate import SMALL, generate
@@ -17,6 +19,7 @@ from tests.fuzz.planted import BUGS, found_after
 from tests.fuzz.shrink import shrink
 
 COUNT = 20_000
+PART, MANY = 250, 20  # kernels that one process judges, and whose flags it leaves out, at a time
 WITHIN = 2000  # kernels, in which a planted bug is found
 FLAGS = 50  # of so many kernels the flags of one are left out in turn
 SHRUNK = 3  # failures that are made small
@@ -25,13 +28,24 @@ FEW = 200  # of so many kernels one may be so
 
 
 def run(count: int, seed: int, first: int = 0) -> Report:
-    """Judge `count` kernels, from the `first` of a seed on."""
+    """Judge `count` kernels, from the `first` of a seed on; too few that can be compared are a broken promise, too."""
+    return told(judged(count, seed, first), count)
+
+
+def judged(count: int, seed: int, first: int) -> Report:
+    """What is seen of `count` kernels."""
     report = Report()
     start = seed * COUNT + first
     for number in range(start, start + count):
         one(report, number, len(report.failures) < SHRUNK)
-    if report.of(SENSELESS) > 1 + count // FEW:
-        report.fail(f"{report.of(SENSELESS)} of {count} kernels have no meaning that can be compared")
+    return report
+
+
+def told(report: Report, count: int) -> Report:
+    """What was seen of so many kernels, of which nearly all can be compared."""
+    vague = report.of(SENSELESS)
+    if vague > 1 + count // FEW:
+        report.fail(f"{vague} of {count} kernels have no meaning that can be compared")
     return report
 
 
@@ -62,10 +76,10 @@ def one(report: Report, number: int, small: bool) -> None:
             report.saw(f"argument: {kind}, {len(what) - 1} axes")
 
 
-def relations(count: int, seed: int) -> Report:
+def relations(count: int, seed: int, first: int = 0) -> Report:
     """Is every flag relation of `count` kernels with small tiles needed?"""
     report = Report()
-    for number in range(seed * COUNT, seed * COUNT + count):
+    for number in range(seed * COUNT + first, seed * COUNT + first + count):
         case = generate(number, SMALL)[0]
         try:
             judged = Judge(case)
@@ -84,25 +98,30 @@ def relations(count: int, seed: int) -> Report:
     return report
 
 
-def plants(count: int, seed: int) -> Report:
-    """Look for every planted bug among `count` kernels."""
+def plant(name: str, count: int, seed: int) -> Report:
+    """Look for a planted bug among `count` kernels."""
     report = Report()
-    for bug in BUGS:
-        after = found_after(bug, count, seed * COUNT)
-        report.saw(f"planted, found within {count}: {bug.name}" if after else "not found", after or 1)
-        if not after:
-            report.fail(f"not found among {count} kernels: {bug.name}")
+    [bug] = [bug for bug in BUGS if bug.name == name]
+    after = found_after(bug, count, seed * COUNT)
+    report.saw(f"planted, found within {count}: {name}" if after else "not found", after or 1)
+    if not after:
+        report.fail(f"not found among {count} kernels: {name}")
     return report
 
 
-def both(count: int, seed: int) -> Report:
-    """All of a run."""
+def parts(name: str, work: Callable[[int, int, int], Report], count: int, most: int, seed: int) -> list[Piece]:
+    """`count` kernels in pieces of `most`."""
+    return [Piece(f"{name} from {first}", work, (min(most, count - first), seed, first))
+            for first in range(0, count, most)]
+
+
+def all_of_it(count: int, seed: int) -> Report:
+    """All of a run: every kernel, the flags of some, and each planted bug."""
     os.environ["PTO_DISABLE_CACHE"] = "1"
-    report = run(count, seed)
-    report.add(relations(count // FLAGS, seed))
-    report.add(plants(min(count, WITHIN), seed))
-    return report
+    bugs = [Piece(f"planted: {bug.name}", plant, (bug.name, min(count, WITHIN), seed)) for bug in BUGS]
+    return told(side_by_side([*parts("kernels", judged, count, PART, seed), *bugs,
+                              *parts("flags of kernels", relations, count // FLAGS, MANY, seed)]), count)
 
 
 if __name__ == "__main__":
-    main("kernels", both, COUNT)
+    main("kernels", all_of_it, COUNT)

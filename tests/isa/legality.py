@@ -13,10 +13,10 @@ EVERY = (*ARITHMETIC, "pred")
 TYPES = {
     "arithmetic": ARITHMETIC, "bits": (*INTEGER, "pred"), "integers": INTEGER, "transcendental": FLOATING,
     "comparison": ARITHMETIC, "conversion": ARITHMETIC, "reduction": REDUCED, "choice": REDUCED, "movement": EVERY,
-    "gather": EVERY, "scatter": EVERY, "report": EVERY, "bytes": ("s32",),
+    "gather": EVERY, "scatter": EVERY, "report": EVERY, "bytes": ("s32",), "predicates": ("pred",),
 }
 FAMILIES = {
-    "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins trowexpandadd "
+    "arithmetic": "tadd tsub tmul tmax tmin trelu tneg tabs tadds tsubs trsubs tmuls tmaxs tmins tclamps trowexpandadd "
                   "trowexpandsub trowexpandmul trowexpandmax trowexpandmin tcolexpandadd tcolexpandsub tcolexpandmul "
                   "tcolexpandmax tcolexpandmin",
     "bits": "tand tor txor tnot",
@@ -31,6 +31,7 @@ FAMILIES = {
     "movement": "tload tstore tmov tinsert textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels "
                 "tgetval ldg",
     "bytes": "tdot4",
+    "predicates": "trowany trowall tcolany tcolall",
     "gather": "mgather mgather_elem tgather",
     "scatter": "mscatter tscatter",
     "report": "mlog mlog_unless",

@@ -48,6 +48,39 @@ def test_products_of_halves_are_rounded_first():
     assert "trowdot" not in compiled(halves, [x], np.full((3, 1), 20))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32])
+@pytest.mark.parametrize("shape", [(7,), (37, 130), (1, 3000)])
+def test_two_bounds_are_one_instruction(shape, dtype):
+    @pt.tile_kernel
+    def bounded(x):
+        return pt.clamp(x, -3, 2)
+
+    x = np.random.default_rng(0).integers(-9, 9, shape).astype(dtype)
+    names = compiled(bounded, [x], np.clip(x, -3, 2))
+    assert "tclamps" in names and not {"tmaxs", "tmins"} & {*names}
+
+
+def test_what_is_only_bounded_below_is_made_where_it_is_needed():
+    @pt.tile_kernel
+    def both(x):
+        y = pt.maximum(x, 0.25)
+        return pt.minimum(y, 0.5) + y
+
+    x = np.random.default_rng(0).standard_normal((5, 40), np.float32)
+    names = compiled(both, [x], np.clip(x, 0.25, 0.5) + np.maximum(x, 0.25))
+    assert "tclamps" not in names
+
+
+def test_bounds_in_the_other_order_are_two_instructions():
+    """A number that is not one becomes the bound that comes first."""
+    @pt.tile_kernel
+    def other(x):
+        return pt.maximum(pt.minimum(x, 1.0), -1.0)
+
+    x = np.array([[np.nan, 3, -3, 0.5]], np.float32)
+    assert "tclamps" not in compiled(other, [x], [[1, 1, -1, 0.5]])
+
+
 @pytest.mark.parametrize("shape", [(1, 5), (40, 1), (3, 130), (300, 70), (129, 257)])
 @pytest.mark.parametrize("name", ["sum", "max", "min", "prod"])
 def test_reductions_over_the_first_axis_read_rows_as_they_lie(name, shape):

@@ -96,6 +96,31 @@ def test_a_product_is_viewed_like_any_tensor():
         np.testing.assert_array_equal(heads(x, weights), 2 * multiply(x, weights).reshape(4, 8))
 
 
+@pytest.mark.parametrize("name", ["int8_channel", "q8_0", "q4_1", "ternary_mean_channel"])
+@pytest.mark.parametrize("n", [64, 40])  # whole panels, and a part of one
+def test_a_product_of_one_row_goes_wherever_a_value_may(name, n):
+    @pt.tile_kernel
+    def uses(x, y, a, b):
+        best, ids = pt.topk(pt.matmul(x, a.T), 3)
+        for _ in pt.range(3):
+            y = pt.matmul(pt.relu(y), b.T)
+        return best, ids, pt.matmul(x, a.T), pt.matmul(x, a.T).view(2, -1) + 1.0, y
+
+    x, a = made(7, 1, n, 64)
+    y, b = made(8, 1, 64, 64)
+    a, b = (pack(quantise(w, find(name))) for w in (a, b))
+    best, ids, plain, viewed, carried = uses(x, y, a, b)
+    expected = multiply(x, a)
+    np.testing.assert_array_equal(plain, expected)
+    np.testing.assert_array_equal(viewed, expected.reshape(2, -1) + 1)
+    np.testing.assert_array_equal(ids[0], np.argsort(-expected[0], kind="stable")[:3])
+    np.testing.assert_array_equal(best[0], expected[0, ids[0]])
+    for _ in range(3):
+        y = multiply(np.maximum(y, 0), b)
+    np.testing.assert_array_equal(carried, y)
+    assert uses.verify(x, y, a, b).ok
+
+
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize(("activation", "k"), [("a14", 4096 + 70), ("a14", 17_000), ("a14", 2064), ("a8", 133_200)])
 def test_sums_that_32_bits_do_not_hold(activation, k, m):

@@ -36,13 +36,14 @@ def values(dtype: str, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
 
 
 def run(row: Instr, types: tuple[str, ...], layouts: tuple[Layout, ...], args: tuple[Arg, ...], at: tuple[int, ...],
-        shapes: tuple[tuple[int, int], ...], attrs: tuple[str, ...] = ()) -> list[np.ndarray]:
+        shapes: tuple[tuple[int, int], ...], attrs: tuple[str, ...] = (),
+        arrays: list[np.ndarray] | None = None) -> list[np.ndarray]:
     """One instruction on tiles at any addresses, the sources loaded and the destination stored, on both machines."""
     decls = list(zip(types, layouts, at, shapes, strict=True))
     tiles = tuple(TileDecl(f"t{i}", TileType(DTYPES[dtype], *shape, Space.UB, layout), address)
                   for i, (dtype, layout, address, shape) in enumerate(decls))
     tensors = tuple(TensorDecl(f"x{i}", DTYPES[t], shape, written=i == 0) for i, (t, _, _, shape) in enumerate(decls))
-    arrays = [values(t, shape, i) for i, (t, _, _, shape) in enumerate(decls)]
+    arrays = arrays or [values(t, shape, i) for i, (t, _, _, shape) in enumerate(decls)]
     code = [Inst(move.TLOAD, (TileRef(i), i, 0, 0, *shape)) for i, (_, _, _, shape) in enumerate(decls)]
     code += [Inst(row, (*map(TileRef, range(len(tiles))), *args), attrs),
              Inst(move.TSTORE, (0, TileRef(0), 0, 0, *shapes[0])), Inst(scalar.HALT)]
@@ -105,11 +106,40 @@ def test_bounds_that_are_numbers(bound: float, dtype: str) -> None:
         run(row, (dtype, dtype), BOTH, (bound, ROWS, COLS), (0, 1024), (WHOLE, WHOLE))
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "s32", "u8"])
+@pytest.mark.parametrize("low", [math.nan, 0.0, -0.0, 1e-60, -2.5, math.inf])
+@pytest.mark.parametrize("high", [math.nan, 0.0, -0.0, -1e-60, 2.5, -math.inf])
+def test_two_bounds_are_one_after_the_other(low: float, high: float, dtype: str) -> None:
+    one, other = (run(vector.TCLAMPS, (dtype, dtype), BOTH, (low, high, ROWS, COLS), at, (WHOLE, WHOLE))
+                  for at in ((0, 1024), (0, 0)))
+    assert one[0].tobytes() == other[0].tobytes()
+    a = values(dtype, WHOLE, 1)
+    above = meant(vector.TMAXS, dtype, WHOLE, a=a, scalar=low)
+    assert one[0].tobytes() == meant(vector.TMINS, dtype, WHOLE, a=above, scalar=high).tobytes()
+
+
 @pytest.mark.parametrize("columns", [31, 32, 33, 64, 100, 130])
 @pytest.mark.parametrize("dtype", ["f32", "f16", "s32"])
 def test_positions_in_long_rows(columns: int, dtype: str) -> None:
     for row in (vector.TROWARGMAX, vector.TROWARGMIN):
         run(row, ("s32", dtype), (Layout.COL, Layout.ROW), (24, columns), (0, 1024), ((24, 1), (24, 130)))
+
+
+@pytest.mark.parametrize("columns", [1, 31, 127, 128, 129, 256, 300])
+@pytest.mark.parametrize("true", [1, 2, 0x80, 0xFF])
+def test_one_predicate_decides(columns: int, true: int) -> None:
+    """Every byte but 0 is true, whatever bits others have."""
+    lone = np.vstack([np.eye(columns, dtype=np.uint8) * true, np.zeros((1, columns), np.uint8)])
+    most = np.where(lone == 0, np.resize(np.array([1, 2, 0x80], np.uint8), lone.shape), 0).astype(np.uint8)
+    for rows, cols, x in ((vector.TROWANY, vector.TCOLANY, lone), (vector.TROWALL, vector.TCOLALL, most)):
+        by_rows = np.zeros((columns + 1, 1), bool), x.view(bool)
+        found, _ = run(rows, ("pred", "pred"), (Layout.COL, Layout.ROW), (columns + 1, columns), (1 << 17, 0),
+                       ((columns + 1, 1), (columns + 1, columns)), arrays=list(by_rows))
+        assert found.ravel().tolist() == [(i < columns) == (rows is vector.TROWANY) for i in range(columns + 1)]
+        by_cols = np.zeros((1, columns), bool), x.view(bool)
+        found, _ = run(cols, ("pred", "pred"), BOTH, (columns + 1, columns), (1 << 17, 0),
+                       ((1, columns), (columns + 1, columns)), arrays=list(by_cols))
+        assert found.ravel().tolist() == [rows is vector.TROWANY] * columns
 
 
 @pytest.mark.parametrize(("mode", "want"), [

@@ -46,12 +46,13 @@ def wide(x: Array) -> Array:
     return x.astype(np.float32) if is_float(x.dtype) else x
 
 
-def rounded_scalar(o: Operands) -> Array:
-    """The scalar in the destination's type, computed with as f32 where that is floating."""
+def rounded_scalar(o: Operands, name: str = "scalar") -> Array:
+    """A scalar in the destination's type, computed with as f32 where that is floating."""
+    scalar = getattr(o, name)
     if is_float(o.dtype):
-        return np.asarray(o.scalar, np.float32).astype(o.dtype).astype(np.float32)
+        return np.asarray(scalar, np.float32).astype(o.dtype).astype(np.float32)
     low, high = (0, 1) if o.dtype == bool else (np.iinfo(o.dtype).min, np.iinfo(o.dtype).max)
-    number = 0.0 if np.isnan(o.scalar) else np.clip(np.rint(o.scalar), low, high)
+    number = 0.0 if np.isnan(scalar) else np.clip(np.rint(scalar), low, high)
     return np.asarray(number).astype(o.dtype)
 
 
@@ -220,6 +221,11 @@ def of_scalar(function: Function) -> Meaning:
     return lambda o: function(wide(o.a), rounded_scalar(o))
 
 
+def clamped(o: Operands) -> Array:
+    """The larger of a and low, and the smaller of that and high."""
+    return smaller(larger(wide(o.a), rounded_scalar(o, "low")), rounded_scalar(o, "high"))
+
+
 def of_type(o: Operands) -> Operands:
     """The same operands, the scalar being converted to the type of a."""
     return Operands(**{**vars(o), "dtype": o.a.dtype})
@@ -253,10 +259,12 @@ Folded = dict[Instr, tuple[Function, Callable[["np.dtype[Any]"], float]]]
 ROWS: Folded = {
     vector.TROWSUM: (np.add, lambda _: 0), vector.TROWPROD: (np.multiply, lambda _: 1),
     vector.TROWMAX: (larger, lowest), vector.TROWMIN: (smaller, highest),
+    vector.TROWANY: (np.logical_or, lambda _: False), vector.TROWALL: (np.logical_and, lambda _: True),
 }
 COLUMNS: Folded = {
     vector.TCOLSUM: (np.add, lambda _: 0), vector.TCOLPROD: (np.multiply, lambda _: 1),
     vector.TCOLMAX: (larger, lowest), vector.TCOLMIN: (smaller, highest),
+    vector.TCOLANY: (np.logical_or, lambda _: False), vector.TCOLALL: (np.logical_and, lambda _: True),
 }
 FAMILIES: tuple[tuple[dict[str, Any], Callable[[Any], Meaning]], ...] = (
     (UNARY, of_one), (BINARY, of_tiles), (SCALAR, of_scalar),
@@ -273,6 +281,7 @@ MEANING: dict[str, Meaning] = {
     vector.TROWEXPANDEXPDIF.mnemonic: lambda o: exp(wide(o.a) - wide(o.b)),
     vector.TFMA.mnemonic: lambda o: fma(wide(o.a), wide(o.b), wide(o.c)),
     vector.TDOT4.mnemonic: lambda o: o.acc + (signed_bytes(o.a) * signed_bytes(o.b)).sum(-1, dtype=np.int32),
+    vector.TCLAMPS.mnemonic: clamped,
     vector.TCMP.mnemonic: lambda o: COMPARE[o.cmp](wide(o.a), wide(o.b)),
     vector.TCMPS.mnemonic: lambda o: COMPARE[o.cmp](wide(o.a), rounded_scalar(of_type(o))),
     vector.TSEL.mnemonic: selected(lambda o: o.b),

@@ -59,10 +59,11 @@ def with_scalar(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[s
     return elementwise(mnemonic, opcode, (tile("a"), SCALAR), doc, op, alike(names))
 
 
-def row_reduce(mnemonic: str, opcode: int, doc: str, op: str, passes: int = 1) -> Instr:
+def row_reduce(mnemonic: str, opcode: int, doc: str, op: str, passes: int = 1,
+               names: Iterable[str] = REDUCED) -> Instr:
     operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
     routes = (Route((COL, ROW), Pipe.V, passes=passes),)
-    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), routes, Trait.NONE, op)
+    return Instr(mnemonic, opcode, operands, doc, alike(names), routes, Trait.NONE, op)
 
 
 def row_choose(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
@@ -71,9 +72,9 @@ def row_choose(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
                  tuple(("s32", name) for name in REDUCED), (Route((COL, ROW), Pipe.V, passes=8),), Trait.NONE, op)
 
 
-def col_reduce(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
+def col_reduce(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = REDUCED) -> Instr:
     operands = (tile("dst", 1, "cols", role=Role.OUT), tile("a"), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, alike(REDUCED), (Route((ROW, ROW), Pipe.V),), Trait.NONE, op)
+    return Instr(mnemonic, opcode, operands, doc, alike(names), (Route((ROW, ROW), Pipe.V),), Trait.NONE, op)
 
 
 def row_largest(mnemonic: str, opcode: int, doc: str, dtypes: Types, traits: Trait = Trait.NONE) -> Instr:
@@ -165,6 +166,9 @@ TDIVS = with_scalar("tdivs", 0x73, "dst = a / scalar", "divs", FLOATING)
 TRDIVS = with_scalar("trdivs", 0x74, "dst = scalar / a", "rdivs", FLOATING)
 TMAXS = with_scalar("tmaxs", 0x75, f"dst = the larger of a and scalar; {ONE_NAN}", "maxs")
 TMINS = with_scalar("tmins", 0x76, f"dst = the smaller of a and scalar; {ONE_NAN}", "mins")
+TCLAMPS = elementwise(  # ours
+    "tclamps", 0x9C, (tile("a"), Operand("low", Kind.SCALAR), Operand("high", Kind.SCALAR)),
+    f"dst = the smaller of `high` and the larger of a and `low`: tmaxs, tmins; {ONE_NAN}", "", alike(ARITHMETIC))
 TANDS = with_scalar("tands", 0x77, "dst = a and scalar, bit by bit", "ands", INTEGER)
 TORS = with_scalar("tors", 0x78, "dst = a or scalar, bit by bit", "ors", INTEGER)
 TXORS = with_scalar("txors", 0x79, "dst = a exclusive or scalar, bit by bit", "xors", INTEGER)
@@ -182,6 +186,8 @@ TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the 
 TROWMAX = row_reduce("trowmax", 0x81, "dst[i] = largest a[i, j]; NaN is ignored unless all are", "rowmax")
 TROWMIN = row_reduce("trowmin", 0x82, "dst[i] = smallest a[i, j]; NaN is ignored unless all are", "rowmin")
 TROWPROD = row_reduce("trowprod", 0x83, "dst[i] = product over j of a[i, j], from the left", "rowprod")
+TROWANY = row_reduce("trowany", 0x8C, "dst[i] = whether an a[i, j] is true", "rowany", names=("pred",))  # ours
+TROWALL = row_reduce("trowall", 0x8E, "dst[i] = whether every a[i, j] is true", "rowall", names=("pred",))  # ours
 TROWARGMAX = row_choose("trowargmax", 0x84, "dst[i] = the first j of which no a[i, j] is larger", "rowargmax")
 TROWARGMIN = row_choose("trowargmin", 0x85, "dst[i] = the first j of which no a[i, j] is smaller", "rowargmin")
 TTOPK = row_largest("ttopk", 0x86, "dst[i] = the largest a[i, j], and the lowest value where there are no more,",
@@ -197,6 +203,8 @@ TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the 
 TCOLMAX = col_reduce("tcolmax", 0x89, "dst[j] = largest a[i, j]; NaN is ignored unless all are", "colmax")
 TCOLMIN = col_reduce("tcolmin", 0x8A, "dst[j] = smallest a[i, j]; NaN is ignored unless all are", "colmin")
 TCOLPROD = col_reduce("tcolprod", 0x8B, "dst[j] = product over i of a[i, j], from the top", "colprod")
+TCOLANY = col_reduce("tcolany", 0x8F, "dst[j] = whether an a[i, j] is true", "colany", ("pred",))  # ours
+TCOLALL = col_reduce("tcolall", 0x9D, "dst[j] = whether every a[i, j] is true", "colall", ("pred",))  # ours
 
 TROWEXPANDADD = row_expand("trowexpandadd", 0x90, "dst[i, j] = a[i, j] + b[i]", "add")
 TROWEXPANDSUB = row_expand("trowexpandsub", 0x91, "dst[i, j] = a[i, j] - b[i]", "sub")

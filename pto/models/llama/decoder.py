@@ -60,9 +60,10 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
         x = embed[token].view(1, c.embed).to(pt.f32)
         for layer in pt.range(c.layers):
             h = pt.rms_norm(x, attn_norm[layer], c.eps)
-            q = pt.rope(pt.matmul(h, query[layer].T).view(c.heads, c.head_dim), cos[at], sin[at])
-            k = pt.rope(pt.matmul(h, key[layer].T).view(c.kv_heads, c.head_dim), cos[at], sin[at])
-            v = pt.matmul(h, value[layer].T).view(c.kv_heads, c.head_dim)
+            q, k, v = (pt.matmul(h, w[layer].T) for w in (query, key, value))  # one after the other: no core waits
+            q = pt.rope(q.view(c.heads, c.head_dim), cos[at], sin[at])
+            k = pt.rope(k.view(c.kv_heads, c.head_dim), cos[at], sin[at])
+            v = v.view(c.kv_heads, c.head_dim)
             if cache is S8:
                 (k, wide), (v, high) = scaled(k), scaled(v)
                 key_scale[layer, :, at] = wide.view(c.kv_heads)

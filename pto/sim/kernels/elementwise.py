@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pto.core.types import Layout
 from pto.isa.spec import Instr, Operand
@@ -20,7 +20,29 @@ ROW, COL = Layout.ROW, Layout.COL
 NOTHING, COMPARED = 0, 32  # elements that are compared in a step: a register of bytes
 # Bits of float64 numbers: no type rounds what is so far from zero to zero.
 MAGNITUDE, FAR_FROM_ZERO, INFINITE = ((1 << 63) - 1), 0x3EB0 << 48, 0x7FF0 << 48
-BOUNDS = {"maxs": (">", 0), "mins": ("<", -(1 << 63))}  # the comparison, and the zero that may be the result
+
+
+class Bound(NamedTuple):
+    """A number that a result is not below, or not above.
+
+    Attributes:
+        operand: what has it.
+        operation: the larger or the smaller of an element and the number.
+        sign: the comparison that chooses it where no NaN and no zeros meet.
+        zero: the bits of the zero that wins over the other.
+    """
+
+    operand: str
+    operation: str
+    sign: str
+    zero: int
+
+
+LOWER, UPPER = Bound("scalar", "maximum", ">", 0), Bound("scalar", "minimum", "<", -(1 << 63))
+BOUNDS = {
+    vector.TMAXS: (LOWER,), vector.TMINS: (UPPER,),
+    vector.TCLAMPS: (LOWER._replace(operand="low"), UPPER._replace(operand="high")),
+}
 
 
 def row_of(work: Pass) -> Any:
@@ -138,26 +160,42 @@ def pass_over(form: Form, emit: Emit, *, raw: bool = False, lanes: int = 0) -> B
 
 def named(form: Form) -> Body:
     """The operation that the row names."""
-    name = form.row.tensor_op
-    if name in BOUNDS and form.types[0].kind == "f":
-        return bounded(form, *BOUNDS[name])
-    [emit] = (table[name] for table in (ONE, SCALAR, TWO) if name in table)
+    if form.row in BOUNDS:
+        return bounded(form)
+    [emit] = (table[form.row.tensor_op] for table in (ONE, SCALAR, TWO) if form.row.tensor_op in table)
     return aside(form, pass_over(form, emit(form.types[0])))
 
 
-def bounded(form: Form, sign: str, zero: int) -> Body:
-    """The larger or the smaller of a and a number: by one comparison, unless the number is NaN or the other zero.
+@inline
+def is_plain(bits: int, zero: int) -> bool:
+    """Whether one comparison finds the larger, or the smaller, of any element and a number that has these bits."""
+    return bits == zero or FAR_FROM_ZERO <= bits & MAGNITUDE <= INFINITE
 
-    Args:
-        zero: the bits of the zero that wins over the other.
-    """
-    name, at = form.row.tensor_op, form.row.position("scalar")
-    careful = called(pass_over(form, SCALAR[name](form.types[0])))
-    quick = called(pass_over(form, lambda b, how, x, y: b.select(b.fcmp_ordered(sign, x, y), x, y)))
+
+@kernel(vector.TCLAMPS, ROW, ROW)
+def bounded(form: Form) -> Body:
+    """Elements not below a number, not above one, or both: by one comparison each, unless a number is NaN or a zero."""
+    dtype, bounds = form.types[0], BOUNDS[form.row]
+    exact = [TWO[bound.operation](dtype) for bound in bounds]
+
+    def in_turn(b: Any, how: Any, x: Any, *numbers: Any) -> Any:
+        for emit, number in zip(exact, numbers, strict=True):
+            x = emit(b, how, x, number)
+        return x
+
+    def compared_once(b: Any, how: Any, x: Any, *numbers: Any) -> Any:
+        for bound, number in zip(bounds, numbers, strict=True):
+            x = b.select(b.fcmp_ordered(bound.sign, x, number), x, number)
+        return x
+
+    if dtype.kind != "f":
+        return aside(form, pass_over(form, in_turn))
+    careful, quick = called(pass_over(form, in_turn)), called(pass_over(form, compared_once))
+    checks = [(form.row.position(bound.operand), bound.zero) for bound in bounds]
+    (first, first_zero), (last, last_zero) = checks[0], checks[-1]
 
     def run(ctx: int, ops: int, st: int, to: int, places: Any) -> None:
-        bits = word(ops, at)
-        if bits == zero or FAR_FROM_ZERO <= bits & MAGNITUDE <= INFINITE:
+        if is_plain(word(ops, first), first_zero) and is_plain(word(ops, last), last_zero):
             quick(ctx, ops, st, to, places)
         else:
             careful(ctx, ops, st, to, places)

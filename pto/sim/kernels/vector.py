@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from pto.core.dtypes import F32, S32, DType
+from pto.core.dtypes import F32, PRED, S32, DType
 from pto.core.types import Layout
 from pto.isa.spec import Instr
 from pto.isa.table import vector
-from pto.sim.elements import put_integer, reader
+from pto.sim.elements import TRUTHS, put_integer, reader, truths_with
 from pto.sim.floats import MANY, Loads, key_of, put_float, put_lowest
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.copying import copy_rows
@@ -21,7 +21,7 @@ from pto.sim.kernels.operands import Body, Form, aside, extent
 from pto.sim.kernels.registry import kernel
 from pto.sim.lanes import Kind, Pass, Source
 from pto.sim.layout import EXACT, SPARE
-from pto.sim.operations import TWO, same
+from pto.sim.operations import TWO, same, truth
 from pto.sim.vec import (
     add_wrap,
     called,
@@ -48,6 +48,7 @@ CANONICAL_NAN = np.uint32(0x7FC00000).view(np.float32)
 LOWEST, ZERO, MINUS_ZERO, ONE = np.float32(-np.inf), np.float32(0.0), np.float32(-0.0), np.float32(1.0)
 NOTHING = 0
 read_integer, put_index = reader(S32), put_integer(S32)
+read_truth, put_truth = reader(PRED), put_integer(PRED)
 
 
 def row_reduce(form: Form, fold: Any, put: Any) -> Body:
@@ -242,6 +243,23 @@ def first_integer_fold(sign: int) -> Any:
     return fold
 
 
+def truth_fold(*, every: bool) -> Any:
+    """Whether a byte of a row is not 0, or whether every one is: many in a step, and the rest one after the other."""
+    differs, wanted = truths_with(0 if every else 1), 0 if every else 1
+
+    @inline
+    def fold(ctx: int, a: int, cols: int) -> int:
+        found, j = 0, 0
+        while j + TRUTHS <= cols:
+            found |= differs(a + j)
+            j += TRUTHS
+        while j < cols:
+            found |= 1 if read_truth(a + j) == wanted else 0
+            j += 1
+        return wanted if found != 0 else 1 - wanted
+    return fold
+
+
 @inline
 def largest(x: int, y: int) -> int:
     """The larger integer."""
@@ -255,12 +273,15 @@ def smallest(x: int, y: int) -> int:
 
 
 def col_reduce(form: Form, name: str, empty: int) -> Body:
-    """dst[j] = fold of a[:, j], one row after the other into a row of f32 or s32, two in a pass."""
+    """dst[j] = fold of a[:, j], one row after the other into a row of f32, s32 or predicates, two in a pass."""
     dtype, src = form.types[0], form.places[1]
-    total, lines, length = F32 if dtype.kind == "f" else S32, src.lines, src.length
-    stored, kept = Source(dtype), Source(total)
-    start, finish = row_of(Pass(total, (stored,), same)), row_of(Pass(dtype, (kept,), same))
-    both = TWO[name](total)
+    total, taken = (dtype, truth) if dtype is PRED else (F32 if dtype.kind == "f" else S32, same)
+    lines, length, stored, kept, two = src.lines, src.length, Source(dtype), Source(total), TWO[name](total)
+
+    def both(b: Any, how: Any, x: Any, y: Any) -> Any:
+        return two(b, how, x, taken(b, how, y))
+
+    start, finish = row_of(Pass(total, (stored,), taken)), row_of(Pass(dtype, (kept,), same))
     add, add_two = row_of(Pass(total, (kept, stored), both)), row_of(Pass(
         total, (kept, stored, stored), lambda b, how, x, y, z: both(b, how, both(b, how, x, y), z)))
     fill = row_of(Pass(dtype, (Source(dtype, Kind.NUMBER),), same))
@@ -339,6 +360,7 @@ INTEGER_FOLDS = {
 COLUMNS = {
     vector.TCOLSUM: ("add", 0.0), vector.TCOLPROD: ("mul", 1.0),
     vector.TCOLMAX: ("maximum", -np.inf), vector.TCOLMIN: ("minimum", np.inf),
+    vector.TCOLANY: ("or", 0.0), vector.TCOLALL: ("and", 1.0),
 }
 
 
@@ -360,6 +382,8 @@ def reduction(form: Form) -> Body:
     return row_reduce(form, fold(Loads(dtype, negate=negate)), put)
 
 
+for _row, _every in ((vector.TROWANY, False), (vector.TROWALL, True)):
+    kernel(_row, COL, ROW)(partial(row_reduce, fold=truth_fold(every=_every), put=put_truth))
 for _row in FLOAT_FOLDS:
     kernel(_row, COL, ROW)(reduction)
 for _row, (_name, _empty) in COLUMNS.items():
