@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import ShapeError, UsageError
 from pto.ir.ops import ARG
-from pto.isa.program import Program, TensorDecl
+from pto.isa.program import Program
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
@@ -32,6 +32,17 @@ from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
+Bound = tuple[list[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes of what is made
+
+
+class Room(NamedTuple):
+    """A tensor that a launch makes."""
+
+    name: str
+    dims: tuple[int | str, ...]
+    dtype: np.dtype[Any]
+    scratch: bool
+    make: Callable[..., NDArray[Any]]
 
 
 def picked(positions: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
@@ -122,6 +133,8 @@ class Variant:
             if found is None:
                 return False
             extents = self.all_extents(extents, found)
+        if any(last == extents for last, _, _ in self._last):
+            return True
         fixed, values, left, right = self._checks
         return picked(fixed, extents) == values and picked(left, extents) == picked(right, extents)
 
@@ -230,9 +243,8 @@ class Variant:
             kept = self.idle.pop()
         except IndexError:  # there is none, perhaps because another thread took it
             kept = [None] * len(shapes)
-        return [old if old is not None and old.shape == shape else others[decl.name] if decl.name in others else
-                np.zeros(shape, numpy_dtype(decl.dtype)) if decl.scratch else self.room(decl, shape)
-                for (decl, _), shape, old in zip(self._made, shapes, kept, strict=True)]
+        return [old if old is not None and old.shape == shape else others[row.name] if row.name in others else
+                row.make(shape, row.dtype) for row, shape, old in zip(self._made, shapes, kept, strict=True)]
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -254,17 +266,37 @@ class Variant:
         return frozenset(d.name for slot, d in enumerate(self.program.tensors)
                          if d.name in known or f"result{slot}" in known)
 
-    def room(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
-        """A new result; zeros, where the program may leave elements as they are."""
-        make = np.zeros if decl.name in self.declared_results else np.empty
-        return make(shape, numpy_dtype(decl.dtype))
+    @cached_property
+    def _made(self) -> tuple[Room, ...]:
+        """The tensors that a launch makes: zeros, where the program may leave elements as they are."""
+        return tuple(Room(d.name, d.dims, numpy_dtype(d.dtype), d.scratch,
+                          np.zeros if d.scratch or d.name in self.declared_results else np.empty)
+                     for d in self.program.tensors[len(self.arguments):])
 
     @cached_property
-    def _made(self) -> tuple[tuple[TensorDecl, tuple[int, ...]], ...]:
-        """The tensors that a launch makes, and their shapes where these never change."""
-        decls = self.program.tensors[len(self.arguments):]
-        return tuple((d, () if any(isinstance(n, str) for n in d.dims) else cast("tuple[int, ...]", d.dims))
-                     for d in decls)
+    def _last(self) -> list[Bound]:
+        """What was found for the extents of the last launch, if there was one: most have those of the one before."""
+        return []
+
+    def _bound(self, extents: Sequence[int]) -> tuple[Sequence[int], Sequence[tuple[int, ...]]]:
+        """The parameters of the program, and the shapes of the tensors that a launch makes.
+
+        Raises:
+            ShapeError: the program is not right for these extents.
+        """
+        for last, values, shapes in self._last:
+            if last == extents:
+                return values, shapes
+        values = [extents[i] for i in self.parameters]
+        for p, value in zip(self.program.parameters, values, strict=True):
+            if not p.low <= value <= p.high:
+                raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
+                                 f"{p.name} is {value}")
+        self._within(extents)
+        by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
+        shapes = [tuple(by_name[d] if isinstance(d, str) else d for d in row.dims) for row in self._made]
+        self._last[:] = [(list(extents), values, shapes)]
+        return values, shapes
 
     @cached_property
     def _log(self) -> int:
@@ -287,15 +319,8 @@ class Variant:
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
         if others:
             extents = self.all_extents(extents, list(others.values()))
-        values = [extents[i] for i in self.parameters]
-        for p, value in zip(self.program.parameters, values, strict=True):
-            if not p.low <= value <= p.high:
-                raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
-                                 f"{p.name} is {value}")
-        by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
-        self._within(extents)
-        rooms = self._rooms([fixed or tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
-                             for decl, fixed in self._made], others)
+        values, shapes = self._bound(extents)
+        rooms = self._rooms(shapes, others)
         tensors = [*arrays, *rooms]
         self._apart(arrays, others)
         try:
@@ -303,7 +328,7 @@ class Variant:
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise
-        self.idle.append([room if decl.scratch else None for (decl, _), room in zip(self._made, rooms, strict=True)])
+        self.idle.append([room if row.scratch else None for row, room in zip(self._made, rooms, strict=True)])
         count = self.traced.returned
         results = [tensors[slot] for slot in self.outputs[:abs(count)]]
         return (results[0] if count == -1 else tuple(results)) if count else None
