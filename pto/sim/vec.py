@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {  # of every function that is compiled; C calls none 
     "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
 }
 I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
-F32X8, F64X8, I32X8, I64X8 = (ir.VectorType(element, LANES) for element in (F32, F64, I32, I64))
+F32X8, I32X8, I64X8 = (ir.VectorType(element, LANES) for element in (F32, I32, I64))
 Emit = Callable[..., ir.Value | None]
 
 
