@@ -190,10 +190,10 @@ def clear_byte(b: ir.IRBuilder, to: ir.Value) -> None:
 
 @emits(VOID, INT)
 def prefetch(b: ir.IRBuilder, address: ir.Value) -> None:
-    """Ask for the line of memory at an address, which need not be anybody's."""
+    """Ask for the line of memory at an address, which need not be anybody's; the second cache waits for most."""
     at = pointer(b, address, ir.IntType(8))
     kind = ir.FunctionType(ir.VoidType(), [at.type, I32, I32, I32])
-    b.call(declared(b.module, kind, "llvm.prefetch.p0"), [at, I32(0), I32(3), I32(1)])
+    b.call(declared(b.module, kind, "llvm.prefetch.p0"), [at, I32(0), I32(2), I32(1)])
 
 
 @emits(FLOAT, FLOAT)
