@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -213,7 +213,8 @@ class _View:
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
         self._symbolic = max(self.dims, default=-1) >= 0
-        self._last: tuple[Any, ...] = (lambda: None), [], None, ()
+        self._last: tuple[Callable[[], Array | None], list[Any], ctypes.c_void_p, tuple[int, ...]] = (
+            lambda: None), [], ctypes.c_void_p(), (0,)
 
     def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
         """The descriptor of an array that fits the declaration.
@@ -223,7 +224,7 @@ class _View:
         """
         last, about, address, found = self._last
         if array is not None and last() is array and address.value == found[0] and about == self._about(array, values):
-            return found  # type: ignore[no-any-return]
+            return found
         words = self._described(array, values)
         address = ctypes.c_void_p.from_address(id(array) + object.__basicsize__)
         if address.value == words[0]:

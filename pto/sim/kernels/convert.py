@@ -1,4 +1,4 @@
-"""Conversions: short paths for rounding as NumPy does, without saturation, and one for every other mode."""
+"""Conversions: short paths for rounding as NumPy does, unless floats saturate, and one for every other mode."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def between_integers(to: DType, source: DType) -> Emit:
 
 
 def nearest(to: DType, source: DType) -> Emit:
-    """To nearest with ties to even, not saturating; a float as f32, which is rounded where it is stored."""
+    """To nearest with ties to even; a float as f32, which is rounded where it is stored, and does not saturate."""
     def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
         if source.kind != "f":
             return b.sitofp(words(b, source, x), like(x.type, vec.F32))
@@ -213,14 +213,18 @@ def nearest(to: DType, source: DType) -> Emit:
 
 
 def toward_zero(to: DType) -> Emit:
-    """Floats without their fractions, not saturating. What is below -2**31 by less than f32 can tell is -2**31, too."""
+    """Floats without their fractions; what is below -2**31 by less than f32 can tell is -2**31, too."""
     low, high = limits(to)
 
     def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
         below, above = (constant(x.type, float(limit)) for limit in (low - 1, high + 1))
         good = b.and_(b.fcmp_ordered(">", x, below), b.fcmp_ordered("<", x, above))
         made = b.fptosi(x, like(x.type, I32))
-        return narrow(b, to, b.select(good, made, constant(made.type, high if low == 0 else low)))
+        least, most = (constant(made.type, limit) for limit in (low, high))
+        clamped = b.select(b.fcmp_ordered("<", x, constant(x.type, 0.0)), least, most)
+        clamped = b.select(b.fcmp_unordered("uno", x, x), constant(made.type, 0), clamped)
+        clamps = vec.broadcast(b, b.icmp_unsigned("!=", b.and_(how, I64(SATURATES)), I64(0)), good.type)
+        return narrow(b, to, b.select(good, made, b.select(clamps, clamped, most if low == 0 else least)))
     return emit
 
 
@@ -234,12 +238,13 @@ def conversion(form: Form) -> Body:
     if source is S32 and to is not F32:  # s32 is not exact in f32
         return aside(form, careful)
     short, every = called(pass_over(form, nearest(to, source))), called(careful)
-    cut = every if to.kind == "f" else called(pass_over(form, toward_zero(to)))
+    clamps = to.kind != "f"
+    cut = called(pass_over(form, toward_zero(to))) if clamps else every
 
     def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
-        if word(ops, ROUND) == TO_NEAREST and word(ops, SATURATE) == 0:
+        if word(ops, ROUND) == TO_NEAREST and (clamps or word(ops, SATURATE) == 0):
             short(ctx, ops, st, to, at)
-        elif word(ops, ROUND) == TO_ZERO and word(ops, SATURATE) == 0:
+        elif word(ops, ROUND) == TO_ZERO and clamps:
             cut(ctx, ops, st, to, at)
         else:
             every(ctx, ops, st, to, at)
