@@ -194,6 +194,10 @@ class Variant:
             if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
                 require_writable(value, self.arguments[i].name, self.program.name)
 
+    def writable(self, arrays: Sequence[NDArray[Any]]) -> bool:
+        """Can the arrays among these that are stored to still be?"""
+        return all([arrays[i].flags.writeable for i in self.written])
+
     @cached_property
     def written(self) -> tuple[int, ...]:
         """Positions of the arguments that the program stores to."""
@@ -217,22 +221,40 @@ class Variant:
 
     @cached_property
     def idle(self) -> list[list[NDArray[Any] | None]]:
-        """The scratch tensors of earlier launches, to be used again: one for each of `_made` that is scratch."""
+        """The tensors that earlier launches made, to be used again: one for each of `_made` that is scratch."""
         return []
 
-    def _rooms(self, shapes: Sequence[tuple[int, ...]], others: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def _rooms(self, by_name: Mapping[str, int], others: Mapping[str, NDArray[Any]]) -> list[Any]:
         """The tensors that a launch makes.
 
         Room for an intermediate value is zeros at first, for a kernel need not store to all of its own. What launches
         of other extents left is let go: texts of ever other lengths would keep a set each.
         """
         try:
-            kept = self.idle.pop()
+            rooms = self.idle.pop()
         except IndexError:  # there is none, perhaps because another thread took it
-            kept = [None] * len(shapes)
-        return [old if old is not None and old.shape == shape else others[decl.name] if decl.name in others else
-                np.zeros(shape, numpy_dtype(decl.dtype)) if decl.scratch else self.room(decl, shape)
-                for (decl, _), shape, old in zip(self._made, shapes, kept, strict=True)]
+            rooms = [np.zeros(fixed, numpy_dtype(decl.dtype)) if decl.scratch and fixed else None
+                     for decl, fixed in self._made]
+        for i in self._fresh:
+            (decl, fixed), old = self._made[i], rooms[i]
+            shape = fixed or tuple([by_name[d] if isinstance(d, str) else d for d in decl.dims])
+            if old is None or old.shape != shape:
+                rooms[i] = (others[decl.name] if decl.name in others else np.zeros(shape, numpy_dtype(decl.dtype))
+                            if decl.scratch else self.room(decl, shape))
+        return rooms
+
+    @cached_property
+    def _fresh(self) -> tuple[int, ...]:
+        """Which of `_made` a launch looks at: all but scratch whose shape never changes."""
+        return tuple(i for i, (decl, fixed) in enumerate(self._made) if not (decl.scratch and fixed))
+
+    def _let_go(self, rooms: list[NDArray[Any]]) -> None:
+        """Keep what is scratch for another launch."""
+        kept: list[NDArray[Any] | None] = [*rooms]
+        for i in self._fresh:
+            if not self._made[i][0].scratch:
+                kept[i] = None
+        self.idle.append(kept)
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -282,8 +304,12 @@ class Variant:
             deliver(tensors[self._log], self.traced.sites, self.program.name,
                     lambda dim: dim if isinstance(dim, int) else extents[self.first[dim]])
 
-    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
-        """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
+    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int], *, known: bool = False) -> Any:
+        """Launch on the caller's arrays; results are new arrays, written arguments change in place.
+
+        Args:
+            known: these arrays are apart, for the program ran on them before.
+        """
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
         if others:
             extents = self.all_extents(extents, list(others.values()))
@@ -294,16 +320,16 @@ class Variant:
                                  f"{p.name} is {value}")
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
         self._within(extents)
-        rooms = self._rooms([fixed or tuple(by_name[d] if isinstance(d, str) else d for d in decl.dims)
-                             for decl, fixed in self._made], others)
+        rooms = self._rooms(by_name, others)
         tensors = [*arrays, *rooms]
-        self._apart(arrays, others)
+        if others or not known:
+            self._apart(arrays, others)
         try:
             self._run(tensors, values, extents)
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise
-        self.idle.append([room if decl.scratch else None for (decl, _), room in zip(self._made, rooms, strict=True)])
+        self._let_go(rooms)
         count = self.traced.returned
         results = [tensors[slot] for slot in self.outputs[:abs(count)]]
         return (results[0] if count == -1 else tuple(results)) if count else None

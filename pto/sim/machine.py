@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import weakref
 from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.arrays import numpy_dtype
+from pto.core.arrays import Seen, numpy_dtype
 from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
 from pto.core.target import BY_NAME
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
@@ -209,23 +207,17 @@ class _View:
                 raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
-        self._last: tuple[Any, ...] = (lambda: None), None, ()
+        self._last: tuple[Seen, tuple[int, ...]] | None = None
 
     def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
-        """The descriptor of an array that fits the declaration.
-
-        That of the last one is known: most launches are on the same weights. But everybody may change what an array
-        says of itself, and give it other memory (`__setstate__`): its address is looked at where NumPy keeps it.
-        """
-        last, *about, address, found = self._last
-        if (array is not None and last() is array and address.value == found[0]
-                and about == [array.shape, array.strides, array.dtype]
-                and (array.flags.writeable or not self.decl.written)):
-            return found  # type: ignore[no-any-return]
+        """The descriptor of an array that fits the declaration; most launches are on that of the one before."""
+        last = self._last
+        if last and last[0].still(array) and (array.flags.writeable or not self.decl.written):
+            return last[1]
         words = self._described(array, values)
-        address = ctypes.c_void_p.from_address(id(array) + object.__basicsize__)
-        if max(self.dims, default=-1) < 0 and address.value == words[0]:
-            self._last = weakref.ref(array), array.shape, array.strides, array.dtype, address, words
+        seen = Seen(array)
+        if max(self.dims, default=-1) < 0 and seen.address == words[0]:
+            self._last = seen, words
         return words
 
     def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
