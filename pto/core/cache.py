@@ -182,7 +182,8 @@ class FileCache:
                 if places is None or _filled(file, places) != digest:
                     return False
                 if self.limit is not None:
-                    os.utime(file.fileno())
+                    with suppress(OSError):  # the disk cannot be written to: nothing is driven out there
+                        os.utime(file.fileno())
                 return True
         except OSError:
             return False

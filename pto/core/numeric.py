@@ -6,10 +6,11 @@ under one is a program of its own: nothing is decided, or costs anything, at run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 from pto.core.dtypes import BF16, BY_NUMPY, DTYPES, F16, F32, PRED, S8, S16, S32, U8, DType, promoted
@@ -209,7 +210,10 @@ def numeric_config(config: Any = None, /, **options: Any) -> Iterator[list[Numer
 
 def configured(config: Any, options: Mapping[str, Any]) -> NumericConfig:
     """A configuration of what a user says; see `set_numeric_config`."""
-    if isinstance(config, NumericConfig) and not options:
+    if isinstance(config, NumericConfig):
+        if options:
+            raise UsageError("a NumericConfig has all its options already", loc=Loc.of_user(),
+                             hint="dataclasses.replace(config, seed=1) gives another one")
         return config
     if not isinstance(config, Mapping | None):
         raise UsageError(f"a numeric configuration is a mapping, not a {type(config).__name__}", loc=Loc.of_user())
@@ -265,7 +269,8 @@ def _overflow(value: Any) -> tuple[str, Any]:
 
 
 def _detect(value: Any) -> tuple[str, Any]:
-    said = WATCHED if value is True else () if value in (False, None) else (value,) if isinstance(value, str) else value
+    several = isinstance(value, Collection) and not isinstance(value, str)
+    said = WATCHED if value is True else () if value in (False, None) else value if several else (value,)
     for one in said:
         if one not in WATCHED:
             raise UsageError(f"{one!r} cannot be detected", loc=Loc.of_user(), hint=f"detect: {', '.join(WATCHED)}")
@@ -281,9 +286,9 @@ def _one_of(option: str, names: Any) -> Any:
 
 
 def _seed(value: Any) -> tuple[str, Any]:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**64:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not 0 <= index(value) < 2**64:
         raise UsageError(f"a seed is an integer of 64 bits, not {value!r}", loc=Loc.of_user())
-    return "seed", value
+    return "seed", index(value)
 
 
 READERS = {

@@ -176,10 +176,12 @@ def broadcast(a: tuple[int | str, ...], b: tuple[int | str, ...]) -> tuple[int |
     """
     rank = max(len(a), len(b))
     pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
-    found = tuple(n if m == 1 else m if n in (1, m) else None for m, n in pairs)
-    if None in found:
-        raise ShapeError(f"extents do not broadcast: {_times(a)} and {_times(b)}")
-    return found  # type: ignore[return-value]
+    found = []
+    for m, n in pairs:
+        if m != 1 and n not in (1, m):
+            raise ShapeError(f"extents do not broadcast: {_times(a)} and {_times(b)}")
+        found.append(n if m == 1 else m)
+    return tuple(found)
 
 
 def reduces_rows(types: tuple[Type, ...], attrs: Attrs, stated: Type) -> Type:

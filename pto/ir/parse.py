@@ -83,7 +83,7 @@ class Reader:
         name, *bounds = tree.children
         env[str(name)] = graph.op(DIM, type=INDEX, name=str(name)[1:])
         if bounds[0] is not None:
-            low, high = (int(b.children[0]) for b in bounds)  # type: ignore[union-attr,arg-type]
+            low, high = (int(str(b.children[0])) for b in bounds if isinstance(b, Tree))
             graph.symbols += (Symbol(str(name)[1:], low, high),)
         elif str(name) not in ("%core", "%cores"):  # those are every program's own
             graph.symbols += (Symbol(str(name)[1:]),)

@@ -10,7 +10,14 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, captures
 from pto.ir.ops import ARG, CONST, DIM, FOR, GET, INDEX_OPS, PARAM
 from pto.isa.spec import Trait
 
-Made = Val | int | list[Val]
+
+class Promise:
+    """What stands for a value that is made where it is used."""
+
+    __slots__ = ()
+
+
+Made = Val | int | list[Val] | Promise
 
 
 def has_effect(node: Node) -> bool:
@@ -68,16 +75,17 @@ class Rewriter:
         with new.because(node.locs):
             env[key] = self.visit(old, key, node, new, env)
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
-        """One node, in the new graph."""
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
+        """One node, in the new graph; None: what uses it makes it."""
         if node.op is CONST:
             return int(node["value"])
         inputs = [env[i] for i in node.inputs]
         if node.op is GET:
-            return inputs[0][node["index"]]  # type: ignore[no-any-return]
-        made = self.rule(new, node, inputs)
-        if made is not None:
+            made: Made = inputs[0][node["index"]]
             return made
+        found = self.rule(new, node, inputs)
+        if found is not None:
+            return found
         if node.op is FOR:
             return self.loop(node, new, inputs)
         if node.type == INDEX and node.op.name in INDEX_OPS:

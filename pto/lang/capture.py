@@ -234,7 +234,9 @@ class _Loops:
             return self.plain(node, live, bound)
         over, test = f"__pto_range{self.count}__", self.iterable(node.iter)
         node.iter = ast.copy_location(ast.Name(over, ast.Load()), node.iter)
-        simple[-1].iter = node.iter  # type: ignore[attr-defined]
+        loop = simple[-1]
+        assert isinstance(loop, ast.For)
+        loop.iter = node.iter
         captured = self.block(simple, live, set(bound))
         [plain] = self.plain(copy.deepcopy(node), live, bound)
         return self.choice(test, over, captured, plain, node)

@@ -40,7 +40,7 @@ class constexpr:
 
 
 CONSTANTS = (constexpr, int, float, bool, str)  # annotations of parameters that are no tensors
-Constant = None | bool | int | float | str | DType | tuple  # type: ignore[type-arg]  # values that a default is for
+VALUES = (type(None), int, float, str, DType, tuple)  # of what a default is for: a constant is one of them
 
 
 def _stored(value: object) -> bool:
@@ -241,7 +241,7 @@ class Source:
 
     def is_constant(self, name: str, value: object) -> bool:
         """Is this value of a parameter a constant of the program, and no tensor?"""
-        return name in self.choosable and (self.hints.get(name) in CONSTANTS or isinstance(value, Constant))
+        return name in self.choosable and (self.hints.get(name) in CONSTANTS or isinstance(value, VALUES))
 
     @cached_property
     def choosable(self) -> tuple[str, ...]:

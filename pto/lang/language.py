@@ -265,8 +265,13 @@ def full(shape: Sequence[Any], value: float, dtype: DType = F32) -> Any:
         if len(shape) == 2 and builtins.all(isinstance(n, int) and n > 0 for n in shape):
             rows, cols = shape
             return tracer().emit(TILE_OPS["full"], type=TileType(dtype, rows, cols), scalar=values.number(value, dtype))
-        dims = tuple(_extent(n) for n in shape)
-        return tracer().emit(TENSOR_OPS["full"], type=TensorType(dtype, dims), scalar=values.number(value, dtype))
+        return full_tensor(shape, value, dtype)
+
+
+def full_tensor(shape: Sequence[Any], value: float, dtype: DType) -> Any:
+    """A tensor, whatever its extents are, whose elements all are `value`."""
+    dims = tuple(map(_extent, shape))
+    return tracer().emit(TENSOR_OPS["full"], type=TensorType(dtype, dims), scalar=values.number(value, dtype))
 
 
 def zeros(shape: Sequence[Any], dtype: DType = F32) -> Any:

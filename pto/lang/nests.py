@@ -18,6 +18,7 @@ import ast
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 AXIS, ELEMENT, WIDEN, FOLD, PUT = (f"__pto_{name}__" for name in ("axis", "element", "widen", "fold", "put"))
 ELEMENTS = "__pto_elements__"
@@ -92,7 +93,7 @@ class Nest:
         if counter in self.counters:  # of a loop that is over: this is another axis
             counter = f"__pto_{counter}{len(self.counters)}__"
             for name in [n for s in node.body for n in ast.walk(s) if _is(n, node.target.id)]:
-                name.id = counter  # type: ignore[attr-defined]
+                name.id = counter
         self.counters.add(counter)
         inner = (*context, counter)
         made = [_set(counter, _call(AXIS, _count(node.iter), at=node.iter), node.iter)]
@@ -174,10 +175,11 @@ class Nest:
         """An expression of elements, as one of tensors with an axis for each loop around it; `of` is its name."""
         names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         self.made_of.setdefault(of, set()).update(names, *(self.made_of.get(n, ()) for n in names))
-        return _Expression(self, context, but).visit(node)  # type: ignore[no-any-return]
+        made: ast.expr = _Expression(self, context, but).visit(node)
+        return made
 
 
-def _is(node: ast.AST, name: str) -> bool:
+def _is(node: ast.AST, name: str) -> TypeGuard[ast.Name]:
     return isinstance(node, ast.Name) and node.id == name
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -60,9 +61,9 @@ def roots(function: FunctionType, bound: Sequence[Any], names: frozenset[str]) -
     if bound:
         yield "", lambda: bound[0]
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield name, lambda cell=cell: cell.cell_contents  # type: ignore[misc]
+        yield name, partial(getattr, cell, "cell_contents")
     for name in sorted(names & function.__globals__.keys()):
-        yield name, lambda name=name: function.__globals__[name]  # type: ignore[misc]
+        yield name, partial(function.__globals__.__getitem__, name)
 
 
 def find(value: object, function: FunctionType, bound: Sequence[Any],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from pto.core.dtypes import F32, S32, DType
@@ -17,7 +18,7 @@ from pto.ir.graph import Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import language as pt
 from pto.lang import values
-from pto.lang.integers import Index
+from pto.lang.integers import Index, Proxy
 from pto.lang.language import pinned
 from pto.lang.selection import where
 from pto.lang.stores import kept
@@ -56,15 +57,19 @@ def _bits(shape: Sequence[Any], seed: Any) -> tuple[Any, Any]:
     """Two random words for each element of a tensor."""
     if not shape:
         raise ShapeError("random numbers are for a tensor of one axis or more", loc=Loc.of_user())
-    _require_seed(seed)
+    seed = _seed(seed)
     low = pt.arange(seed, seed + 1) if isinstance(seed, Index) else pt.full((1,), _signed(seed), S32)
     high = pt.full((1,), 0 if isinstance(seed, Index) else _signed(seed >> 32), S32)
     return threefry((low, high), _counter(shape))
 
 
-def _require_seed(seed: Any) -> None:
-    if not isinstance(seed, int | Index):
+def _seed(seed: Any) -> int | Index:
+    """A seed as Python's integer, or one of the program's."""
+    if isinstance(seed, Index):
+        return seed
+    if isinstance(seed, Proxy) or not hasattr(seed, "__index__"):
         raise UsageError(f"a seed is an integer, not a {type(seed).__name__}", loc=Loc.of_user())
+    return index(seed)
 
 
 def _counter(shape: Sequence[Any]) -> tuple[Any, Any]:
@@ -87,7 +92,7 @@ def drawn(x: Any, seed: Any = None) -> Any:
     if seed is None:
         seed, more, turn = found.numeric.seed, found.draws, _turn()
         found.draws += 1
-    _require_seed(seed)
+    seed = _seed(seed)
     low = _word(x, seed if isinstance(seed, Index) else _signed(seed))
     high = _word(x, turn) ^ _signed((0 if isinstance(seed, Index) else seed >> 32) ^ more * ODD)
     if isinstance(x, values.Tile):

@@ -58,7 +58,7 @@ def prod(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
 
 
 @spelled
-def argmax(x: Any, axis: int | None = LAST, *, keepdims: bool = False) -> Any:  # type: ignore[assignment]
+def argmax(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The position (int32) of the first of the largest elements along an axis, or (None) of all elements in their
     order; NaN is ignored.
     """
@@ -66,7 +66,7 @@ def argmax(x: Any, axis: int | None = LAST, *, keepdims: bool = False) -> Any:  
 
 
 @spelled
-def argmin(x: Any, axis: int | None = LAST, *, keepdims: bool = False) -> Any:  # type: ignore[assignment]
+def argmin(x: Any, axis: Axes = LAST, *, keepdims: bool = False) -> Any:
     """The position (int32) of the first of the smallest elements, as `argmax`."""
     return _position("rowargmin", x, axis, keepdims)
 
@@ -118,8 +118,11 @@ def std(x: Any, axis: Axes = LAST, *, keepdims: bool = False, ddof: int = 0) -> 
     return values.unary("sqrt", var(x, axis, keepdims=keepdims, ddof=ddof))
 
 
-def _position(name: str, x: Any, axis: int | None, keepdims: bool) -> Any:
+def _position(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
     """Where an extreme is; of all elements: their number in the order of the last axis first."""
+    if isinstance(axis, Sequence) and axis is not LAST:
+        raise ShapeError("a position is along one axis, or (None) among all elements", loc=Loc.of_user(),
+                         hint="write axis=-1 for each row")
     x, asked = values.lifted(x), axis
     if axis is None and isinstance(x, values.Tensor) and x.ndim > 1:
         if keepdims:
@@ -140,19 +143,20 @@ def _require_said(axis: Axes, keepdims: bool) -> None:
                                hint="write axis=-1 for each row, or axis=None for all elements")
 
 
-def _axes(x: values.Tensor, axis: Axes) -> list[int]:
+def _axes(x: values.Tensor | values.Tile, axis: Axes) -> list[int]:
     """Axes as numbers from 0 on, the last one first.
 
     Raises:
         ShapeError: there is no such axis, or one is there twice.
     """
-    if not x.ndim:
+    rank = len(x.shape)
+    if not rank:
         raise ShapeError("a reduction of a tensor without axes", hint="x.unsqueeze(0) has one axis")
-    asked = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    asked = range(rank) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
     for one in asked:
-        if not -x.ndim <= one < x.ndim:
-            raise ShapeError(f"there is no axis {one} of {x.ndim}", hint=f"axes are from {-x.ndim} to {x.ndim - 1}")
-    found = sorted({one % x.ndim for one in asked}, reverse=True)
+        if not -rank <= one < rank:
+            raise ShapeError(f"there is no axis {one} of {rank}", hint=f"axes are from {-rank} to {rank - 1}")
+    found = sorted({one % rank for one in asked}, reverse=True)
     if len(found) != len(asked) or not found:
         raise ShapeError(f"axis={axis} names no axis, or one twice")
     return found
@@ -224,7 +228,7 @@ def _reduced_tile(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
     """A column of the rows, a row of the columns, or one element: a tile always has two axes."""
     if not keepdims:
         raise UnsupportedError("a tile keeps its two axes", hint="write keepdims=True")
-    asked = {0, 1} if axis is None else {one % 2 for one in ((axis,) if isinstance(axis, int) else axis)}
+    asked = _axes(x, axis)
     if 1 in asked:
         x = values.unary(name, x)
     if 0 not in asked:
@@ -248,11 +252,7 @@ def _count(x: Any, axis: Axes) -> int:
     found = 1
     with located(loc):
         if isinstance(x, values.Tile):
-            both = axis is None or (not isinstance(axis, int) and len(axis) > 1)
-            asked = (0, 1) if both else (axis if isinstance(axis, int) else axis[0],)  # type: ignore[index]
-            for one in asked:
-                found *= x.shape[one]
-            return found
+            return math.prod(x.shape[one] for one in _axes(x, axis))
         assert isinstance(x, values.Tensor)
         symbols = tracer().symbols
         for extent in (x.dims[one] for one in _axes(x, axis)):

@@ -50,9 +50,9 @@ def _valid(tile: Val) -> tuple[Val | int | None, Val | int | None]:
         return None, None
     kind = tile.type
     assert isinstance(kind, TileType)
-    tiles = [v for v in inputs if isinstance(v.type, TileType)]
-    rows = [valid(v)[0] for v in tiles if v.type.rows == kind.rows]  # type: ignore[union-attr]
-    cols = [valid(v)[1] for v in tiles if v.type.cols == kind.cols]  # type: ignore[union-attr]
+    tiles = [(v, v.type) for v in inputs if isinstance(v.type, TileType)]
+    rows = [valid(v)[0] for v, type in tiles if type.rows == kind.rows]
+    cols = [valid(v)[1] for v, type in tiles if type.cols == kind.cols]
     return next((n for n in rows if n is not None), None), next((n for n in cols if n is not None), None)
 
 

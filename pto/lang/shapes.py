@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from pto.core.dtypes import F32, S32, DType
 from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
-from pto.core.types import TensorType
 from pto.ir.ops import TENSOR_OPS
 from pto.lang import language as pt
 from pto.lang import stores, values
-from pto.lang.language import pinned
+from pto.lang.language import full_tensor, pinned
 from pto.lang.selection import where
 from pto.lang.trace import tracer
 
@@ -64,7 +62,7 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Any:
             if count:
                 part = [*inside[:axis], slice(start, start + count), *[slice(None)] * (x.ndim - axis - 1)]
                 shape = [*x.shape[:axis], count, *room.shape[axis + 1:]]
-                room = stores.assign(room, tuple(part), _full(shape, value, x.dtype))
+                room = stores.assign(room, tuple(part), full_tensor(shape, value, x.dtype))
     return stores.assign(room, tuple(inside), x)
 
 
@@ -82,13 +80,6 @@ def _pairs(x: Any, amounts: Any) -> Pairs:
         raise ShapeError(f"pad={amounts!r} is no padding of {x.ndim} axes",
                          hint="two numbers for each axis, from the last one on: (left, right, top, bottom)")
     return found
-
-
-def _full(shape: Sequence[Any], value: float, dtype: DType) -> Any:
-    """A tensor of one value."""
-    dims = tuple(tracer().extent(n) for n in shape)
-    return tracer().emit(TENSOR_OPS["full"], type=TensorType(dtype, dims),  # type: ignore[arg-type]
-                         scalar=values.number(value, dtype))
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:

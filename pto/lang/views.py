@@ -253,9 +253,10 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
     if any(unwrap(a) != b for a, b, n in zip(found.strides, steps, found.dims, strict=True) if n != 1):
         raise ShapeError("the elements of this view do not lie one after the other",
                          hint="assign it to a tensor first: y = pt.empty(x.shape); y[:] = x")
-    want = [d if isinstance(d, int) and d == -1 else tracer().extent(d) for d in dims]
-    if None in want or want.count(-1) > 1:
-        raise ShapeError("an extent of a view is a positive constant, an extent of an argument, or (one of them) -1")
+    said = "an extent of a view is a positive constant, an extent of an argument, or (one of them) -1"
+    want = _extents(dims, said)
+    if want.count(-1) > 1:
+        raise ShapeError(said)
     have, asked = Counter(d for d in found.dims if isinstance(d, str)), Counter(d for d in want if isinstance(d, str))
     total = math.prod(d for d in found.dims if isinstance(d, int))
     given = math.prod(d for d in want if isinstance(d, int) and d != -1)
@@ -269,8 +270,23 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
         raise ShapeError(f"{shown(tensor.dims)} elements cannot be seen as {' x '.join(map(str, dims))}",
                          hint="the extents have the same product; where one is made of several, they are numbers: "
                               "annotate them, x: pt.f32[3, 4]")
-    shape = [tracer().dim(d) for d in want]  # type: ignore[arg-type]
-    return found.made(want, contiguous(shape), found.offset)  # type: ignore[arg-type]
+    shape = [tracer().dim(d) for d in want]
+    return found.made(want, contiguous(shape), found.offset)
+
+
+def _extents(dims: Sequence[Any], complaint: str) -> list[int | str]:
+    """Extents that the author wants; -1 stays.
+
+    Raises:
+        ShapeError: one is none.
+    """
+    found: list[int | str] = []
+    for dim in dims:
+        extent = -1 if isinstance(dim, int) and dim == -1 else tracer().extent(dim)
+        if extent is None:
+            raise ShapeError(complaint)
+        found.append(extent)
+    return found
 
 
 def expanded(tensor: Tensor, dims: Sequence[Any]) -> Any:
@@ -280,20 +296,22 @@ def expanded(tensor: Tensor, dims: Sequence[Any]) -> Any:
         ShapeError: an extent is none, or an axis of another extent than 1 would change.
     """
     found, new = layout(tensor), len(dims) - tensor.ndim
+    said = "expand takes an extent for each axis: a positive constant, an argument's extent or -1"
+    asked = _extents(dims, said)
+    if new < 0:
+        raise ShapeError(said)
     have = [*[1] * new, *found.dims]
-    want = [n if isinstance(d, int) and d == -1 else tracer().extent(d) for n, d in zip(have, dims, strict=False)]
+    want = [n if d == -1 else d for n, d in zip(have, asked, strict=True)]
     strides: list[Any] = [*[0] * new, *found.strides]
     symbols = tracer().symbols
-    for axis, (a, b) in enumerate(zip(have, want, strict=False)):
-        if new < 0 or b is None:
-            raise ShapeError("expand takes an extent for each axis: a positive constant, an argument's extent or -1")
+    for axis, (a, b) in enumerate(zip(have, want, strict=True)):
         if symbols.is_one(b) or not symbols.is_one(a):
             symbols.equal(a, b, f"an axis of extent {symbols.show(a)} cannot be expanded to {symbols.show(b)}",
                           "only axes of extent 1 are repeated")
         else:
             symbols.pin(a)
             strides[axis] = 0
-    return found.made(want, strides, found.offset)  # type: ignore[arg-type]
+    return found.made(want, strides, found.offset)
 
 
 def span(size: Any, part: Any) -> tuple[Any, Any, int]:

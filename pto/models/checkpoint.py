@@ -54,27 +54,29 @@ class Checkpoint:
         found = tuple(data.stamp for data in held if isinstance(data, Mapped))
         return found if len(found) == len(held) else None
 
-    def memory(self, context: int | None = None, itemsize: int = 4, cached: int = 4) -> int:
+    def memory(self, context: int | None = None, itemsize: int = 4, cached: int = 4, scale: int = 0) -> int:
         """Bytes of the weights in memory, and of a cache for one text of `context` positions.
 
         Args:
             itemsize, cached: bytes of a weight, and of an element of the cache.
+            scale: bytes of the scale that a position has in each head of the cache, for keys and for values.
         """
         c = self.config
-        cache = 2 * c.layers * c.kv_heads * c.head_dim * min(context or c.context, c.context) * cached
+        cache = 2 * c.layers * c.kv_heads * min(context or c.context, c.context) * (c.head_dim * cached + scale)
         return self.parameters * itemsize + cache
 
     def require_room(self, limit: int | None = None, context: int | None = None, itemsize: int = 4,
-                     cached: int = 4) -> None:
+                     cached: int = 4, scale: int = 0) -> None:
         """Refuse a model that does not fit.
 
         Args:
             limit: bytes that it may take; None: the memory that this machine has available now.
+            context, itemsize, cached, scale: as of `memory`.
 
         Raises:
             MemoryLimitError: it needs more; the message says how much.
         """
-        needed, room = self.memory(context, itemsize, cached), available_memory() if limit is None else limit
+        needed, room = self.memory(context, itemsize, cached, scale), available_memory() if limit is None else limit
         if needed > room:
             raise MemoryLimitError(
                 f"{printable(str(self.path))} needs {needed / 2**30:.1f} GiB of memory, "

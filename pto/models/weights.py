@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from pto.core.arrays import room
 from pto.models.checkpoint import Checkpoint
 from pto.models.stored import AT_ONCE, StoredTensor
 from pto.models.tensors import Kind, stored
@@ -38,7 +39,7 @@ def load_weights(checkpoint: Checkpoint, dtype: DTypeLike = np.float32, *, memor
     """
     config, count = checkpoint.config, counting(checkpoint, progress)
     checkpoint.require_room(memory_limit, context=1, itemsize=np.dtype(dtype).itemsize)
-    found: Weights = {kind.name: np.empty(kind.shape(config), dtype) for kind in stored(config)}
+    found: Weights = {kind.name: room(kind.shape(config), dtype) for kind in stored(config)}
 
     def one(kind: Kind, layer: int) -> int:
         out = found[kind.name][layer] if kind.per_layer else found[kind.name]

@@ -37,9 +37,9 @@ class Combine(Rewriter):
     def __init__(self) -> None:
         self.turned: set[Val] = set()  # tiles of the new graph that lie as their transposes do in memory
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if self.is_part(old, key, node):
-            return None  # type: ignore[return-value]  # of what uses it
+            return None  # of what uses it
         if self.is_transpose(old, key, node):
             return self.load(node, new, [env[i] for i in node.inputs])
         if node.op is SUM and env[node.inputs[0]] is None:

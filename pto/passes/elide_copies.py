@@ -84,7 +84,7 @@ class ElideCopies(Rewriter):
         assert isinstance(one, TensorType) and isinstance(other, TensorType)
         return target < room and len(old.users(target)) == 1 and rows(one) == rows(other)
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if old.outer is None and key in self.places:
             assert isinstance(node.type, TensorType)
             new.op(ARG, type=replace(node.type, dims=(1,)), **{**dict(node.attrs), "result": SCRATCH})

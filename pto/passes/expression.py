@@ -162,7 +162,7 @@ class Expression(Windows):
         if node.op is IOTA:
             start, step = (self.env[i] for i in node.inputs)
             return graph.op(TILE_OPS["iota"], graph.index("madd", at.j, step, start), 0, step, locs=node.locs,
-                            type=TileType(node.type.dtype, at.rows, at.cols))  # type: ignore[union-attr]
+                            type=TileType(self.dtype(key), at.rows, at.cols))
         if node.op is GATHER:
             return self.gathered(graph, node, at)
         if node.op is packed.PRODUCT:

@@ -67,7 +67,7 @@ class Hoist(Rewriter):
                 self.closed.add(new)
         super().block(old, new, env)
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if not self.may_move(old, key, node):
             return super().visit(old, key, node, new, env)
         inputs = [env[i] for i in node.inputs]

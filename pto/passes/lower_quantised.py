@@ -247,7 +247,7 @@ class LowerQuantised(Rewriter):
     def __init__(self) -> None:
         self.known: dict[tuple[Val, str], tuple[Val, Val]] = {}
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         self.viewed = all(user.op.name.startswith("tensor.") for _, user in old.users(key))
         return super().visit(old, key, node, new, env)
 

@@ -22,6 +22,7 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
 from pto.passes.analysis import RESULT, SCRATCH, is_expression, room, slot_of
+from pto.passes.offsets import Block, Offsets
 from pto.passes.share_scratch import share_scratch
 
 ASSIGN, VIEW, GATHER, TAKE = (TENSOR_OPS[name] for name in ("assign", "view", "gather", "take"))
@@ -48,6 +49,22 @@ def last_uses(graph: Graph) -> dict[int, int]:
         users = [found[k] if is_expression(n) or n.op is VIEW else k for k, n in graph.users(key)]
         found[key] = max([len(graph)] * (key in graph.outputs) + users, default=key)
     return found
+
+
+def moves_within(graph: Graph, node: Node) -> bool:
+    """Does an assignment copy a part of a tensor to the tensor itself, to where it may read it later?"""
+    target, value, *place = node.inputs
+    source, type = graph[value], graph[value].type
+    if is_expression(source) or slot_of(graph, value) != slot_of(graph, target) or not (place or source.op is VIEW):
+        return False
+    if not place or source.op is not VIEW:
+        return True
+    assert isinstance(type, TensorType)
+    offsets = Offsets()
+    (first, *strides), (second, *others) = ([offsets.of(graph, k) for k in keys] for keys in (source.inputs[1:], place))
+    axes = [(offsets.extent(graph, dim), stride) for dim, stride in zip(type.dims, strides, strict=True)]
+    block = Block.of(offsets, axes)
+    return strides != others or block is None or bool((first - second).modulo(block.size).terms)
 
 
 class Costs:
@@ -142,11 +159,13 @@ class Materialise(Rewriter):
             self.costs[id(graph)] = Costs(graph)
         return self.costs[id(graph)]
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if node.op is FOR:
             return self.carry(old, key, node, new, [env[i] for i in node.inputs])
         if node.op is ARG and node["result"] == RESULT and not self.returns(old, node["slot"]):
             return room(new, node.type, node["slot"], SCRATCH)
+        if node.op is ASSIGN and moves_within(old, node):
+            env = env | {node.inputs[1]: self.assigned(new, env[node.inputs[1]], SCRATCH, node)}
         made = super().visit(old, key, node, new, env)
         if key not in self.of(old).stored:
             return made

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from pto.ir.graph import Graph, origin
 from pto.ir.ops import DIM, INDEX_OPS
@@ -109,7 +110,41 @@ class Offsets:
                 return found
         return Sum.of(Counter({((id(graph), key),): 1}))
 
+    def extent(self, graph: Graph, dim: int | str) -> Sum:
+        """What an extent of a tensor is."""
+        if isinstance(dim, int):
+            return Sum.number(dim)
+        while graph.outer is not None:
+            graph = graph.outer
+        return next(self.of(graph, key) for key, node in graph.items() if node.op is DIM and node["name"] == dim)
+
     def is_within(self, one: Sum, other: Sum) -> bool:
         """Is one surely not above another?"""
         rest = other - one
         return rest.values <= self.extents and all(times >= 0 for _, times in rest.terms)
+
+
+Axes = Sequence[tuple[Sum, Sum]]  # extents and strides
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Axes whose elements are apart, and how many places are their own: blocks whose first places are a multiple of so
+    many from each other are one, or apart.
+    """
+
+    axes: tuple[tuple[Sum, Sum], ...]
+    size: Sum
+
+    @classmethod
+    def of(cls, offsets: Offsets, axes: Axes) -> Block | None:
+        """None: some of the elements may be one."""
+        for order in permutations((extent, stride) for extent, stride in axes if extent != Sum.number(1)):
+            size = Sum.number(1)
+            for extent, stride in order:
+                if not offsets.is_within(size, stride):
+                    break
+                size = extent * stride
+            else:
+                return cls(tuple(axes), size)
+        return None

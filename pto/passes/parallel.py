@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from itertools import permutations
 
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, captures
 from pto.ir.ops import CONST, FOR, GET, INDEX_OPS, STRUCTURE
 from pto.passes.analysis import LOAD, STORE
-from pto.passes.offsets import Offsets, Sum
-
-ONE = Sum.number(1)
+from pto.passes.offsets import Block, Offsets, Sum
 
 
 def is_parallel(node: Node) -> bool:
@@ -56,28 +53,6 @@ def touching(graph: Graph, version: int) -> Iterator[tuple[Graph, Node]]:
                 for result, get in graph.users(key):
                     if get.op is GET and get["index"] == position:
                         yield from touching(graph, result)
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Extents and strides of a matrix whose elements are apart, and how many places are its own."""
-
-    axes: tuple[tuple[Sum, Sum], ...]
-    size: Sum
-
-    @classmethod
-    def of(cls, offsets: Offsets, rows: Sum, cols: Sum, down: Sum, across: Sum) -> Matrix | None:
-        """None: some of its elements may be one."""
-        axes = ((rows, down), (cols, across))
-        for order in permutations((extent, stride) for extent, stride in axes if extent != ONE):
-            size = ONE
-            for extent, stride in order:
-                if not offsets.is_within(size, stride):
-                    break
-                size = extent * stride
-            else:
-                return cls(axes, size)
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +114,9 @@ class Shares:
         row, col, _, _, *view = (self.offsets.of(graph, key) for key in node.inputs[2 if node.op is STORE else 1:])
         matrix, offset = None, Sum()
         if view:
-            offset, *axes = view
-            matrix = Matrix.of(self.offsets, *axes)
-            if matrix is None or not all(map(self.stays, axes)):
+            offset, rows, cols, down, across = view
+            matrix = Block.of(self.offsets, ((rows, down), (cols, across)))
+            if matrix is None or not all(map(self.stays, view[1:])):
                 return
             yield from self.dealt("matrices", offset, matrix.size)
             offset = offset.modulo(matrix.size)  # another matrix has other rows and columns

@@ -15,7 +15,7 @@ from pto.core.target import Target
 from pto.core.types import Layout, Space, TileType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import BLOCK_OPS, TILE_OPS, Op
-from pto.ir.rewrite import Made, Rewriter
+from pto.ir.rewrite import Made, Promise, Rewriter
 from pto.isa.table import cube, gather, move, vector
 
 Size = Val | int
@@ -23,7 +23,7 @@ TOPK, GATHER = TILE_OPS["topk"], TILE_OPS["gather"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(Promise):
     """A tile of one value that no memory holds yet; its valid region is whatever its user wants."""
 
     type: TileType
@@ -180,4 +180,5 @@ class Placing(Rewriter):
             put(new, [])
         else:
             self.once(new, [], put, node.locs)
-        return log  # type: ignore[no-any-return]
+        made: Made = log
+        return made

@@ -99,7 +99,7 @@ class ShareScratch(Rewriter):
         self.moved = moved
         self.latest: dict[tuple[Graph | None, int], Val] = {}
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if node.op is ARG:
             return self.declared(node, new)
         if node.op is ASSIGN and env[node.inputs[0]] is None:
@@ -112,7 +112,7 @@ class ShareScratch(Rewriter):
         return made
 
     @staticmethod
-    def stored(node: Node, made: Made) -> list[tuple[int, Val]]:
+    def stored(node: Node, made: Made | None) -> list[tuple[int, Val]]:
         """The tensors that a node stores to, as it found them, and what they are after it: a loop's also where nothing
         reads them.
         """
@@ -123,11 +123,11 @@ class ShareScratch(Rewriter):
         return [(before, after) for before, after in zip(node.inputs[LOOP_BOUNDS:], made, strict=False)
                 if isinstance(after, Val) and isinstance(after.type, TensorType)]
 
-    def declared(self, node: Node, new: Graph) -> Made:
+    def declared(self, node: Node, new: Graph) -> Made | None:
         """An argument, under its new number; one that another takes the place of is none."""
         slot = node["slot"]
         if self.moved.get(slot, slot) != slot:
-            return None  # type: ignore[return-value]
+            return None
         gone = sum(1 for s, home in self.moved.items() if s < slot and s != home)
         made = new.op(ARG, type=node.type, **{**dict(node.attrs), "slot": slot - gone})
         self.latest[None, slot] = made

@@ -75,7 +75,7 @@ class Simplify(Rewriter):
     def __init__(self) -> None:
         self.made: dict[Any, Val] = {}
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         space, _, name = node.op.name.partition(".")
         if not name or name in WRITES or node.body is not None:
             return super().visit(old, key, node, new, env)

@@ -48,16 +48,16 @@ class TensorToTile(Rewriter):
         with new.because(node.locs):
             return self.expression(old, new, env).store(new, key, made, node.locs)
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if node.op is ASSIGN:
             target, value, *view = node.inputs
             place = Strided(env[target], env[view[0]], tuple(env[k] for k in view[1:])) if view else None
             return self.expression(old, new, env).store(new, value, env[target], node.locs, place)
         if node.op is VIEW:
             base, offset, *strides = (env[i] for i in node.inputs)
-            return Strided(base, offset, tuple(strides))  # type: ignore[return-value]
+            return Strided(base, offset, tuple(strides))
         if node.op.name.startswith("tensor."):
-            return None  # type: ignore[return-value]  # made where it is stored
+            return None  # made where it is stored
         if any(env[i] is None for i in node.inputs):
             raise UnsupportedError("a tile loop reads a whole-tensor expression", loc=(*node.locs, None)[0],
                                    hint="compute the expression on tiles, or split the kernel in two")

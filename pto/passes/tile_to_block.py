@@ -97,13 +97,13 @@ class ToBlock(Placing):
 
     # nodes
 
-    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made:
+    def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         if node.op in (CONST, DIM, ARG, GET) or node.type == INDEX:
             return super().visit(old, key, node, new, env)
         if key in self.sums.get(old, {}):
             return self.accumulate(old, key, new, env)
         if key in self.absorbed.get(old, set()) or self.in_power(old, key, node):
-            return None  # type: ignore[return-value]  # part of an accumulation, or of a power
+            return None  # part of an accumulation, or of a power
         inputs = [env[i] for i in node.inputs]
         if node.op is FOR:
             parallel = not self.in_grid and is_parallel(node)
@@ -127,7 +127,7 @@ class ToBlock(Placing):
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
         assert isinstance(node.type, TileType)
-        return Fill(node.type, node["scalar"], node.locs)  # type: ignore[return-value]
+        return Fill(node.type, node["scalar"], node.locs)
 
     def product(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         return self.matmul(new, inputs[0], inputs[1], node.locs)
@@ -150,7 +150,7 @@ class ToBlock(Placing):
 
     def store(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         tensor, tile, *where = inputs
-        from_cube = isinstance(tile, Val) and tile.type.space is Space.L0C  # type: ignore[union-attr]
+        from_cube = isinstance(tile, Val) and isinstance(tile.type, TileType) and tile.type.space is Space.L0C
         value = tile if from_cube else self.into(new, tile, Space.UB, node.locs)
         known = self.valid.get(value, (None, None))
         where[2:4] = [self.inside(new, w, v, node.locs) for w, v in zip(where[2:4], known, strict=True)]
@@ -188,7 +188,7 @@ class ToBlock(Placing):
         region = (1, cols) if axis == 0 else (rows, 1)
         alone = shape(tile)[axis] == 1
         if alone and row.tensor_op in REDUCTIONS and REDUCTIONS[row.tensor_op].of:
-            return Fill(node.type, 0.0, node.locs)  # type: ignore[return-value]  # where the only element is
+            return Fill(node.type, 0.0, node.locs)  # where the only element is
         if alone:  # one element is its own sum
             return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=in_ub(node.type),
                              valid=region, locs=node.locs)
@@ -204,7 +204,8 @@ class ToBlock(Placing):
         """One instruction where both operands are whole, or one that expands the second (`fused`, or the row's own);
         else expand first.
         """
-        type = in_ub(node.type)  # type: ignore[arg-type]
+        assert isinstance(node.type, TileType)
+        type = in_ub(node.type)
         rows = self.agreed(new, [self.valid.get(v, (None, None))[0] for v in tiles if shape(v)[0] == type.rows])
         cols = self.agreed(new, [self.valid.get(v, (None, None))[1] for v in tiles if shape(v)[1] == type.cols])
         region = type.rows if rows is None else rows, type.cols if cols is None else cols

@@ -11,6 +11,7 @@ from pto.core.errors import Loc
 from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val, joined
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
+from pto.ir.rewrite import Promise
 
 ASSIGN, VIEW = TENSOR_OPS["assign"], TENSOR_OPS["view"]
 Dims = tuple[Any, ...]
@@ -29,7 +30,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Strided:
+class Strided(Promise):
     """A view's elements: from an offset of a tensor on, with a stride for each axis."""
 
     base: Val

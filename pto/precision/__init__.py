@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import BF16, F16, F32, DType
-from pto.core.errors import DTypeError, Loc, ShapeError, UsageError
+from pto.core.errors import DTypeError, Loc, PtoError, ShapeError, UsageError
 from pto.lang import bytes4
 from pto.lang.trace import is_tracing
 from pto.lang.values import Array, cast
@@ -21,7 +21,7 @@ from pto.quant.calibrate import Calibration
 from pto.quant.forms import ROWS, T2_FORM, T3_FORM, Packed
 from pto.quant.schemes import BY_NAME
 from pto.quant.tensor import Quantised, quantise
-from pto.runtime.kernel import tile_kernel
+from pto.runtime.kernel import Kernel, tile_kernel
 
 __all__ = ["Quantizer", "cast_to_bf16", "cast_to_fp16", "cast_to_fp32", "dot_int8x4", "int8_gemm", "load_int8x4",
            "ternary_gemm"]
@@ -87,11 +87,19 @@ class Quantizer:
         return np.asarray(made.codes, np.int8), made.scale.reshape(()) if self.axis == "tensor" else made.scale
 
     def dequantize(self, codes: NDArray[np.int8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The values that codes of `quantize` stand for, float32."""
+        """The values that codes of `quantize` stand for, float32.
+
+        Raises:
+            ShapeError: the codes have other rows than the scales, or the groups of a row no common length.
+        """
         scales = np.asarray(scale, np.float32)
         if scales.ndim == 0:
             return np.asarray(codes * scales, np.float32)
-        return np.asarray(codes * np.repeat(scales, codes.shape[-1] // scales.shape[-1], -1), np.float32)
+        *rows, groups = scales.shape
+        if list(codes.shape[:-1]) != rows or codes.shape[-1] % groups:
+            raise ShapeError(f"codes {codes.shape} and scales {scales.shape} are not of one quantize",
+                             loc=Loc.of_user(), hint="scales are [..., rows, groups] of codes [..., rows, columns]")
+        return np.asarray(codes * np.repeat(scales, codes.shape[-1] // groups, -1), np.float32)
 
 
 def _multiply(a: Any, b: Any) -> Any:
@@ -114,6 +122,16 @@ _integers, _weighted, _fours, _more_fours = (
     tile_kernel(cast_type(FunctionType, f)) for f in (_multiply, _weigh, _dot, _add_dot))
 
 
+def _launched(kernel: Kernel, *values: Any) -> Any:
+    """What a kernel of this file gives; its author's mistakes are the caller's."""
+    loc = Loc.of_user()
+    try:
+        return kernel(*values)
+    except PtoError as err:
+        err.loc = loc
+        raise
+
+
 def int8_gemm(a: Any, b: Any) -> Any:
     """a [m, k] times b [k, n] in int8, exactly, as int32; on arrays, or in a kernel.
 
@@ -124,7 +142,7 @@ def int8_gemm(a: Any, b: Any) -> Any:
         found = x.dtype.numpy if isinstance(x, Array) else np.asarray(x).dtype.name
         if found != "int8":
             raise DTypeError(f"{name} is {found}; int8_gemm takes int8", hint="Quantizer(bits=8).quantize(x)")
-    return product(a, b) if isinstance(a, Array) else _integers(a, b)
+    return product(a, b) if isinstance(a, Array) else _launched(_integers, a, b)
 
 
 def load_int8x4(x: Any, axis: int = -1) -> Any:
@@ -157,7 +175,7 @@ def dot_int8x4(a: Any, b: Any, acc: Any = None) -> Any:
     """
     if is_tracing():
         return bytes4.dot_int8x4(a, b, acc)
-    return _fours(a, b) if acc is None else _more_fours(a, b, acc)
+    return _launched(_fours, a, b) if acc is None else _launched(_more_fours, a, b, acc)
 
 
 def _is_ternary(weights: Packed) -> bool:
@@ -170,9 +188,12 @@ def ternary_gemm(x: Any, weights: Any) -> Any:
     """x [m, k] in float32 times the transpose of packed ternary weights [n, k]: on arrays, or in a kernel.
 
     Raises:
-        UsageError: the weights are not ternary.
+        UsageError: the weights are not packed, or not ternary.
     """
-    if isinstance(weights, Packed) and not _is_ternary(weights):
-        raise UsageError(f"weights in the form {weights.form.name} are not ternary",
+    if isinstance(x, Array):
+        return product(x, weights.T)
+    if not (isinstance(weights, Packed) and _is_ternary(weights)):
+        found = f"in the form {weights.form.name}" if isinstance(weights, Packed) else f"as {type(weights).__name__}"
+        raise UsageError(f"weights {found} are not packed ternary ones", loc=Loc.of_user(),
                          hint='pack(quantise(w, find("ternary_mean_channel")))')
-    return product(x, weights.T) if isinstance(x, Array) else _weighted(x, weights)
+    return _launched(_weighted, x, weights)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.arrays import room
 from pto.core.errors import UsageError, require_known
 from pto.core.packed import COLS, Q4, Q8, T2, T3, Packing
 from pto.core.packing import packed, unpacked
@@ -76,7 +77,7 @@ class Packed:
     def empty(cls, form: Form, activation: str, shape: tuple[int, ...]) -> Packed:
         """Room for weights, which `put` fills."""
         *lead, n, k = shape
-        parts = tuple(np.empty((*lead, *extents), dtype) for dtype, extents in form.layout(n, k))
+        parts = tuple(room((*lead, *extents), dtype) for dtype, extents in form.layout(n, k))
         return cls(form, activation, shape, parts)
 
     def put(self, weights: Quantised, first: int, *lead: int) -> None:

@@ -305,8 +305,9 @@ class Interpreter:
         arrays = [np.broadcast_to(x[:rows, :cols], (rows, cols)) for x in arrays]
         names = [o.name for o in op.instr.operands if o.kind is Kind.TILE and Role.OUT not in o.role]
         reduces = op.instr.operands[0].cols == 1
+        assert isinstance(node.type, TensorType | TileType)
         o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
-                     shape=(rows, 1 if reduces else cols), dtype=numpy_dtype(node.type.dtype))  # type: ignore[union-attr]
+                     shape=(rows, 1 if reduces else cols), dtype=numpy_dtype(node.type.dtype))
         result = MEANING[op.instr.mnemonic](o).astype(o.dtype, copy=False)
         return result.reshape((*common[:-1], result.shape[1])) if shaped else result
 

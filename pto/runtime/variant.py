@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pto.core.arrays import numpy_dtype
 from pto.core.errors import ShapeError, UsageError
 from pto.ir.ops import ARG
-from pto.isa.program import Program, TensorDecl
+from pto.isa.program import Program
 from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
@@ -32,6 +32,17 @@ from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
+Bound = tuple[list[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
+
+
+class Room(NamedTuple):
+    """A tensor that a launch makes."""
+
+    name: str
+    dims: tuple[int | str, ...]
+    dtype: np.dtype[Any]
+    scratch: bool
+    make: Callable[..., NDArray[Any]]
 
 
 def picked(positions: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
@@ -122,6 +133,8 @@ class Variant:
             if found is None:
                 return False
             extents = self.all_extents(extents, found)
+        if any(last == extents for last, _, _ in self._last):
+            return True
         fixed, values, left, right = self._checks
         return picked(fixed, extents) == values and picked(left, extents) == picked(right, extents)
 
@@ -224,7 +237,7 @@ class Variant:
         """The tensors that earlier launches made, to be used again: one for each of `_made` that is scratch."""
         return []
 
-    def _rooms(self, by_name: Mapping[str, int], others: Mapping[str, NDArray[Any]]) -> list[Any]:
+    def _rooms(self, shapes: Sequence[tuple[int, ...]], others: Mapping[str, NDArray[Any]]) -> list[Any]:
         """The tensors that a launch makes.
 
         Room for an intermediate value is zeros at first, for a kernel need not store to all of its own. What launches
@@ -233,28 +246,25 @@ class Variant:
         try:
             rooms = self.idle.pop()
         except IndexError:  # there is none, perhaps because another thread took it
-            rooms = [np.zeros(fixed, numpy_dtype(decl.dtype)) if decl.scratch and fixed else None
-                     for decl, fixed in self._made]
-        for i in self._fresh:
-            (decl, fixed), old = self._made[i], rooms[i]
-            shape = fixed or tuple([by_name[d] if isinstance(d, str) else d for d in decl.dims])
+            rooms = [None if i in self._fresh else row.make(row.dims, row.dtype) for i, row in enumerate(self._made)]
+        for i, shape in zip(self._fresh, shapes, strict=True):
+            row, old = self._made[i], rooms[i]
             if old is None or old.shape != shape:
-                rooms[i] = (others[decl.name] if decl.name in others else np.zeros(shape, numpy_dtype(decl.dtype))
-                            if decl.scratch else self.room(decl, shape))
+                rooms[i] = others[row.name] if row.name in others else row.make(shape, row.dtype)
         return rooms
 
     @cached_property
     def _fresh(self) -> tuple[int, ...]:
         """Which of `_made` a launch looks at: all but scratch whose shape never changes."""
-        return tuple(i for i, (decl, fixed) in enumerate(self._made) if not (decl.scratch and fixed))
+        return tuple(i for i, row in enumerate(self._made)
+                     if not row.scratch or any(isinstance(d, str) for d in row.dims))
 
-    def _let_go(self, rooms: list[NDArray[Any]]) -> None:
+    def _let_go(self, rooms: list[Any]) -> None:
         """Keep what is scratch for another launch."""
-        kept: list[NDArray[Any] | None] = [*rooms]
         for i in self._fresh:
-            if not self._made[i][0].scratch:
-                kept[i] = None
-        self.idle.append(kept)
+            if not self._made[i].scratch:
+                rooms[i] = None
+        self.idle.append(rooms)
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -276,17 +286,37 @@ class Variant:
         return frozenset(d.name for slot, d in enumerate(self.program.tensors)
                          if d.name in known or f"result{slot}" in known)
 
-    def room(self, decl: TensorDecl, shape: tuple[int, ...]) -> NDArray[Any]:
-        """A new result; zeros, where the program may leave elements as they are."""
-        make = np.zeros if decl.name in self.declared_results else np.empty
-        return make(shape, numpy_dtype(decl.dtype))
+    @cached_property
+    def _made(self) -> tuple[Room, ...]:
+        """The tensors that a launch makes: zeros, where the program may leave elements as they are."""
+        return tuple(Room(d.name, d.dims, numpy_dtype(d.dtype), d.scratch,
+                          np.zeros if d.scratch or d.name in self.declared_results else np.empty)
+                     for d in self.program.tensors[len(self.arguments):])
 
     @cached_property
-    def _made(self) -> tuple[tuple[TensorDecl, tuple[int, ...]], ...]:
-        """The tensors that a launch makes, and their shapes where these never change."""
-        decls = self.program.tensors[len(self.arguments):]
-        return tuple((d, () if any(isinstance(n, str) for n in d.dims) else cast("tuple[int, ...]", d.dims))
-                     for d in decls)
+    def _last(self) -> list[Bound]:
+        """What was found for the extents of the last launch, if there was one: most have those of the one before."""
+        return []
+
+    def _bound(self, extents: Sequence[int]) -> tuple[Sequence[int], Sequence[tuple[int, ...]]]:
+        """The parameters of the program, and the shapes of the tensors that a launch looks at.
+
+        Raises:
+            ShapeError: the program is not right for these extents.
+        """
+        for last, values, shapes in self._last:
+            if last == extents:
+                return values, shapes
+        values = [extents[i] for i in self.parameters]
+        for p, value in zip(self.program.parameters, values, strict=True):
+            if not p.low <= value <= p.high:
+                raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
+                                 f"{p.name} is {value}")
+        self._within(extents)
+        by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
+        shapes = [tuple([by_name[d] if isinstance(d, str) else d for d in self._made[i].dims]) for i in self._fresh]
+        self._last[:] = [(list(extents), values, shapes)]
+        return values, shapes
 
     @cached_property
     def _log(self) -> int:
@@ -313,14 +343,8 @@ class Variant:
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
         if others:
             extents = self.all_extents(extents, list(others.values()))
-        values = [extents[i] for i in self.parameters]
-        for p, value in zip(self.program.parameters, values, strict=True):
-            if not p.low <= value <= p.high:
-                raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
-                                 f"{p.name} is {value}")
-        by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
-        self._within(extents)
-        rooms = self._rooms(by_name, others)
+        values, shapes = self._bound(extents)
+        rooms = self._rooms(shapes, others)
         tensors = [*arrays, *rooms]
         if others or not known:
             self._apart(arrays, others)

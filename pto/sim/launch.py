@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
+from array import array
 from collections.abc import Callable
 from functools import partial
 
@@ -48,19 +49,25 @@ SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C:
 SPINS = 1 << 14  # rounds of polling other host threads, some nanoseconds a core, before a thread sleeps
 NAP = 1e-4
 HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)
+DONE, FAILURE, IDLE, NO_ROOM = int(Result.DONE), int(Result.FAILED), int(Result.IDLE), int(Result.NO_ROOM)
+IDLE_CREW = array("l", [0] * (CREW_AT - CREW_COUNT - 1))
 Context = memoryview  # of int64 words; reads and writes plain ints, fast
 Engine = Callable[[int, int, int], None]
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 class Frame:
-    """The contexts of one launch, what they share, and how host threads divide them."""
+    """The contexts of one launch, what they share, and how host threads divide them.
+
+    Launches take the same one, one after the other: a small kernel runs no longer than what is made here takes.
+    """
 
     def __init__(self, template: Words, threads: int) -> None:
-        self.contexts = np.empty_like(template)
+        self.template, self.contexts = template.copy(), np.empty_like(template)
         self.cores = [row.data for row in self.contexts]
         self.state = np.zeros(EVENTS_AT + len(template) ** 2 * EVENTS, np.int64)
         self.shared = self.state.data
+        self.template[:, SHARED] = self.state.ctypes.data
         addresses = [row.ctypes.data for row in self.contexts]
         self.tables = [
             np.array([*(len(addresses[i::threads]), *[0] * (CREW_AT - 1)), *addresses[i::threads]], np.int64)
@@ -68,14 +75,17 @@ class Frame:
         ]
         self.crews = [table.data for table in self.tables]
         self.addresses = [table.ctypes.data for table in self.tables]
+        self.wake = threading.Condition()
 
     def reset(self, fuel: int) -> None:
-        """What a launch starts with, apart from the contexts' template."""
-        self.state[:] = 0
+        """What a launch starts with, apart from what the machine tells each core."""
+        self.contexts[:] = self.template
+        self.state.fill(0)
         self.shared[FAILED] = len(self.cores)
-        self.contexts[:, SHARED], self.contexts[:, FUEL] = self.state.ctypes.data, fuel
-        for table, crew in zip(self.tables, self.crews, strict=True):
-            table[CREW_COUNT + 1:CREW_AT] = 0
+        for context in self.cores:
+            context[FUEL] = fuel
+        for crew in self.crews:
+            crew[CREW_COUNT + 1:CREW_AT] = IDLE_CREW
             crew[CREW_SPINS] = SPINS if len(self.crews) > 1 else 0
 
 
@@ -88,7 +98,6 @@ class Launch:
         self.errors: dict[int, Exception] = {}
         self.stopped = self.stuck = False
         self.asleep: dict[int, int] = {}  # what each sleeping thread had seen of the others' progress
-        self.wake = threading.Condition()
 
     def run(self, held: object) -> None:
         """Run; `held` is what the engine has addresses of, and lives until the end."""
@@ -116,11 +125,11 @@ class Launch:
             crew[CREW_BUDGET] = SLICE
             self.engine(address, self.code, 0)
             result = crew[CREW_RESULT]
-            if result == Result.FAILED:
+            if result == FAILURE:
                 self.fail(thread, fuel)
-            elif result == Result.NO_ROOM:
+            elif result == NO_ROOM:
                 self.make_room()
-            if result == Result.DONE or self.decided() or (result == Result.IDLE and self.sleep(thread)):
+            if result == DONE or self.decided() or (result == IDLE and self.sleep(thread)):
                 break
         self.sleep(thread, last=True)
 
@@ -165,17 +174,19 @@ class Launch:
 
     def sleep(self, thread: int, *, last: bool = False) -> bool:
         """Rest until another thread may have helped; true where none will, which is where all rest."""
-        with self.wake:
+        if len(self.frame.crews) == 1:
+            return True
+        with self.frame.wake:
             seen = self.frame.crews[thread][CREW_SEEN]
             self.asleep[thread] = -1 if last else seen
             now = self.frame.shared[ARRIVALS] + self.frame.shared[SETS]
             everyone = len(self.asleep) == len(self.frame.crews)
             if everyone and all(value in (-1, now) for value in self.asleep.values()):
                 self.stuck = True
-                self.wake.notify_all()
+                self.frame.wake.notify_all()
             if last or self.stuck:
                 return True
-            self.wake.wait(NAP)
+            self.frame.wake.wait(NAP)
             if not self.stuck:
                 del self.asleep[thread]
             return self.stuck

@@ -119,6 +119,8 @@ def link(program: Program) -> Linked:
             raise ProgramError(f"view {view.name}: there is no tensor {view.tensor}")
     if len(program.parameters) > REGISTERS - 2:
         raise ProgramError(f"{len(program.parameters)} parameters exceed the registers")
+    for pc, inst in enumerate(program.code):
+        _check_instruction(program, pc, inst)
     linker = _Linker(program, Arena.of(target))
     code = np.zeros((len(program.code) + 1, RECORD_WORDS), np.int64)
     names = tuple(linker.instruction(pc, inst, code[pc]) for pc, inst in enumerate(program.code))
@@ -144,6 +146,24 @@ def _check_tile(tile: TileDecl, target: Target) -> None:
         )
 
 
+def _refusal(program: Program, pc: int, message: str) -> ProgramError:
+    loc: Loc | None = program.span(pc)
+    return ProgramError(f"pc {pc}: {message}", loc=loc)
+
+
+def _check_instruction(program: Program, pc: int, inst: Inst) -> None:
+    """It is one of this machine's, and has as many operands and attributes."""
+    spec = inst.spec
+    if BY_OPCODE.get(spec.opcode) != spec:
+        raise _refusal(program, pc, f"{spec.mnemonic} is no instruction of this machine")
+    if len(inst.args) != len(spec.operands):
+        raise _refusal(program, pc, f"{spec.mnemonic} takes {len(spec.operands)} operands, has {len(inst.args)}")
+    if len(inst.attrs) != len(spec.attrs) or any(
+        value not in attr.values for attr, value in zip(spec.attrs, inst.attrs, strict=True)
+    ):
+        raise _refusal(program, pc, f"{spec.mnemonic} cannot have attributes {inst.attrs}")
+
+
 class _Linker:
     """Fills in the words of instructions, one at a time."""
 
@@ -154,14 +174,6 @@ class _Linker:
     def instruction(self, pc: int, inst: Inst, row: Words) -> str | None:
         """Link one instruction; gives the name of its function, if it has one."""
         self.pc, spec = pc, inst.spec
-        if BY_OPCODE.get(spec.opcode) != spec:
-            raise self.error(f"{spec.mnemonic} is no instruction of this machine")
-        if len(inst.args) != len(spec.operands):
-            raise self.error(f"{spec.mnemonic} takes {len(spec.operands)} operands, has {len(inst.args)}")
-        if len(inst.attrs) != len(spec.attrs) or any(
-            value not in attr.values for attr, value in zip(spec.attrs, inst.attrs, strict=True)
-        ):
-            raise self.error(f"{spec.mnemonic} cannot have attributes {inst.attrs}")
         words = [self.operand(inst, i) for i in range(len(inst.args))]
         if spec is TVIEW:
             return self.view(words, row)
@@ -172,8 +184,7 @@ class _Linker:
 
     def error(self, message: str) -> ProgramError:
         """The refusal of the present instruction."""
-        loc: Loc | None = self.program.span(self.pc)
-        return ProgramError(f"pc {self.pc}: {message}", loc=loc)
+        return _refusal(self.program, self.pc, message)
 
     def operand(self, inst: Inst, position: int) -> tuple[int, bool]:
         """The word of an operand, and whether it names a register."""

@@ -5,10 +5,11 @@ reads within the loaded region reads there; what writes all of it ends the loan;
 tile, its bytes are fetched. No program can tell. It needs a declaration in rows whose bytes no other declaration
 shares, and arrays none of which overlaps one that is written, which each launch looks at.
 
-An instruction of the vector unit whose result the very next tstore takes may write it where that one would: it runs
-ahead of the store, and the tile is on loan from there until something else is stored over it. So a program that ends
-in a trap or without fuel may have stored one result more than it came to. Cores that wait for each other, and
-programs that write global memory in other ways, do without.
+An instruction whose result the very next tstore takes, and that reads no global memory or only what the program never
+writes, may write it where that one would: it runs ahead of the store, and the tile is on loan from there until
+something else is stored over it. So a program that ends in a trap or without fuel may have stored one result more than
+it came to. Where cores wait for each other they do without, but for what comes after the last wait; so do programs that
+write global memory in other ways.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.types import Layout, Space
+from pto.isa.flow import successors
 from pto.isa.program import Arg, Inst, Program, TileDecl, TileRef
 from pto.isa.spec import Kind, Operand, Role
 from pto.isa.table import move, sync
@@ -39,9 +41,7 @@ class Loans:
         self.count = 0
         self.plans: list[list[int]] = []
         self.fitting = {number for number, tile in enumerate(program.tiles) if self._fits(tile)}
-        self.ahead = {pc: store for pc in range(len(program.code)) if (store := self._store_after(pc)) is not None}
-        if not all(map(self._can_run_ahead, program.code)):
-            self.ahead = {}
+        self.ahead = {pc: store for pc in self._alone_from() if (store := self._store_after(pc)) is not None}
         moved = {arg for inst in program.code if self.lends(inst) for arg in inst.args[:1]}
         if self.ahead:  # then every store looks at what is on loan
             moved |= {inst.args[1] for inst in program.code if inst.spec is move.TSTORE}
@@ -51,11 +51,13 @@ class Loans:
 
     def lends(self, inst: Inst) -> bool:
         """Whether an instruction loads from a tensor that the program never writes."""
-        surfaces = range(len(self.program.surfaces))
-        return inst.spec is move.TLOAD and any(
-            number in surfaces and not self.program.tensors[self.program.slot(number)].written
-            for number in inst.args[1:2] if isinstance(number, int)
-        )
+        return inst.spec is move.TLOAD and any(map(self._stays, inst.args[1:2]))
+
+    def _stays(self, number: Arg) -> bool:
+        """Whether an operand is a tensor, or a view of one, that the program never writes."""
+        if not isinstance(number, int) or number not in range(len(self.program.surfaces)):
+            return False
+        return not self.program.tensors[self.program.slot(number)].written
 
     def plan(self, pc: int) -> int | None:
         """The number of an instruction's plan, if it touches a tile that can be on loan."""
@@ -75,11 +77,20 @@ class Loans:
             row[:len(plan)] = plan
         return table
 
+    def _alone_from(self) -> range:
+        """What runs when no core waits for another any more, if only stores write global memory from there on."""
+        code = self.program.code
+        start = 1 + max((pc for pc, inst in enumerate(code) if inst.spec in JOINING), default=-1)
+        rest = range(start, len(code))
+        back = any(after < start for pc in rest for after in successors(self.program, pc))
+        return range(0) if back or not all(self._can_run_ahead(code[pc]) for pc in rest) else rest
+
     def _store_after(self, pc: int) -> int | None:
-        """The tstore that takes the whole of the tile that an instruction makes of tiles, with only flags between."""
+        """The tstore that takes the whole of the tile that an instruction makes, with only flags between."""
         inst, code = self.program.code[pc], self.program.code
         results = [(o, arg) for o, arg in zip(inst.spec.operands, inst.args, strict=False) if Role.OUT in o.role]
-        if any(o.kind is Kind.TENSOR for o in inst.spec.operands) or [o.role for o, _ in results] != [Role.OUT]:
+        tensors = [arg for o, arg in zip(inst.spec.operands, inst.args, strict=False) if o.kind is Kind.TENSOR]
+        if self.lends(inst) or not all(map(self._stays, tensors)) or [o.role for o, _ in results] != [Role.OUT]:
             return None
         after = next((i for i in range(pc + 1, len(code)) if code[i].spec not in PASSING), pc)
         (operand, result), store = results[0], code[after]
@@ -89,8 +100,6 @@ class Loans:
 
     def _can_run_ahead(self, inst: Inst) -> bool:
         """Whether all that an instruction may write to global memory comes from a tile that can be on loan."""
-        if inst.spec in JOINING:
-            return False
         writes = any(o.kind is Kind.TENSOR and Role.OUT in o.role for o in inst.spec.operands)
         if not writes:
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ class Machine:
         self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
         self._answer: tuple[list[int], bool] = [], False
+        self._known: list[int] | None = None  # the parameters of the last launch, which were found to be right
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
@@ -134,20 +136,20 @@ class Machine:
             frame = Frame(self._template, self.threads)
         # Where cores wait for each other each needs its memories; else those of a host thread run one after the other.
         memories = [_take(self._linked.arena.nbytes) for _ in range(self.cores if self.joined else self.threads)]
-        self._fill(frame, memories, values, words)
         frame.reset(DEFAULT_FUEL if fuel is None else fuel)
+        self._fill(frame, memories, values, words)
         launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined)
         if self.check:
             launch.watch = Watch(self.program, self.cores, self.check, [array.nbytes for array in tensors])
             frame.contexts[:, WATCH] = launch.watch.address
         try:
             launch.run(tensors)
-            counts = frame.contexts[:, SCALARS:TILES + 1].tolist()
+            stats = RunStats(sum([row[SCALARS] for row in frame.cores]), sum([row[TILES] for row in frame.cores]))
         finally:
             if not launch.stopped:  # else a thread may still be at work in them
                 self._frames.append(frame)
                 _idle[self._linked.arena.nbytes].extend(memories)
-        return RunStats(sum(row[0] for row in counts), sum(row[1] for row in counts))
+        return stats
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
@@ -164,7 +166,9 @@ class Machine:
         return template
 
     def _parameters(self, parameters: Sequence[int]) -> list[int]:
-        declared = self.program.parameters
+        declared, known = self.program.parameters, self._known
+        if known is not None and parameters == known:
+            return known
         if len(parameters) != len(declared):
             raise UsageError(f"{self.program.name} takes {len(declared)} parameters, has {len(parameters)}")
         values = [int(value) for value in parameters]
@@ -172,10 +176,10 @@ class Machine:
             if not row.low <= value <= row.high:
                 bounds = f"{row.low} <= {row.name} <= {row.high}"
                 raise UsageError(f"{self.program.name}: {bounds} is violated by {value}")
+        self._known = values
         return values
 
     def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
-        frame.contexts[:] = self._template
         start = REGISTERS_AT + FIRST_PARAMETER
         given, described = array("l", values), array("l", words)  # plain words: NumPy's ways into a row take longer
         lending = self._lending(words)
@@ -207,18 +211,22 @@ class _View:
                 raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
-        self._last: tuple[Seen, tuple[int, ...]] | None = None
+        self._symbolic = max(self.dims, default=-1) >= 0
+        self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
 
     def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
         """The descriptor of an array that fits the declaration; most launches are on that of the one before."""
         last = self._last
-        if last and last[0].still(array) and (array.flags.writeable or not self.decl.written):
-            return last[1]
-        words = self._described(array, values)
-        seen = Seen(array)
-        if max(self.dims, default=-1) < 0 and seen.address == words[0]:
-            self._last = seen, words
+        if last and last[0].still(array) and last[1] == self._about(array, values):
+            return last[2]
+        words, seen = self._described(array, values), Seen(array)
+        if seen.address == words[0]:
+            self._last = seen, self._about(array, values), words
         return words
+
+    def _about(self, array: Array, values: list[int]) -> tuple[object, ...]:
+        """What a descriptor depends on besides what an array that was seen is."""
+        return array.flags.writeable or not self.decl.written, self._symbolic and values
 
     def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
         decl = self.decl
@@ -232,7 +240,7 @@ class _View:
             raise ShapeError(f"tensor {decl.name} has shape {shape}, not {want}")
         if decl.written and not array.flags.writeable:
             raise UsageError(f"tensor {decl.name} is read-only, and the program writes to it")
-        return array.ctypes.data, *self._extents(array), self.dtype.itemsize
+        return _address(array), *self._extents(array), self.dtype.itemsize
 
     def _extents(self, array: Array) -> tuple[int, int, int]:
         shape, strides, size = array.shape, array.strides, self.dtype.itemsize
@@ -250,6 +258,14 @@ class _View:
     def _refused(self, strides: tuple[int, ...], why: str = "has") -> UsageError:
         message = f"tensor {self.decl.name} {why} strides {strides}; its elements must be contiguous"
         return UsageError(message, hint="pass numpy.ascontiguousarray(x)")
+
+
+def _address(array: Any) -> int:
+    """Where the first element of an array is: NumPy's own answer takes as long as the rest of a descriptor."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError, BufferError):  # read-only, empty, in pieces, or of elements that buffers do not know
+        return int(array.ctypes.data)
 
 
 def span(words: Sequence[int], tensor: int) -> tuple[int, int]:

@@ -6,13 +6,11 @@ Floating lanes are f32, whose NaNs the caller makes canonical; integers are comp
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from llvmlite import ir
 
 from pto.core.dtypes import DType
 from pto.isa import exact_functions
-from pto.isa.table.vector import COMPARISON
 from pto.sim import vec
 from pto.sim.formats import constant, like
 from pto.sim.formulas import emitted, turned
@@ -129,25 +127,17 @@ def inverted(dtype: DType) -> Emit:
     return lambda b, how, x: b.xor(x, constant(x.type, 1 if dtype.kind == "p" else -1))
 
 
-# For each comparison whether it holds where x is less, equal, greater, and where the two have no order.
-HOLDS = {"eq": 0b0010, "ne": 0b1101, "lt": 0b0001, "gt": 0b0100, "le": 0b0011, "ge": 0b0110}
-HOLDS_WORD = sum(HOLDS[name] << 4 * number for number, name in enumerate(COMPARISON.values))
+SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
 
 
-def comparison(dtype: DType) -> Emit:
-    """Whether the comparison number `how` of `COMPARISON` holds, as 0 or 1."""
+def comparison(name: str, dtype: DType) -> Emit:
+    """Whether two compare so, as 0 or 1; of two that have no order only `ne` holds."""
     def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-        cases = b.lshr(vec.I64(HOLDS_WORD), b.shl(how, vec.I64(2)))
-        compare: Any = b.fcmp_ordered if floating(x) else b.icmp_signed if dtype.kind == "i" else b.icmp_unsigned
-        holds = [compare(sign, x, y) for sign in ("<", "==", ">")]
         if floating(x):
-            holds.append(b.fcmp_unordered("uno", x, y))
-        flag = holds[0].type
-        result = constant(flag, 0)
-        for number, held in enumerate(holds):
-            wanted = b.trunc(b.lshr(cases, vec.I64(number)), ir.IntType(1))
-            result = b.or_(result, b.and_(held, vec.broadcast(b, wanted, flag)))
-        return b.zext(result, like(x.type, ir.IntType(8)))
+            holds = (b.fcmp_unordered if name == "ne" else b.fcmp_ordered)(SIGNS[name], x, y)
+        else:
+            holds = (b.icmp_signed if dtype.kind == "i" else b.icmp_unsigned)(SIGNS[name], x, y)
+        return b.zext(holds, like(x.type, ir.IntType(8)))
     return emit
 
 

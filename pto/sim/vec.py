@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {  # of every function that is compiled; C calls none 
     "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
 }
 I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
-F32X8, F64X8, I32X8, I64X8 = (ir.VectorType(element, LANES) for element in (F32, F64, I32, I64))
+F32X8, I32X8, I64X8 = (ir.VectorType(element, LANES) for element in (F32, I32, I64))
 Emit = Callable[..., ir.Value | None]
 
 
@@ -190,10 +190,10 @@ def clear_byte(b: ir.IRBuilder, to: ir.Value) -> None:
 
 @emits(VOID, INT)
 def prefetch(b: ir.IRBuilder, address: ir.Value) -> None:
-    """Ask for the line of memory at an address, which need not be anybody's."""
+    """Ask for the line of memory at an address, which need not be anybody's; the second cache waits for most."""
     at = pointer(b, address, ir.IntType(8))
     kind = ir.FunctionType(ir.VoidType(), [at.type, I32, I32, I32])
-    b.call(declared(b.module, kind, "llvm.prefetch.p0"), [at, I32(0), I32(3), I32(1)])
+    b.call(declared(b.module, kind, "llvm.prefetch.p0"), [at, I32(0), I32(2), I32(1)])
 
 
 @emits(FLOAT, FLOAT)

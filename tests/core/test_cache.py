@@ -99,6 +99,14 @@ def test_a_folder_that_cannot_be_written_to_is_no_error(cache, monkeypatch):
     assert cache.get("a") is None
 
 
+def test_what_is_on_a_disk_that_cannot_be_written_to_is_read(cache, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, "read-only file system")
+    cache.put("a", b"x")
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.get("a") == b"x"
+
+
 def test_clearing_removes_results_and_nothing_else(cache):
     cache.put("a", bytes(1000))
     other = cache.directory / "notes.txt"

@@ -11,7 +11,7 @@ import pytest
 import pto as pt
 from pto.core.arrays import numpy_dtype
 from pto.core.dtypes import DTYPES, F16, PRED, S8, S16, U8
-from pto.core.errors import DTypeError
+from pto.core.errors import DTypeError, UsageError
 from pto.core.numeric import DEFAULT, active, configured, holding
 
 NUMBERS = [row for row in DTYPES.values() if row != PRED]
@@ -23,6 +23,7 @@ def test_what_may_be_said():
     assert said.rounding_to(F16) == "stochastic" and said.rounding_to(S8) == "rne" and said.rounding_to(S16) is None
     assert said.saturates == {U8} and said.detect == ("overflow", "nan") and said.seed == 7
     assert configured(said, {}) is said
+    assert configured({"seed": np.uint8(7)}, {}).seed == 7
     every = configured(None, {"rounding": "truncate", "overflow": "saturate"})
     assert {row.name for row, _ in every.rounding} == {"f16", "bf16", "s32", "s16", "s8", "u8"}
     assert {row.name for row in every.saturates} == {"f16", "bf16", "s16", "s8", "u8"}
@@ -37,7 +38,7 @@ def test_what_may_be_said():
     ({"overflow": {"s32": "saturate"}}, "the machine has no wider type"), ({"overflow": "stop"}, "no overflow 'stop'"),
     ({"detect": "zero"}, "'zero' cannot be detected"), ({"promotion": "numpy"}, "promotion cannot be 'numpy'"),
     ({"on_detect": "stop"}, "on_detect cannot be"), ({"seed": -1}, "64 bits"), ({"seed": 0.5}, "64 bits"),
-    (3, "mapping"),
+    ({"seed": True}, "64 bits"), ({"detect": 3}, "3 cannot be detected"), (3, "mapping"),
 ])
 def test_what_is_refused_is_refused_at_its_line(wrong, said):
     before = active()
@@ -45,6 +46,11 @@ def test_what_is_refused_is_refused_at_its_line(wrong, said):
         pt.set_numeric_config(wrong)
     assert caught.value.loc.file == __file__ and "pt.set_numeric_config(wrong)" in caught.value.loc.source()
     assert active() is before
+
+
+def test_a_configuration_takes_no_options_besides():
+    with pytest.raises(UsageError, match="has all its options"):
+        pt.set_numeric_config(configured(None, {"seed": 3}), detect=True)
 
 
 def test_a_block_ends_and_the_process_goes_on():

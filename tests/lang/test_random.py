@@ -70,6 +70,14 @@ def test_what_is_refused(wrong):
         pt.tile_kernel(wrong)(np.ones((2, 2), np.float32))
 
 
+def test_a_seed_may_be_an_integer_of_numpys():
+    @pt.tile_kernel
+    def both(x):
+        return pt.rand(x.shape, 7), pt.rand(x.shape, np.int64(7))
+
+    np.testing.assert_array_equal(*both(np.ones((2, 3), np.float32)))
+
+
 def test_a_random_tensor_is_stored_at_once():
     """Its words are used twice in each round: a walk that looks at each use takes 2**20 steps."""
     @pt.tile_kernel

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto as pt
+from pto.core.errors import ShapeError
 from tests.arrays import some
 
 
@@ -113,3 +114,32 @@ def test_columns_of_a_matrix_and_of_its_tiles(name, shape, dtype):
     out = np.zeros((1, shape[1]), dtype)
     of_a_tile(x, out)
     assert out[0, 0] == getattr(x[:8, 0], name)()
+
+
+@pytest.mark.parametrize("axis", [2, -3, (0, 0), ()])
+@pytest.mark.parametrize("name", ["sum", "max", "mean", "argmin"])
+def test_an_axis_of_a_tile_or_tensor_is_one_that_there_is(name, axis):
+    reduced = getattr(pt, name)
+
+    @pt.tile_kernel
+    def of_a_tile(x: pt.f32[8, 8]):
+        out = pt.empty((8, 1))
+        out[0:8, 0:1] = reduced(x[0:8, 0:8], axis=axis, keepdims=True)
+        return out
+
+    @pt.tile_kernel
+    def of_a_tensor(x: pt.f32[8, 8]):
+        return reduced(x, axis=axis)
+
+    for kernel in (of_a_tile, of_a_tensor):
+        with pytest.raises(ShapeError, match=r"there is no axis|names no axis|along one axis"):
+            kernel(some(8, 8))
+
+
+def test_a_position_is_along_one_axis():
+    @pt.tile_kernel
+    def positions(x: pt.f32[4, 5, 6]):
+        return pt.argmax(x, axis=(0, 1))
+
+    with pytest.raises(ShapeError, match="a position is along one axis"):
+        positions(some(4, 5, 6))

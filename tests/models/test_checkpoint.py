@@ -19,6 +19,7 @@ from pto.models.config import RopeScaling
 from pto.models.export import save_gguf
 from pto.models.gguf import load
 from pto.models.gguf_writer import TensorBytes, Typed, dumps
+from pto.models.llama.model import Llama
 from pto.models.reference import Reference
 from pto.models.weights import load_weights, turned, unturned
 from pto.quant.blocks import BY_NAME
@@ -257,6 +258,15 @@ def test_a_model_that_is_too_large_is_refused_with_its_size(tmp_path):
     assert caught.value.exit_code == 8
     with pytest.raises(MemoryLimitError):
         load_weights(found, memory_limit=found.parameters * 4 - 1)
+
+
+def test_the_scales_of_a_cache_in_int8_are_counted(tmp_path):
+    found = open_checkpoint(save_folder(tmp_path, SMALL, random_weights(SMALL)))
+    model = Llama.load(tmp_path, precision="f32", kv="s8")
+    needed = found.parameters * 4 + sum(array.nbytes for array in model.cache())
+    Llama.load(tmp_path, precision="f32", kv="s8", memory_limit=needed)
+    with pytest.raises(MemoryLimitError):
+        Llama.load(tmp_path, precision="f32", kv="s8", memory_limit=needed - 1)
 
 
 def test_available_memory_heeds_the_control_group(monkeypatch):

@@ -64,6 +64,17 @@ def test_what_is_chosen_follows_from_the_file():
     assert fastest(replace(checkpoint, tensors=four)).name == "w4a14"
     mixed = {**four, "down": checkpoint.tensors["down"]}
     assert fastest(replace(checkpoint, tensors=mixed)).name == "w8a14"
+    both = {**four, "down": tuple(replace(t, storage=BLOCKS["Q4_0"]) for t in four["down"])}
+    assert fastest(replace(checkpoint, tensors=both)).name == "w4a14"
+
+
+@pytest.mark.parametrize("precision", ["auto", "w4a14", "ternary3"])
+def test_four_bit_blocks_of_either_kind_stay_what_they_are(precision):
+    """The twin's matrices are in blocks of Q4_0."""
+    exact, model = (Llama.load(find("tiny-ternary"), context=8, precision=name) for name in ("f32", precision))
+    assert model.precision.name == ("w4a14" if precision == "auto" else precision)
+    for name in ("query", "key", "value", "output", "gate", "up", "down"):
+        np.testing.assert_array_equal(model.weights[name].dequantise(), exact.weights[name])
 
 
 @pytest.mark.parametrize("precision", QUANTISED)

@@ -8,7 +8,7 @@ import pytest
 
 import pto as pt
 from pto import precision as pp
-from pto.core.errors import DTypeError, UsageError
+from pto.core.errors import DTypeError, ShapeError, UsageError
 from pto.quant.forms import pack
 from pto.quant.schemes import find
 from pto.quant.tensor import quantise
@@ -40,8 +40,26 @@ def test_refusals():
         pp.Quantizer(symmetric=False).quantize(x)
     with pytest.raises(DTypeError, match="b is float32; int8_gemm takes int8"):
         pp.int8_gemm(x.astype(np.int8), x)
-    with pytest.raises(UsageError, match="not ternary"):
-        pp.ternary_gemm(x, pack(quantise(x, find("int8_channel"))))
+    packed = pack(quantise(x, find("int8_channel")))
+    for weights, said in ((packed, "in the form rows"), (x, "as ndarray"), (5, "as int")):
+        with pytest.raises(UsageError, match=f"weights {said} are not packed ternary ones"):
+            pp.ternary_gemm(x, weights)
+
+
+def test_a_mistake_is_at_the_callers_line():
+    a, b = np.ones((4, 4), np.int8), np.ones((5, 4), np.int8)
+    with pytest.raises(ShapeError, match="inner extents differ") as caught:
+        pp.int8_gemm(a, b)
+    assert caught.value.loc.file == __file__ and "int8_gemm(a, b)" in caught.value.loc.source()
+    with pytest.raises(DTypeError, match="takes int32") as caught:
+        pp.dot_int8x4(a, a)
+    assert caught.value.loc.file == __file__
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (5, 1), (4, 1, 1)])
+def test_scales_of_other_codes_are_refused(shape):
+    with pytest.raises(ShapeError, match="are not of one quantize"):
+        pp.Quantizer(axis="channel").dequantize(np.ones((4, 8), np.int8), np.ones(shape, np.float32))
 
 
 def test_products_in_a_kernel():

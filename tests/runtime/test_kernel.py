@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pto as pt
-from pto.core.errors import CaptureError, PtoError, UsageError
+from pto.core.errors import CaptureError, PtoError, ShapeError, UsageError
 from pto.isa.asm import assemble
 from pto.isa.disasm import disassemble
 from pto.isa.file import dumps, loads
@@ -195,3 +195,19 @@ def test_scratch_of_other_extents_is_let_go():
     finally:
         tracemalloc.stop()
     assert kept < 4 * y.nbytes
+
+
+def test_what_is_known_of_the_last_extents_is_of_no_others():
+    @pt.tile_kernel
+    def piece(x, y):
+        return x[2:5] + y, y * 2.0
+
+    x, y = np.arange(80, dtype=np.float32).reshape(20, 4), np.ones(4, np.float32)
+    for rows in (8, 8, 4, 8, 20, 5, 5):
+        if rows < 5:
+            with pytest.raises(ShapeError, match="not inside"):
+                piece(x[:rows], y)
+            continue
+        sums, twice = piece(x[:rows], y)
+        assert np.array_equal(sums, x[2:5] + 1) and np.array_equal(twice, y * 2)
+        assert np.array_equal(piece(x[:rows, :3].copy(), y[:3])[0], x[2:5, :3] + 1)

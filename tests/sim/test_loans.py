@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pto.core.types import Layout, Space
+from pto.core.dtypes import S32
+from pto.core.types import Layout, Space, TileType
 from pto.isa.asm import assemble
-from pto.isa.program import Inst, Program, Reg, TensorDecl, TileRef, ViewDecl
-from pto.isa.table import move, scalar, sync, vector
+from pto.isa.program import Inst, Program, Reg, TensorDecl, TileDecl, TileRef, ViewDecl
+from pto.isa.table import gather, move, scalar, sync, vector
 from pto.sim.link import link
 from pto.sim.loans import Loans, apart
 from pto.sim.machine import Machine
@@ -24,6 +25,7 @@ TILES = (
     tile("over", Space.UB, 1, COLS, address=3 * SLOT + 64),  # so that c shares its bytes
     tile("s", Space.UB, ROWS, 1, layout=Layout.COL, address=4 * SLOT),
 )
+INDEX = TileDecl("i", TileType(S32, ROWS, 1, Space.UB, Layout.COL), 4 * SLOT)
 TENSORS = (
     TensorDecl("x", F32, (20, COLS)), TensorDecl("y", F32, (40, 64), written=True), TensorDecl("z", F32, (2000,)),
 )
@@ -89,8 +91,12 @@ def storing_program(rng: np.random.Generator) -> Program:
         to, at = place(), (int(rng.choice([0, 1, 12, 13])), int(rng.choice([0, 8, 64 - cols])))
         if rng.random() < 0.2:
             code.append(Inst(move.TLOAD, (place(), int(rng.choice([0, 1, 3])), 0, 0, rows, cols)))
-        one = Inst(vector.TRELU, (to, place(), rows, cols))
-        code.append(one if rng.random() < 0.3 else Inst(vector.TADD, (to, place(), place(), rows, cols)))
+        if rng.random() < 0.3:
+            code += [Inst(vector.TEXPANDS, (TileRef(3), float(rng.integers(0, 20)), ROWS, 1)), Inst(
+                gather.MGATHER, (to, int(rng.choice([0, 1, 3])), TileRef(3), 0, rows, cols))]
+        else:
+            one = Inst(vector.TRELU, (to, place(), rows, cols))
+            code.append(one if rng.random() < 0.3 else Inst(vector.TADD, (to, place(), place(), rows, cols)))
         if rng.random() < 0.5:
             code += [Inst(sync.SET_FLAG, (4, 6, 0)), Inst(sync.WAIT_FLAG, (4, 6, 0))]
         if rng.random() < 0.9:
@@ -100,7 +106,7 @@ def storing_program(rng: np.random.Generator) -> Program:
     for i, ref in enumerate((TileRef(0), TileRef(0, SLOT), TileRef(1))):
         code.append(Inst(move.TSTORE, (1, ref, 12 * i, 0, ROWS, COLS)))
     code.insert(2, Inst(scalar.TVIEW, (4, 1, int(rng.integers(0, 9)), 30, 64, int(rng.choice([64, 65, 80])), 1)))
-    return Program("stores", "V2", tensors=TENSORS, tiles=(*TILES[:3], *TILES[4:]), code=(*code, Inst(scalar.HALT)),
+    return Program("stores", "V2", tensors=TENSORS, tiles=(*TILES[:3], INDEX), code=(*code, Inst(scalar.HALT)),
                    views=(ViewDecl("v", 2), ViewDecl("w", 1)))
 
 
@@ -164,11 +170,20 @@ STORED = TEXT.replace("tadd %u, %u, %u, 1, 64", "tadd %u, %u, %u, 4, 64\nset_fla
     ("slots 1", "slots 1\n.tile %v tile<ub, 1x16xf32> at 0x80 slots 1", {}),
     ("tadd %u, %u, %u, 4, 64", "tmov %u, %u, 4, 64", {1: 4}),
     ("halt", "mscatter %y, %u, %i, 0, 4, 64\nhalt", {}),
+    ("tadd %u, %u, %u, 4, 64", "mgather %u, %x, %i, 0, 4, 64", {1: 4}),
+    ("tadd %u, %u, %u, 4, 64", "mgather %u, %y, %i, 0, 4, 64", {}),
+    ("tload", "sync_all\ntload", {2: 5}), ("tload", "mscatter %y, %u, %i, 0, 4, 64\nsync_all\ntload", {3: 6}),
 ])
 def test_what_runs_ahead_of_its_store(old: str, new: str, ahead: dict[int, int]) -> None:
     index = ".tile %i tile<ub, 4x1xs32, col> at 0x8000 slots 1\n"
     text = STORED.replace(".tile", f"{index}.tile", 1).replace(old, new, 1)
     assert Loans(assemble(text, legal=False)).ahead == ahead
+
+
+def test_cores_that_may_wait_again_run_nothing_ahead() -> None:
+    text = STORED.replace("tload", "top:\nsync_all\nagain:\ntload").replace("halt", "blt r5, 1, again\nhalt")
+    assert Loans(assemble(text)).ahead == {2: 5}
+    assert Loans(assemble(text.replace("1, again", "1, top"))).ahead == {}
 
 
 def test_a_store_that_is_refused_traps_as_ever() -> None:

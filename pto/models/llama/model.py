@@ -84,12 +84,13 @@ class Llama:
         wanted = min(CONTEXT, config.context) if context is None else context
         if not 1 <= wanted <= config.context:
             raise UsageError(f"a context has 1 to {config.context} positions in this model, not {wanted}")
-        checkpoint.require_room(memory_limit, wanted, row.itemsize, CACHES[kv].size)
+        cache = CACHES[kv]
+        checkpoint.require_room(memory_limit, wanted, row.itemsize, cache.size, F32.size if cache is S8 else 0)
         weights = read(checkpoint, row, memory_limit=memory_limit, progress=progress)
         words = checkpoint.vocabulary
         tokenizer = build(words, config) if words is not None else None
         chat = recognise(words.template) if words is not None and words.template else None
-        return cls(config, weights, wanted, row, tokenizer, chat, CACHES[kv])
+        return cls(config, weights, wanted, row, tokenizer, chat, cache)
 
     @cached_property
     def tables(self) -> tuple[Floats, Floats]:

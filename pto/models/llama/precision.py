@@ -20,6 +20,7 @@ class Precision:
         layers, head: schemes of the matrices of layers and of the head (`pto.quant.schemes`); "": `plain`.
         activation: what these are multiplied with (`pto.quant.forms`).
         form: in which form the matrices of layers are packed; "": the first that can keep them.
+        kept: schemes of blocks that matrices of layers stay in where the file has them; they have the form of `layers`.
         fine: kinds whose activations have 14 bits all the same, for there fewer cost the most.
         doc: one sentence.
     """
@@ -31,6 +32,7 @@ class Precision:
     head: str = ""
     activation: str = ""
     form: str = ""
+    kept: tuple[str, ...] = ()
     fine: tuple[str, ...] = ()
     doc: str = ""
 
@@ -39,6 +41,10 @@ class Precision:
         if kind.is_norm or kind.name == "embed":
             return ""
         return self.head if kind.name == "head" else self.layers
+
+    def schemes(self, kind: Kind) -> tuple[str, ...]:
+        """The schemes that a kind of quantised weights may be in: what it becomes, and what else it can stay in."""
+        return (self.scheme(kind), *(self.kept if kind.per_layer else ()))
 
     def activation_of(self, kind: Kind) -> str:
         """What a kind of quantised weights is multiplied with."""
@@ -62,9 +68,9 @@ PRECISIONS = (
     Precision("w8a16", F16, F32, ROWS, ROWS, "a16", doc="8-bit weights, a scale for each channel"),
     Precision("w8a14", F16, F32, ROWS, ROWS, "a14", doc="the same, activations of products in 14 bits"),
     Precision("w8a8", F16, F32, ROWS, ROWS, "a8", doc="the same, activations of products in 8 bits"),
-    Precision("w4a14", F16, F32, "q4_1", "q8_0", "a14",
+    Precision("w4a14", F16, F32, "q4_1", "q8_0", "a14", kept=("q4_0",),
               doc="4-bit weights as the file has them, the head in 8 bits; activations of products in 14 bits"),
-    Precision("ternary3", F16, F32, "q4_1", "q8_0", "a14", "t3",
+    Precision("ternary3", F16, F32, "q4_1", "q8_0", "a14", "t3", ("q4_0",),
               doc="the same 4-bit weights as three planes of ternary digits, which hold them exactly"),
     Precision("ternary", F16, F32, "ternary_optimal_channel", ROWS, "a8", fine=("head",),
               doc="one plane of ternary digits, a scale for each channel, for models that were trained so; the head in "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.arrays import numpy_dtype
+from pto.core.arrays import numpy_dtype, room
 from pto.models.checkpoint import Checkpoint
 from pto.models.config import LlamaConfig
 from pto.models.llama import keep
@@ -52,14 +52,13 @@ def read(checkpoint: Checkpoint, precision: Precision, *, memory_limit: int | No
 
 
 def fastest(checkpoint: Checkpoint) -> Precision:
-    """The first of `FAST` in whose scheme the file has all matrices of layers, or the last.
+    """The first of `FAST` in whose schemes the file has all matrices of layers, or the last.
 
     Fewer than 8 bits keep a model only where it was made of so many.
     """
     def has(row: Precision) -> bool:
-        storage = find(row.layers).storage
-        kinds = (kind.name for kind in LAYER if not kind.is_norm)
-        return all(tensor.storage.name == storage for name in kinds for tensor in checkpoint.tensors[name])
+        return all(tensor.storage.name in [find(name).storage for name in row.schemes(kind)]
+                   for kind in LAYER if not kind.is_norm for tensor in checkpoint.tensors[kind.name])
     return next(filter(has, FAST), FAST[-1])
 
 
@@ -67,7 +66,7 @@ def _room(config: LlamaConfig, kind: Kind, precision: Precision) -> NDArray[Any]
     """Room for all layers of a kind."""
     shape, scheme = kind.shape(config), precision.scheme(kind)
     if not scheme:
-        return np.empty(shape, numpy_dtype(precision.dtype(kind)))
+        return room(shape, numpy_dtype(precision.dtype(kind)))
     activation = precision.activation_of(kind)
     form = form_of(find(scheme), shape, activation, "" if kind.name == "head" else precision.form)
     return Packed.empty(form, activation, shape)
@@ -88,7 +87,7 @@ def _jobs(checkpoint: Checkpoint, kind: Kind, precision: Precision, weights: NDA
         step = max(AT_ONCE // width // whole, 1) * whole
         for first in range(0, rows, step):
             yield partial(_pack, checkpoint, kind, layer, slice(first, min(first + step, rows)),
-                          find(precision.scheme(kind)), weights)
+                          precision, weights)
 
 
 def _read(checkpoint: Checkpoint, kind: Kind, layer: int, out: NDArray[Any]) -> int:
@@ -96,19 +95,21 @@ def _read(checkpoint: Checkpoint, kind: Kind, layer: int, out: NDArray[Any]) -> 
     return out.size
 
 
-def _pack(checkpoint: Checkpoint, kind: Kind, layer: int, rows: slice, scheme: Scheme, packed: Packed) -> int:
+def _pack(checkpoint: Checkpoint, kind: Kind, layer: int, rows: slice, precision: Precision, packed: Packed) -> int:
     """Some rows of a layer; a tied head is the embedding's matrix, and none of the file's."""
     tied = checkpoint.config.tied and kind.name == "head"
-    made = _quantised(checkpoint, BY_NAME["embed"] if tied else kind, layer, rows, scheme)
+    schemes = [find(name) for name in precision.schemes(kind)]
+    made = _quantised(checkpoint, BY_NAME["embed"] if tied else kind, layer, rows, schemes)
     packed.put(made, rows.start, *((layer,) if kind.per_layer else ()))
     return 0 if tied else made.codes.size
 
 
-def _quantised(checkpoint: Checkpoint, kind: Kind, layer: int, rows: slice, scheme: Scheme) -> Quantised:
-    """Rows of one matrix in a scheme: blocks of a file that already are in it stay what they are."""
+def _quantised(checkpoint: Checkpoint, kind: Kind, layer: int, rows: slice, schemes: list[Scheme]) -> Quantised:
+    """Rows of one matrix in the first of some schemes: blocks of a file that already are in one stay what they are."""
     tensor = checkpoint.tensors[kind.name][layer]
-    if tensor.storage.name == scheme.storage:
-        return from_records(read_records(checkpoint, kind, layer, rows), scheme)
+    for scheme in schemes:
+        if tensor.storage.name == scheme.storage:
+            return from_records(read_records(checkpoint, kind, layer, rows), scheme)
     some: NDArray[np.float32] = np.empty((rows.stop - rows.start, tensor.shape[-1]), np.float32)
     read_into(some, checkpoint, kind, layer, rows.start)
-    return quantise(some, scheme)
+    return quantise(some, schemes[0])

@@ -1,4 +1,4 @@
-"""Conversions: a short path for rounding to nearest without saturation, and one for every other mode."""
+"""Conversions: a short path for rounding to nearest, unless floats saturate, and one for every other mode."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def between_integers(to: DType, source: DType) -> Emit:
 
 
 def nearest(to: DType, source: DType) -> Emit:
-    """To nearest with ties to even, not saturating; a float as f32, which is rounded where it is stored."""
+    """To nearest with ties to even; a float as f32, which is rounded where it is stored, and does not saturate."""
     low, high = limits(to)
 
     def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
@@ -213,7 +213,11 @@ def nearest(to: DType, source: DType) -> Emit:
         edges = (constant(x.type, float(limit)) for limit in (low, high + 1))
         good = b.and_(*(b.fcmp_ordered(sign, whole, edge) for sign, edge in zip((">=", "<"), edges, strict=True)))
         made = b.fptosi(whole, like(x.type, I32))
-        return narrow(b, to, b.select(good, made, constant(made.type, high if low == 0 else low)))
+        least, most = (constant(made.type, limit) for limit in (low, high))
+        clamped = b.select(b.fcmp_ordered("<", whole, constant(x.type, 0.0)), least, most)
+        clamped = b.select(b.fcmp_unordered("uno", whole, whole), constant(made.type, 0), clamped)
+        clamps = vec.broadcast(b, b.icmp_unsigned("!=", b.and_(how, I64(SATURATES)), I64(0)), good.type)
+        return narrow(b, to, b.select(good, made, b.select(clamps, clamped, most if low == 0 else least)))
     return emit
 
 
@@ -227,9 +231,10 @@ def conversion(form: Form) -> Body:
     if source is S32 and to is not F32:  # s32 is not exact in f32
         return aside(form, careful)
     short, every = called(pass_over(form, nearest(to, source))), called(careful)
+    clamps = to.kind != "f"
 
     def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
-        if word(ops, ROUND) == 0 and word(ops, SATURATE) == 0:
+        if word(ops, ROUND) == 0 and (clamps or word(ops, SATURATE) == 0):
             short(ctx, ops, st, to, at)
         else:
             every(ctx, ops, st, to, at)

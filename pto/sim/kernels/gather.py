@@ -73,22 +73,31 @@ def behind(ctx: int, rows: int, cols: int) -> int:
     return word(ctx, SPARE) + (4 * rows * cols + 63) // 64 * 64
 
 
-@kernel(gather.MGATHER, ROW, COL)
-def row_gather(form: Form) -> Body:
-    """Rows of global memory, one after the other."""
-    dst, *_ = form.places
-    lines, length, size, arrange = dst.lines, dst.length, form.size, arranger(form.size)
+def by_row(form: Form, put: Any, *, scatters: bool) -> Body:
+    """Rows between a tile and global memory, one after the other, where the index tile says."""
+    tile, memory = (1, 0) if scatters else (0, 1)
+    lines, length, size = form.places[tile].lines, form.places[tile].length, form.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
-        index = indices(ctx, index, 4 * rows, 1, rows, height(ctx, st, 1))
+        index = indices(ctx, index, 4 * rows, 1, rows, height(ctx, st, memory))
         if index == 0:
             return
         for i in range(rows):
-            row = s + read_index(index + 4 * i) * stride(ctx, st, 1)
-            arrange(d, 0, size, row, 0, step(ctx, st, 1), 1, cols)
-            d += pitch(st, 0)
+            row, apart = read_index(index + 4 * i) * stride(ctx, st, memory), step(ctx, st, memory)
+            if scatters:
+                put(d + row, 0, apart, s, 0, size, 1, cols)
+                s += pitch(st, tile)
+            else:
+                put(d, 0, size, s + row, 0, apart, 1, cols)
+                d += pitch(st, tile)
     return run
+
+
+@kernel(gather.MGATHER, ROW, COL)
+def row_gather(form: Form) -> Body:
+    """Rows of global memory, one after the other."""
+    return by_row(form, arranger(form.size), scatters=False)
 
 
 def row_adder(dtype: DType) -> Any:
@@ -104,33 +113,16 @@ def row_adder(dtype: DType) -> Any:
     return run
 
 
-def row_scatter(form: Form, put: Any) -> Body:
-    """Rows to global memory, one after the other."""
-    _, src, _ = form.places
-    lines, length, size = src.lines, src.length, form.size
-
-    def run(ctx: int, ops: int, st: int, at: Any) -> None:
-        (d, s, index, _), rows, cols = at, extent(ops, lines), extent(ops, length)
-        index = indices(ctx, index, 4 * rows, 1, rows, height(ctx, st, 0))
-        if index == 0:
-            return
-        for i in range(rows):
-            row = d + read_index(index + 4 * i) * stride(ctx, st, 0)
-            put(row, 0, step(ctx, st, 0), s, 0, size, 1, cols)
-            s += pitch(st, 1)
-    return run
-
-
 @kernel(gather.MSCATTER, ROW, COL)
 def row_store(form: Form) -> Body:
     """Rows replace what is there."""
-    return row_scatter(form, arranger(form.size))
+    return by_row(form, arranger(form.size), scatters=True)
 
 
 @kernel(gather.MSCATTER_ADD, ROW, COL)
 def row_add(form: Form) -> Body:
     """Rows are added to what is there."""
-    return row_scatter(form, row_adder(form.types[0]))
+    return by_row(form, row_adder(form.types[0]), scatters=True)
 
 
 @emits_int(INT)

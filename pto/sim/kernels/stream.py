@@ -17,7 +17,7 @@ from pto.sim.layout import SPARE
 from pto.sim.vec import inline, prefetch, word
 
 LINE = 64  # bytes that the host fetches together
-AHEAD = 4  # rows: of rows that do not follow each other the host does not guess the next
+AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
 
 
@@ -79,6 +79,14 @@ def product(dot: Dot) -> Any:
     return run
 
 
+@inline
+def ask_for(w: int, pitch: int, lines: int, rows: int) -> None:
+    """Fetch the lines of some rows; of rows that follow each other there are none."""
+    for row in range(rows if lines > 0 else 0):
+        for line in range(lines):
+            prefetch(w + row * pitch + line * LINE)
+
+
 @kernel(cube.TGEMV_STREAM, Layout.ROW, Layout.ROW)
 @kernel(cube.TGEMV_STREAM_ACC, Layout.ROW, Layout.ROW)
 def streamed(form: Form) -> Body:
@@ -96,10 +104,10 @@ def streamed(form: Form) -> Body:
         scratch = widen(factors, x, k)
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
         n, lines = word(ops, N), 0 if pitch == k * size else -(-k * size // LINE)
+        ahead = max(AHEAD // max(lines, 1) // 4 * 4, FEWEST)
+        ask_for(w, pitch, lines, min(ahead, n))
         for _ in range(n // 4):
-            for row in range(4 if lines else 0):
-                for line in range(lines):
-                    prefetch(w + (AHEAD + row) * pitch + line * LINE)
+            ask_for(w + ahead * pitch, pitch, lines, 4)
             first = multiply(factors, w, apart, k, scratch)
             second = multiply(factors, w + pitch, apart, k, scratch)
             third = multiply(factors, w + 2 * pitch, apart, k, scratch)
