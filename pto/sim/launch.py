@@ -7,11 +7,13 @@ import itertools
 import threading
 from array import array
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from pto.core.errors import FuelError, PtoError
 from pto.isa.program import Arg, Inst, Program, Reg, TileRef
+from pto.sim.helpers import Work
 from pto.sim.layout import (
     ARRIVALS,
     AWAITED,
@@ -100,18 +102,17 @@ class Launch:
     def run(self, held: object) -> None:
         """Run; `held` is what the engine has addresses of, and lives until the end."""
         fuel = self.frame.cores[0][FUEL]
-        threads = [threading.Thread(target=self.share, args=(i, fuel)) for i in range(1, len(self.frame.crews))]
+        others: list[Work] = []
         try:
-            for thread in threads:
-                thread.start()
+            for thread in range(1, len(self.frame.crews)):
+                others.append(Work(partial(self.share, thread, fuel)))
             self.share(0, fuel)
         except BaseException:
             self.stopped = True
             raise
         finally:
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            for work in others:
+                work.wait()
         if self.errors:
             raise self.errors[min(self.errors)]
         if self.joined:

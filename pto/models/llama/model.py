@@ -102,6 +102,19 @@ class Llama:
         """What every launch of either program takes before the cache."""
         return (*(self.weights[kind.name] for kind in KINDS), *self.tables)
 
+    @cached_property
+    def _decoders(self) -> dict[int, Any]:
+        return {}
+
+    def decoder(self, best: int) -> Any:
+        """The program of one token, by how many candidates it gives: all that models of equal shapes share is found by
+        hashing these, once.
+        """
+        found = self._decoders.get(best)
+        if found is None:
+            found = self._decoders[best] = _decoder(self.config, self.context, self.precision, self.kv, best=best)
+        return found
+
     def require(self, ids: Sequence[int], length: int = 0) -> None:
         """Can these tokens be taken, after so many?
 
@@ -203,8 +216,7 @@ class Session:
         if len(ids) - last > 1:
             return self._prefill(ids[last:], best=best)
         model, length = self.model, self.length + 1
-        decode = _decoder(model.config, model.context, model.precision, model.kv, best=best)
-        found = decode(int(ids[last]), length, *model.arguments, *self.cache)
+        found = model.decoder(best)(int(ids[last]), length, *model.arguments, *self.cache)
         self.length = length
         return found
 
