@@ -3,7 +3,7 @@
 `python benchmarks/llama.py --json` needs the fetched model and an idle machine; it says how idle it was. Decoding is
 timed at contexts 128 to 192, in turns with NumPy and with what memory gives, and ratios are of medians of the wall
 clock. A token of plain weights is bound by memory, and hosts give two cores now twice what they give one, now no more.
-Quantised weights are timed in turns with float32 ones, on one thread; these ratios are of thread time, of the best rounds.
+Quantised weights are timed in turns with float32 ones, on one thread; these ratios are of thread time, of best rounds.
 """
 
 from __future__ import annotations
