@@ -46,7 +46,7 @@ from pto.sim.waiting import Wait, deadlock, events_left
 from pto.sim.watch.state import Watch
 
 SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
-SPINS = 1 << 14  # rounds of polling other host threads, some nanoseconds a core, before a thread sleeps
+SPINS = 1 << 17  # looks at what other host threads have done, some nanoseconds each, before a thread sleeps
 NAP = 1e-4
 HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)
 DONE, FAILURE, IDLE, NO_ROOM = int(Result.DONE), int(Result.FAILED), int(Result.IDLE), int(Result.NO_ROOM)
