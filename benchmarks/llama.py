@@ -3,6 +3,7 @@
 `python benchmarks/llama.py --json` needs the fetched model and an idle machine; it says how idle it was. Decoding is
 timed at contexts 128 to 192, in turns with NumPy and with what memory gives, and ratios are of medians of the wall
 clock. A token of plain weights is bound by memory, and hosts give two cores now twice what they give one, now no more.
+Quantised weights are timed in turns with float32 ones, on one thread; these ratios are of thread time, of best rounds.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import baselines
 import numpy as np
+from racing import race
 from threadpoolctl import threadpool_limits
 
 import pto as pt
@@ -35,6 +38,7 @@ from pto.sim.machine import Machine
 MODEL = "smollm2-135m"
 PRECISIONS = "f32", "f16", "bf16"
 PACKED = "w8a14", "w4a14", "ternary3"  # precisions whose weights are kept on disk as they lie in memory
+QUANTISED = "w8a14", "w8a8", "w4a14", "ternary3"
 STREAMED, WIDTH = 2**28, 1024  # bytes of a matrix, and its columns, which show what memory gives to one core and to two
 FIRST, LAST = 128, 192  # contexts between which tokens are timed
 TURN = 8  # tokens between two rounds of NumPy
@@ -206,6 +210,24 @@ def measure(model: Llama, precision: str, threads: int, gemvs: Callable[[], Any]
         note(f"prefill{count}_of_gemm_{of}", multiplications(model, count) / seconds / rate)
 
 
+def beside_float(note: Note) -> None:
+    """How many times as many tokens a second as in float32, with quantised weights; a token, and a prompt."""
+    def session(precision: str) -> Session:
+        found = Llama.load(find(MODEL), context=1024, precision=precision).session()
+        found.feed(ids(FIRST))
+        return found
+
+    def after(session: Session, known: int, tokens: list[int]) -> None:
+        session.rewind(known)
+        session.feed(tokens)
+    exact = session("f32")
+    for precision in QUANTISED:
+        both = {"f32": exact, precision: session(precision)}
+        for name, known, tokens, rounds in (("decode", FIRST, [1], 25), ("prefill512", 0, ids(512), 3)):
+            found = race({of: partial(after, s, known, tokens) for of, s in both.items()}, rounds=rounds, least=0.1)
+            note(f"{name}_over_f32_{precision}_1t", found["f32"].best / found[precision].best)
+
+
 def together(model: Llama, texts: int, count: int = 24) -> float:
     """Tokens a second of so many texts that go on together: the median of some steps."""
     batch, found = Batch.of(model, [ids(FIRST)] * texts, 2)
@@ -239,6 +261,7 @@ def main() -> None:
     for texts in (1, 4, 8):
         note(f"together{texts}_tps_f32_1t", together(model, texts))
     note("sampling_overhead_ms", overhead(model, Sampling(temperature=0.8, top_p=0.95)) * 1e3)
+    beside_float(note)
     if "--json" in sys.argv:
         print(json.dumps(figures))
 

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import click
 
+from pto.cli.texts import content
 from pto.core.errors import UsageError
 from pto.isa.words import printable
 from pto.models.catalog import best, find
@@ -30,7 +31,7 @@ def run(models: Sequence[str], precision: tuple[str, str], kv: tuple[str, str], 
         raise UsageError(f"two models are compared, not {len(models)}", hint="pto compare tiny --precision f32 w8a8")
     if text is not None and file is not None:
         raise UsageError("--text and --file are both given", hint="leave one out")
-    words = file.read() if file else STORY if text is None else text
+    words = content(file) if file else STORY if text is None else text
     names = (*models, models[-1])[:2] if models else (best().name,) * 2
     set_num_threads(threads)
     first, second = (Llama.load(find(name), context=context, precision=row, kv=cache)

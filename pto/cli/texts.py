@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-from pto.core.errors import UsageError
+from pto.core.errors import PtoFormatError, UsageError
 from pto.isa.words import printable
 from pto.models.catalog import MODELS, best, find
 from pto.models.llama.generate import Piece, encode, stream, together
@@ -73,10 +73,22 @@ class Told:
                 "tokens_per_second": round(self.speed, 2) if self.speed else None}
 
 
+def content(file: TextIO) -> str:
+    """What a file of text says.
+
+    Raises:
+        PtoFormatError: it is no UTF-8.
+    """
+    try:
+        return file.read()
+    except UnicodeDecodeError as err:
+        raise PtoFormatError(f"{printable(file.name)}: byte {err.start} is no text in UTF-8") from None
+
+
 def generate(words: Sequence[str], file: TextIO | None, **options: Any) -> None:
     """`pto generate`."""
     settings = Settings(**options)
-    name, prompts = asked(words, [line.rstrip("\n") for line in file if line.strip()] if file else None)
+    name, prompts = asked(words, [line for line in content(file).split("\n") if line.strip()] if file else None)
     sampling = settings.sampling  # a wrong option is known before a model is loaded
     model, facts = load(name, settings)
     ids = [encode(model, prompt) for prompt in prompts]

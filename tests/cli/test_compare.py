@@ -60,6 +60,14 @@ def test_the_story_is_read_in_the_precision_that_is_chosen():
     assert done.stdout.startswith("tiny w8a14 against tiny f32, 199 tokens\n") and done.returncode == 0
 
 
+@pytest.mark.parametrize("words", [("compare", "tiny", "--file"), ("generate", "tiny", "A", "--prompts")])
+def test_a_file_that_is_no_text(words, tmp_path):
+    (tmp_path / "words").write_bytes(b"A dog\xff\n")
+    done = run(*words, str(tmp_path / "words"))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "words: byte 5 is no text in UTF-8" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("words", "expected"), [
     (["tiny", "--precision", "f32", "w9"], "there is no precision 'w9'"),
     (["tiny", "--precision", "f32"], "requires 2 arguments"),
