@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 MODEL, CONTEXT, PROMPT, TOKENS, LONG = "smollm2-135m", 1024, 128, 64, 512
-OURS = "w8a14", "w8a8", "w4a14"
+OURS = "w4a14", "w8a14", "w8a8", "ternary3", "f32"
 AGAIN = "Q8_0", "Q4_0"  # block types in which the file of Q4_1 is written again
 Decoder = tuple[Callable[[list[int]], int], Callable[[], None]]  # the next token after some more; begin again
 

@@ -264,6 +264,16 @@ def all_of_columns(x):
     return pt.all(x > 5.0, axis=0)
 
 
+@case(lambda x: x.astype(np.int32), (1024, 1024))
+def to_integers(x):
+    return x.to(pt.s32)
+
+
+@case(lambda x: x.astype(np.int32).max(axis=1), (1024, 1024))
+def largest_integers(x):
+    return pt.max(x.to(pt.s32), axis=1)
+
+
 def main() -> None:
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     figures: dict[str, float] = {}

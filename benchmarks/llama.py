@@ -1,7 +1,9 @@
 """SmolLM2-135M decoded on the machine, against the bare matrix-vector products of a token in NumPy.
 
 `python benchmarks/llama.py --json` needs the fetched model and an idle machine; it says how idle it was. Decoding is
-timed at contexts 128 to 192, in turns with NumPy, and ratios are of medians of the wall clock.
+timed at contexts 128 to 192, in turns with NumPy and with what memory gives, and ratios are of medians of the wall
+clock. A token of plain weights is bound by memory, and hosts give two cores now twice what they give one, now no more.
+Quantised weights are timed in turns with float32 ones, on one thread; these ratios are of thread time, of best rounds.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import baselines
 import numpy as np
+from racing import race
 from threadpoolctl import threadpool_limits
 
 import pto as pt
@@ -34,6 +38,7 @@ from pto.sim.machine import Machine
 MODEL = "smollm2-135m"
 PRECISIONS = "f32", "f16", "bf16"
 PACKED = "w8a14", "w4a14", "ternary3"  # precisions whose weights are kept on disk as they lie in memory
+QUANTISED = "w8a14", "w8a8", "w4a14", "ternary3"
 STREAMED, WIDTH = 2**28, 1024  # bytes of a matrix, and its columns, which show what memory gives to one core and to two
 FIRST, LAST = 128, 192  # contexts between which tokens are timed
 TURN = 8  # tokens between two rounds of NumPy
@@ -84,17 +89,19 @@ def ids(count: int) -> list[int]:
     return np.random.default_rng(count).integers(100, 49_000, count).tolist()
 
 
-def decode(session: Session, gemvs: Callable[[], Any]) -> tuple[float, float]:
-    """Median seconds of a token and of NumPy's products, in turns."""
-    tokens, numpy = [], []
+def decode(session: Session, gemvs: Callable[[], Any]) -> tuple[float, float, float]:
+    """Median seconds of a token and of NumPy's products, in turns, and bytes a second that memory gave meanwhile."""
+    tokens, numpy, rates = [], [], []
     session.rewind(0)
     session.feed(ids(FIRST))
     gemvs()
+    memory = streaming()
     for at in range(FIRST, LAST, TURN):
         session.feed([at])  # what NumPy drove out of the caches is not the token's
         tokens += [timed(lambda t=t: session.feed([t])) for t in range(at + 1, at + TURN)]
+        rates.append(STREAMED / min(timed(memory) for _ in range(3)))
         numpy += [timed(gemvs) for _ in range(3)][1:]
-    return statistics.median(tokens), statistics.median(numpy)
+    return statistics.median(tokens), statistics.median(numpy), statistics.median(rates)
 
 
 def prefill(session: Session, count: int) -> float:
@@ -172,19 +179,27 @@ def product(x: pt.f32[1, WIDTH], w):
     return pt.matmul(x, w.T)
 
 
-def bandwidth() -> float:
-    """Bytes a second that the machine streams at best: a row times one large matrix, nothing else."""
+def streaming() -> Callable[[], Any]:
+    """A row times one large matrix, nothing else: what the machine streams at best."""
     x, w = np.ones((1, WIDTH), np.float32), np.ones((STREAMED // 4 // WIDTH, WIDTH), np.float32)
     product(x, w)
-    return STREAMED / min(timed(lambda: product(x, w)) for _ in range(15))
+    return lambda: product(x, w)
+
+
+def read_by_token(model: Llama) -> int:
+    """Bytes of the weights that a token reads: all, but one row of the embedding for all of them."""
+    arrays = {id(a): a.nbytes for name, a in model.weights.items() if name != "embed"}
+    return sum(arrays.values())
 
 
 def measure(model: Llama, precision: str, threads: int, gemvs: Callable[[], Any], note: Note) -> None:
     """The speeds of one precision on so many threads."""
     session, of = model.session(), f"{precision}_{threads}t"
-    token, numpy = decode(session, gemvs)
+    token, numpy, rate = decode(session, gemvs)
     note(f"decode_tps_{of}", 1 / token)
     note(f"decode_ms_{of}", token * 1e3)
+    note(f"memory_gb_s_{of}", rate / 1e9)
+    note(f"decode_of_memory_{of}", read_by_token(model) / token / rate)
     if precision == "f32":
         note(f"numpy_gemv_ms_{threads}t", numpy * 1e3)
         note(f"decode_over_gemv_{threads}t", token / numpy)
@@ -193,6 +208,24 @@ def measure(model: Llama, precision: str, threads: int, gemvs: Callable[[], Any]
         seconds = prefill(session, count)
         note(f"prefill{count}_tps_{of}", count / seconds)
         note(f"prefill{count}_of_gemm_{of}", multiplications(model, count) / seconds / rate)
+
+
+def beside_float(note: Note) -> None:
+    """How many times as many tokens a second as in float32, with quantised weights; a token, and a prompt."""
+    def session(precision: str) -> Session:
+        found = Llama.load(find(MODEL), context=1024, precision=precision).session()
+        found.feed(ids(FIRST))
+        return found
+
+    def after(session: Session, known: int, tokens: list[int]) -> None:
+        session.rewind(known)
+        session.feed(tokens)
+    exact = session("f32")
+    for precision in QUANTISED:
+        both = {"f32": exact, precision: session(precision)}
+        for name, known, tokens, rounds in (("decode", FIRST, [1], 25), ("prefill512", 0, ids(512), 3)):
+            found = race({of: partial(after, s, known, tokens) for of, s in both.items()}, rounds=rounds, least=0.1)
+            note(f"{name}_over_f32_{precision}_1t", found["f32"].best / found[precision].best)
 
 
 def together(model: Llama, texts: int, count: int = 24) -> float:
@@ -216,9 +249,6 @@ def main() -> None:
     loads(note)
     _, gemvs = baselines.llama_token_gemvs()
     counts = range(1, min(2, os.cpu_count() or 1) + 1)
-    for threads in counts:
-        pt.set_num_threads(threads)
-        note(f"memory_gb_s_{threads}t", bandwidth() / 1e9)
     for precision in PRECISIONS:
         model = Llama.load(find(MODEL), context=1024, precision=precision)
         for threads in counts:
@@ -231,6 +261,7 @@ def main() -> None:
     for texts in (1, 4, 8):
         note(f"together{texts}_tps_f32_1t", together(model, texts))
     note("sampling_overhead_ms", overhead(model, Sampling(temperature=0.8, top_p=0.95)) * 1e3)
+    beside_float(note)
     if "--json" in sys.argv:
         print(json.dumps(figures))
 

@@ -58,10 +58,10 @@ def choose(values: NDArray[np.float32], ids: NDArray[np.integer], sampling: Samp
         seen: tokens of the text so far, for the repetition penalty.
         step: number of the token in its text; seed and step alone decide the draw.
     """
-    logits = penalised(values.astype(np.float64), ids, seen, sampling.repetition_penalty)
-    order = np.lexsort((ids, -logits))  # of equal logits the smaller id is the better
+    logits = penalised(values, ids, seen, sampling.repetition_penalty)
     if sampling.temperature == 0:
-        return int(ids[order[0]])
+        return best(logits, ids)
+    order = np.lexsort((ids, -logits))  # of equal logits the smaller id is the better
     kept = order[:sampling.top_k or None]
     odds = probabilities(logits[kept], sampling.temperature)
     kept_sum = np.cumsum(odds)
@@ -70,19 +70,29 @@ def choose(values: NDArray[np.float32], ids: NDArray[np.integer], sampling: Samp
     return int(ids[kept[min(int(drawn), count - 1)]])
 
 
-def penalised(logits: NDArray[np.float64], ids: NDArray[np.integer], seen: Iterable[int],
-              penalty: float) -> NDArray[np.float64]:
+def best(logits: NDArray[np.floating], ids: NDArray[np.integer]) -> int:
+    """The id with the largest logit that is a number; of equal logits the smallest id.
+
+    Without NumPy: after each token its code comes from memory again, which takes longer than a few numbers.
+    """
+    pairs = zip(logits.tolist(), ids.tolist(), strict=True)
+    return int(-max((x == x, x if x == x else 0.0, -token) for x, token in pairs)[2])
+
+
+def penalised(values: NDArray[np.float32], ids: NDArray[np.integer], seen: Iterable[int],
+              penalty: float) -> NDArray[np.floating]:
     """Logits, with those of tokens that were seen made worse by the penalty."""
     if penalty == 1:
-        return logits
+        return values
+    logits = values.astype(np.float64)
     again = np.isin(ids, np.fromiter(seen, np.int64))
     return np.where(again, np.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-def probabilities(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """Softmax of logits at a positive temperature."""
     with np.errstate(over="ignore", under="ignore"):
-        e = np.exp((logits - logits.max()) / temperature)
+        e = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
     odds: NDArray[np.float64] = e / e.sum()
     return odds
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from inspect import Parameter
-from operator import index, is_not
+from operator import index, is_, is_not
 from types import FunctionType, MappingProxyType
 from typing import Any
 
@@ -48,6 +48,7 @@ from pto.quant.forms import Form, Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.explain import explain
 from pto.runtime.fitting import advise
+from pto.runtime.repeated import Repeated, held
 from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
 
@@ -97,6 +98,8 @@ class Kernel:
         self._known_parts: dict[tuple[Any, ...], Parts] = {}
         self._lock = threading.Lock()
         self._latest: Variant | None = None
+        self._repeated: Repeated | None = None
+        self._held: list[Any] = []
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
 
     def _require_used(self, options: Mapping[str, Any]) -> None:
@@ -157,23 +160,50 @@ class Kernel:
         """A call, on a grid if there is one."""
         if is_tracing():
             return self.source.inline(self._bind(values, named), self.options, grid)
+        if not (named or grid) and (again := self._again(values)):
+            return self._run(*again)
         names, given, constants, numbers = self._given(values, named)
         arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
         extents = [n for array in arrays for n in array.shape] + numbers + [index(n) for n in grid]
-        self._latest = found = self._variant(arrays, extents, names, constants, len(grid))
+        found = self._variant(arrays, extents, names, constants, len(grid))
+        result = self._run(found, arrays, extents, given)
+        if found.written and any(map(is_not, arrays, given)):
+            found.write_back(arrays, given)
+        if not (named or grid):
+            self._note(values, arrays, found)
+        return result
+
+    def _run(self, found: Variant, arrays: Sequence[NDArray[Any]], extents: Sequence[int],
+             given: Sequence[Any] | None = None) -> Any:
+        """Run a variant. `given` is what the arrays were made of; None: it ran on these before."""
+        self._latest = found
         try:
-            if found.written:
+            if given is not None and found.written:
                 found.require(given)
-            result = found.run(arrays, extents)
+            return found.run(arrays, extents, known=given is None)
         except PtoError as err:
             err.loc = err.loc or Loc.of_user()
             raise
         except MemoryError as err:
             raise MemoryLimitError(f"{self.__name__}: {err}", loc=Loc.of_user(), hint="call it on parts of the arrays; "
                                    "numpy.broadcast_to and strides of 0 are copied") from None
-        if found.written and any(map(is_not, arrays, given)):
-            found.write_back(arrays, given)
-        return result
+
+    def _again(self, values: Sequence[Any]) -> tuple[Variant, list[NDArray[Any]], list[int]] | None:
+        """What to run for a call on the arguments of the last one, integers aside."""
+        last = self._repeated
+        if last is None or last.computing != self._computing() or (arrays := last.arrays(values)) is None:
+            return None
+        extents = last.extents + [values[at] for at in self._places[0]]
+        if not last.variant.fits(extents) or not last.variant.writable(arrays):
+            return None
+        return last.variant, arrays, extents
+
+    def _note(self, values: Sequence[Any], arrays: Sequence[NDArray[Any]], found: Variant) -> None:
+        """Remember a call, where its arguments are those of the one before."""
+        now, before = held(values), self._held
+        self._held = now
+        if len(now) == len(before) and all(map(is_, now, before)):
+            self._repeated = Repeated.of(values, self._places[0], arrays, found, self._computing())
 
     def _given(self, values: Sequence[Any],
                named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:
@@ -261,7 +291,7 @@ class Kernel:
 
     def declare(self, name: str, type: TensorType) -> None:
         """State the type of an argument, as its annotation would."""
-        self._latest = None
+        self._latest = self._repeated = None
         self._known_parts.clear()  # names that were free may be those of symbols now
         self.source.declare(name, type)
 

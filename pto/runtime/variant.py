@@ -32,7 +32,7 @@ from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
-Bound = tuple[list[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes of what is made
+Bound = tuple[list[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
 
 
 class Room(NamedTuple):
@@ -207,6 +207,10 @@ class Variant:
             if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
                 require_writable(value, self.arguments[i].name, self.program.name)
 
+    def writable(self, arrays: Sequence[NDArray[Any]]) -> bool:
+        """Can the arrays among these that are stored to still be?"""
+        return all([arrays[i].flags.writeable for i in self.written])
+
     @cached_property
     def written(self) -> tuple[int, ...]:
         """Positions of the arguments that the program stores to."""
@@ -230,21 +234,37 @@ class Variant:
 
     @cached_property
     def idle(self) -> list[list[NDArray[Any] | None]]:
-        """The scratch tensors of earlier launches, to be used again: one for each of `_made` that is scratch."""
+        """The tensors that earlier launches made, to be used again: one for each of `_made` that is scratch."""
         return []
 
-    def _rooms(self, shapes: Sequence[tuple[int, ...]], others: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def _rooms(self, shapes: Sequence[tuple[int, ...]], others: Mapping[str, NDArray[Any]]) -> list[Any]:
         """The tensors that a launch makes.
 
         Room for an intermediate value is zeros at first, for a kernel need not store to all of its own. What launches
         of other extents left is let go: texts of ever other lengths would keep a set each.
         """
         try:
-            kept = self.idle.pop()
+            rooms = self.idle.pop()
         except IndexError:  # there is none, perhaps because another thread took it
-            kept = [None] * len(shapes)
-        return [old if old is not None and old.shape == shape else others[row.name] if row.name in others else
-                row.make(shape, row.dtype) for row, shape, old in zip(self._made, shapes, kept, strict=True)]
+            rooms = [None if i in self._fresh else row.make(row.dims, row.dtype) for i, row in enumerate(self._made)]
+        for i, shape in zip(self._fresh, shapes, strict=True):
+            row, old = self._made[i], rooms[i]
+            if old is None or old.shape != shape:
+                rooms[i] = others[row.name] if row.name in others else row.make(shape, row.dtype)
+        return rooms
+
+    @cached_property
+    def _fresh(self) -> tuple[int, ...]:
+        """Which of `_made` a launch looks at: all but scratch whose shape never changes."""
+        return tuple(i for i, row in enumerate(self._made)
+                     if not row.scratch or any(isinstance(d, str) for d in row.dims))
+
+    def _let_go(self, rooms: list[Any]) -> None:
+        """Keep what is scratch for another launch."""
+        for i in self._fresh:
+            if not self._made[i].scratch:
+                rooms[i] = None
+        self.idle.append(rooms)
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -279,7 +299,7 @@ class Variant:
         return []
 
     def _bound(self, extents: Sequence[int]) -> tuple[Sequence[int], Sequence[tuple[int, ...]]]:
-        """The parameters of the program, and the shapes of the tensors that a launch makes.
+        """The parameters of the program, and the shapes of the tensors that a launch looks at.
 
         Raises:
             ShapeError: the program is not right for these extents.
@@ -294,7 +314,7 @@ class Variant:
                                  f"{p.name} is {value}")
         self._within(extents)
         by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
-        shapes = [tuple(by_name[d] if isinstance(d, str) else d for d in row.dims) for row in self._made]
+        shapes = [tuple([by_name[d] if isinstance(d, str) else d for d in self._made[i].dims]) for i in self._fresh]
         self._last[:] = [(list(extents), values, shapes)]
         return values, shapes
 
@@ -314,21 +334,26 @@ class Variant:
             deliver(tensors[self._log], self.traced.sites, self.program.name,
                     lambda dim: dim if isinstance(dim, int) else extents[self.first[dim]])
 
-    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
-        """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
+    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int], *, known: bool = False) -> Any:
+        """Launch on the caller's arrays; results are new arrays, written arguments change in place.
+
+        Args:
+            known: these arrays are apart, for the program ran on them before.
+        """
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
         if others:
             extents = self.all_extents(extents, list(others.values()))
         values, shapes = self._bound(extents)
         rooms = self._rooms(shapes, others)
         tensors = [*arrays, *rooms]
-        self._apart(arrays, others)
+        if others or not known:
+            self._apart(arrays, others)
         try:
             self._run(tensors, values, extents)
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise
-        self.idle.append([room if row.scratch else None for row, room in zip(self._made, rooms, strict=True)])
+        self._let_go(rooms)
         count = self.traced.returned
         results = [tensors[slot] for slot in self.outputs[:abs(count)]]
         return (results[0] if count == -1 else tuple(results)) if count else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,7 @@ from pto.sim.vec import (
     I64,
     I64X8,
     INT,
+    INTEGERS,
     LANES,
     VOID,
     broadcast,
@@ -26,6 +28,7 @@ from pto.sim.vec import (
     emits_int,
     load,
     store,
+    tree,
 )
 
 TRUTHS = 128  # predicates that are looked at together
@@ -78,6 +81,22 @@ def put_sequence(dtype: DType) -> Any:
         numbers = b.add(numbers, broadcast(b, start, I64X8))
         store(b, to, b.sitofp(numbers, F32X8) if dtype is F32 else b.trunc(numbers, I32X8))
     return emits(VOID, INT, INT, INT)(put)
+
+
+@emits(INTEGERS, INT)
+def load_integers(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+    """Eight s32."""
+    return load(b, at, I32X8)
+
+
+def of_integers(operation: Callable[..., ir.Value]) -> tuple[Any, Any]:
+    """An operation of `pto.sim.operations` on two vectors of s32, and on all the lanes of one."""
+    def both(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+        return operation(b, None, x, y)
+
+    def all_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+        return b.sext(tree(b, x, lambda low, high: operation(b, None, low, high)), I64)
+    return emits(INTEGERS, INTEGERS, INTEGERS)(both), emits_int(INTEGERS)(all_lanes)
 
 
 def add_element(dtype: DType) -> Any:

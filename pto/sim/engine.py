@@ -337,7 +337,9 @@ def crew(watch: Watch) -> Any:
                 if waiting == 0 or spins == 0:
                     result = IDLE if waiting else DONE
                     break
-                still, waiting, seen, spins = 0, 0, progress(shared), spins - 1
+                while spins > 0 and progress(shared) == seen:  # else no core can go on
+                    spins -= 1
+                still, waiting, seen = 0, 0, progress(shared)
         set_word(table, CREW_NEXT, at)
         set_word(table, CREW_SEEN, seen)
         set_word(table, CREW_RESULT, result)

@@ -7,11 +7,13 @@ import itertools
 import threading
 from array import array
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from pto.core.errors import FuelError, PtoError
 from pto.isa.program import Arg, Inst, Program, Reg, TileRef
+from pto.sim.helpers import Work
 from pto.sim.layout import (
     ARRIVALS,
     AWAITED,
@@ -44,7 +46,7 @@ from pto.sim.waiting import Wait, deadlock, events_left
 from pto.sim.watch.state import Watch
 
 SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
-SPINS = 1 << 14  # rounds of polling other host threads, some nanoseconds a core, before a thread sleeps
+SPINS = 1 << 17  # looks at what other host threads have done, some nanoseconds each, before a thread sleeps
 NAP = 1e-4
 HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)
 DONE, FAILURE, IDLE, NO_ROOM = int(Result.DONE), int(Result.FAILED), int(Result.IDLE), int(Result.NO_ROOM)
@@ -100,18 +102,17 @@ class Launch:
     def run(self, held: object) -> None:
         """Run; `held` is what the engine has addresses of, and lives until the end."""
         fuel = self.frame.cores[0][FUEL]
-        threads = [threading.Thread(target=self.share, args=(i, fuel)) for i in range(1, len(self.frame.crews))]
+        others: list[Work] = []
         try:
-            for thread in threads:
-                thread.start()
+            for thread in range(1, len(self.frame.crews)):
+                others.append(Work(partial(self.share, thread, fuel)))
             self.share(0, fuel)
         except BaseException:
             self.stopped = True
             raise
         finally:
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            for work in others:
+                work.wait()
         if self.errors:
             raise self.errors[min(self.errors)]
         if self.joined:

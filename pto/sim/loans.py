@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.types import Layout, Space
-from pto.isa.flow import successors
 from pto.isa.program import Arg, Inst, Program, TileDecl, TileRef
 from pto.isa.spec import Kind, Operand, Role
 from pto.isa.table import move, sync
@@ -81,9 +80,11 @@ class Loans:
         """What runs when no core waits for another any more, if only stores write global memory from there on."""
         code = self.program.code
         start = 1 + max((pc for pc, inst in enumerate(code) if inst.spec in JOINING), default=-1)
-        rest = range(start, len(code))
-        back = any(after < start for pc in rest for after in successors(self.program, pc))
-        return range(0) if back or not all(self._can_run_ahead(code[pc]) for pc in rest) else rest
+        targets = (arg for inst in code[start:] for operand, arg in zip(inst.spec.operands, inst.args, strict=False)
+                   if operand.kind is Kind.LABEL and isinstance(arg, int))
+        if min(targets, default=start) < start or not all(map(self._can_run_ahead, code[start:])):
+            return range(0)
+        return range(start, len(code))
 
     def _store_after(self, pc: int) -> int | None:
         """The tstore that takes the whole of the tile that an instruction makes, with only flags between."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from array import array
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.arrays import numpy_dtype
+from pto.core.arrays import Seen, numpy_dtype
 from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
 from pto.core.target import BY_NAME
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
@@ -213,28 +212,21 @@ class _View:
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
         self._symbolic = max(self.dims, default=-1) >= 0
-        self._last: tuple[Callable[[], Array | None], list[Any], ctypes.c_void_p, tuple[int, ...]] = (
-            lambda: None), [], ctypes.c_void_p(), (0,)
+        self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
 
     def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
-        """The descriptor of an array that fits the declaration.
-
-        That of the last one is known: most launches are on the same weights. But everybody may change what an array
-        says of itself, and give it other memory (`__setstate__`): its address is looked at where NumPy keeps it.
-        """
-        last, about, address, found = self._last
-        if array is not None and last() is array and address.value == found[0] and about == self._about(array, values):
-            return found
-        words = self._described(array, values)
-        address = ctypes.c_void_p.from_address(id(array) + object.__basicsize__)
-        if address.value == words[0]:
-            self._last = weakref.ref(array), self._about(array, values), address, words
+        """The descriptor of an array that fits the declaration; most launches are on that of the one before."""
+        last = self._last
+        if last and last[0].still(array) and last[1] == self._about(array, values):
+            return last[2]
+        words, seen = self._described(array, values), Seen(array)
+        if seen.address == words[0]:
+            self._last = seen, self._about(array, values), words
         return words
 
-    def _about(self, array: Array, values: list[int]) -> list[object]:
-        """What says that a descriptor is still right, but for the address."""
-        return [array.shape, array.strides, array.dtype, array.flags.writeable or not self.decl.written,
-                self._symbolic and values]
+    def _about(self, array: Array, values: list[int]) -> tuple[object, ...]:
+        """What a descriptor depends on besides what an array that was seen is."""
+        return array.flags.writeable or not self.decl.written, self._symbolic and values
 
     def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
         decl = self.decl

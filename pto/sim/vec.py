@@ -25,7 +25,11 @@ Emit = Callable[..., ir.Value | None]
 
 
 class VectorType(types.Type):  # type: ignore[misc]
-    """The type of eight f32 lanes."""
+    """The type of eight lanes."""
+
+    def __init__(self, name: str, lanes: ir.VectorType) -> None:
+        super().__init__(name)
+        self.lanes = lanes
 
 
 @register_model(VectorType)
@@ -33,10 +37,10 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     """A vector is one LLVM vector."""
 
     def __init__(self, manager: Any, kind: VectorType) -> None:
-        super().__init__(manager, kind, F32X8)
+        super().__init__(manager, kind, kind.lanes)
 
 
-VECTOR = VectorType(name="f32x8")
+VECTOR, INTEGERS = VectorType("f32x8", F32X8), VectorType("i32x8", I32X8)
 INT, FLOAT, VOID = types.int64, types.float32, types.void
 declared = cgutils.get_or_insert_function
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -241,6 +241,19 @@ def test_a_stop_token_ends_and_the_context_is_a_limit(tiny):
         tiny.session().feed([])
 
 
+def test_the_best_tokens_that_there_are_not(tiny):
+    vocab = tiny.config.vocab
+    for count in (0, -1, vocab + 1):
+        with pytest.raises(UsageError, match=f"the best {count} tokens of a vocabulary of {vocab}"):
+            tiny.session().best([1], count)
+    batch, _ = Batch.of(tiny, [[1, 2], [3]], 2)
+    for ids, count, said in (([1, vocab], 2, "not in a vocabulary"), ([1, 2], 0, "the best 0 tokens"),
+                             ([1], 2, "1 tokens for 2 texts")):
+        with pytest.raises(UsageError, match=said):
+            batch.best(ids, count)
+    assert batch.lengths.tolist() == [2, 1]
+
+
 def test_the_exported_step_runs_on_raw_buffers(tiny):
     """As `pto compile` writes it and `pto run` reads it: a program file and arrays, no model."""
     program = loads(dumps(decode_kernel(tiny.config, tiny.context).program()), "step.pto")

@@ -52,6 +52,11 @@ def test_a_penalty_makes_what_was_seen_rarer():
     assert_close(frequencies(Sampling(temperature=1, repetition_penalty=2), seen=[3, 7, 7, 1000]), expected)
 
 
+@pytest.mark.parametrize(("values", "best"), [((np.nan, 1, 2, 2), 4), ((np.nan, -np.inf), 6), ((np.nan, np.nan), 6)])
+def test_greedy_takes_no_number_after_numbers(values, best):
+    assert choose(np.array(values, np.float32), np.array([7, 6, 5, 4][:len(values)])) == best
+
+
 @given(candidates)
 def test_greedy_takes_the_best_and_of_equals_the_smallest(values):
     ids = np.arange(len(values))[::-1]

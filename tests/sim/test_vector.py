@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
@@ -123,6 +124,24 @@ def test_two_bounds_are_one_after_the_other(low: float, high: float, dtype: str)
 def test_positions_in_long_rows(columns: int, dtype: str) -> None:
     for row in (vector.TROWARGMAX, vector.TROWARGMIN):
         run(row, ("s32", dtype), (Layout.COL, Layout.ROW), (24, columns), (0, 1024), ((24, 1), (24, 130)))
+
+
+@pytest.mark.parametrize("columns", [7, 32, 63, 64, 65, 100, 130])
+def test_long_rows_of_integers(columns: int) -> None:
+    for row in (vector.TROWSUM, vector.TROWPROD, vector.TROWMAX, vector.TROWMIN):
+        run(row, ("s32", "s32"), (Layout.COL, Layout.ROW), (24, columns), (0, 1024), ((24, 1), (24, 130)))
+
+
+@pytest.mark.parametrize("dtype", ["s32", "s16", "s8", "u8"])
+def test_integers_at_the_ends_of_a_type(dtype: str) -> None:
+    """NumPy's cast where it has a meaning, and the row's own where it has none."""
+    low, high = np.iinfo(DTYPES[dtype].numpy).min, np.iinfo(DTYPES[dtype].numpy).max
+    near = np.array([low, high + 1.0, low - 1.0, 0.0, -0.0, np.nan, np.inf, -np.inf, -1.0, -0.99], np.float32)
+    x = np.stack([near, np.nextafter(near, np.float32(0)), near + np.float32(0.5), near - np.float32(0.5),
+                  np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))])
+    for mode, saturation in itertools.product(("rne", "rtz", "rdn"), ("off", "on")):
+        run(vector.TCVT, (dtype, "f32"), BOTH, x.shape, (0, 1024), (x.shape, x.shape), (mode, saturation),
+            [np.zeros(x.shape, DTYPES[dtype].numpy), x])
 
 
 @pytest.mark.parametrize("columns", [1, 31, 127, 128, 129, 256, 300])

@@ -6,6 +6,7 @@ as long for 2 layers as for 30. The cache of keys is [layers, kv_heads, context,
 In int8 each position and head has a scale: arrays [layers, kv_heads, context] for keys and for values follow these.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pto as pt
@@ -43,6 +44,32 @@ def scaled(x: Any) -> tuple[Any, Any]:
     return pt.cast(x / scale, S8, rounding="rne", saturate=True), scale
 
 
+def product(x: Any, matrix: Any) -> Any:
+    """Rows times the transpose of a matrix [out, in]."""
+    return pt.matmul(x, matrix.T)
+
+
+def gated(h: Any, gate: Any, up: Any, down: Any, times: Callable[[Any, Any], Any] = product) -> Any:
+    """What the second half of a layer adds."""
+    return times(pt.silu(times(h, gate)) * times(h, up), down)
+
+
+def attended(q: Any, keys: Any, values: Any, scales: Sequence[Any] = (), hidden: Any = None) -> Any:
+    """Attention of one token of each text, q [..., kv_heads, group, 1, head_dim], to what is kept.
+
+    Args:
+        keys, values: [..., kv_heads, length, head_dim] and [..., kv_heads, head_dim, length].
+        scales: of both, [..., kv_heads, length] each, where they are in int8.
+        hidden: is added to the scores.
+    """
+    group = q.ndim - 3
+    by_key, by_value = (one.unsqueeze(group).unsqueeze(group) for one in scales) if scales else (None, None)
+    scores = pt.matmul(q, keys.unsqueeze(group).T) * q.shape[-1]**-0.5
+    scores = scores if by_key is None else scores * by_key
+    mixing = pt.softmax(scores if hidden is None else scores + hidden)
+    return pt.matmul(mixing if by_value is None else mixing * by_value, values.unsqueeze(group).T)
+
+
 def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
                   best: int = 0) -> Any:
     """The kernel that takes one token and gives the logits of the next, [1, vocab].
@@ -71,16 +98,11 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
             keys[layer, :, at] = k.to(cache)
             values[layer, :, :, at] = v.to(cache)
             q = q.view(c.kv_heads, c.group, 1, c.head_dim)
-            scores = pt.matmul(q, keys[layer, :, :length].unsqueeze(1).T) * c.head_dim**-0.5
-            if cache is S8:
-                scores = scores * key_scale[layer, :, :length].unsqueeze(1).unsqueeze(1)
-            mixing = pt.softmax(scores)
-            if cache is S8:
-                mixing = mixing * value_scale[layer, :, :length].unsqueeze(1).unsqueeze(1)
-            mixed = pt.matmul(mixing, values[layer, :, :, :length].unsqueeze(1).T)
+            scales = (key_scale[layer, :, :length], value_scale[layer, :, :length]) if cache is S8 else ()
+            mixed = attended(q, keys[layer, :, :length], values[layer, :, :, :length], scales)
             x = x + pt.matmul(mixed.view(1, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
-            x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
+            x = x + gated(h, gate[layer], up[layer], down[layer])
         logits = pt.matmul(pt.rms_norm(x, norm, c.eps), head.T)
         if best:
             candidates, ids = pt.topk(logits, best)
@@ -130,7 +152,7 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
             mixed = pt.attention(q.transpose(0, 1), k, v, causal=True, start=start)
             x = x + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
-            x = x + pt.matmul(pt.silu(pt.matmul(h, gate[layer].T)) * pt.matmul(h, up[layer].T), down[layer].T)
+            x = x + gated(h, gate[layer], up[layer], down[layer])
         if hidden:
             states[c.layers] = x
         if not every:
@@ -181,16 +203,11 @@ def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cac
             keys[layer, :, :, at] = k.to(cache)
             values[layer, :, :, :, at] = v.to(cache)
             q = q.view(texts, c.kv_heads, c.group, 1, c.head_dim)
-            scores = pt.matmul(q, keys[layer, :, :, :length].unsqueeze(2).T) * c.head_dim**-0.5
-            if cache is S8:
-                scores = scores * key_scale[layer, :, :, :length].unsqueeze(2).unsqueeze(2)
-            mixing = pt.softmax(scores + hidden)
-            if cache is S8:
-                mixing = mixing * value_scale[layer, :, :, :length].unsqueeze(2).unsqueeze(2)
-            mixed = pt.matmul(mixing, values[layer, :, :, :, :length].unsqueeze(2).T)
+            scales = (key_scale[layer, :, :, :length], value_scale[layer, :, :, :length]) if cache is S8 else ()
+            mixed = attended(q, keys[layer, :, :, :length], values[layer, :, :, :, :length], scales, hidden)
             x = x + times(mixed.view(texts, -1), output[layer])
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
-            x = x + times(pt.silu(times(h, gate[layer])) * times(h, up[layer]), down[layer])
+            x = x + gated(h, gate[layer], up[layer], down[layer], times)
         candidates, ids = pt.topk(times(pt.rms_norm(x, norm, c.eps), head), best)
         return candidates, ids
 
@@ -219,7 +236,7 @@ def layer_kernel(c: LlamaConfig) -> Any:
         mixed = pt.matmul(pt.softmax(scores), values.unsqueeze(1)).view(c.heads, count, c.head_dim)
         x = hidden + pt.matmul(mixed.transpose(0, 1).contiguous().view(count, -1), output.T)
         h = pt.rms_norm(x, ffn_norm, c.eps)
-        return x + pt.matmul(pt.silu(pt.matmul(h, gate.T)) * pt.matmul(h, up.T), down.T)
+        return x + gated(h, gate, up, down)
 
     for kind in LAYER:
         layer.declare(kind.name, pt.f32[kind.extents(c)])

@@ -102,6 +102,19 @@ class Llama:
         """What every launch of either program takes before the cache."""
         return (*(self.weights[kind.name] for kind in KINDS), *self.tables)
 
+    @cached_property
+    def _decoders(self) -> dict[int, Any]:
+        return {}
+
+    def decoder(self, best: int) -> Any:
+        """The program of one token, by how many candidates it gives: all that models of equal shapes share is found by
+        hashing these, once.
+        """
+        found = self._decoders.get(best)
+        if found is None:
+            found = self._decoders[best] = _decoder(self.config, self.context, self.precision, self.kv, best=best)
+        return found
+
     def require(self, ids: Sequence[int], length: int = 0) -> None:
         """Can these tokens be taken, after so many?
 
@@ -113,9 +126,20 @@ class Llama:
         if len(ids) > self.context - length:
             raise UsageError(f"the context is {self.context} tokens: {length} are there, {len(ids)} more do not fit",
                              hint="start a new session, or load with a longer context")
+        self.require_tokens(ids)
+
+    def require_tokens(self, ids: Sequence[int], best: int = 1) -> None:
+        """Are these in the vocabulary, and has that so many to be the best?
+
+        Raises:
+            UsageError: one is not, or it has not.
+        """
+        size = self.config.vocab
         for token in ids:
-            if not 0 <= token < self.config.vocab:
-                raise UsageError(f"token {token} is not in a vocabulary of {self.config.vocab}")
+            if not 0 <= token < size:
+                raise UsageError(f"token {token} is not in a vocabulary of {size}")
+        if not 1 <= best <= size:
+            raise UsageError(f"the best {best} tokens of a vocabulary of {size}", hint=f"ask for 1 to {size}")
 
     def session(self) -> Session:
         """An empty text."""
@@ -158,9 +182,10 @@ class Session:
             count: how many; 1 to the size of the vocabulary.
 
         Raises:
-            UsageError: as `feed`.
+            UsageError: as `feed`; or there are not so many.
         """
         self.require(ids)
+        self.model.require_tokens((), count)
         values, tokens = self._all(ids, count)
         return values[0], tokens[0]
 
@@ -203,8 +228,7 @@ class Session:
         if len(ids) - last > 1:
             return self._prefill(ids[last:], best=best)
         model, length = self.model, self.length + 1
-        decode = _decoder(model.config, model.context, model.precision, model.kv, best=best)
-        found = decode(int(ids[last]), length, *model.arguments, *self.cache)
+        found = model.decoder(best)(int(ids[last]), length, *model.arguments, *self.cache)
         self.length = length
         return found
 
@@ -249,9 +273,13 @@ class Batch:
         """Take the next token of each text; gives the best logits of the one after it, and their tokens.
 
         Raises:
-            UsageError: the longest text fills the context.
+            UsageError: the longest text fills the context, there is not a token for each text, one is not in the
+                vocabulary, or that has not so many.
         """
         model = self.model
+        model.require_tokens(ids, count)
+        if len(ids) != len(self.lengths):
+            raise UsageError(f"{len(ids)} tokens for {len(self.lengths)} texts")
         if self.columns == model.context:
             raise UsageError(f"the context is {model.context} tokens, and a text fills it")
         known = np.arange(model.context) >= (self.columns - self.lengths)[:, None]

@@ -1,4 +1,4 @@
-"""Conversions: a short path for rounding to nearest, unless floats saturate, and one for every other mode."""
+"""Conversions: short paths for rounding as NumPy does, unless floats saturate, and one for every other mode."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ FORMATS = {"f32": (24, -126, 127), "f16": (11, -14, 15), "bf16": (8, -126, 127)}
 SIGN_BIT, BIAS, MANTISSA_BITS, INTEGERS = -(2**63), 1023, 52, 2.0**52
 FAR = 2.0**40  # beyond every integer type
 WORDS = 2.0**32  # of 32 random bits
+TO_NEAREST, TO_ZERO = map(vector.ROUNDING.values.index, ("rne", "rtz"))
 ROUND, SATURATE = (len(vector.TCVT.operands) + number for number, _ in enumerate(vector.TCVT.attrs))
 
 
@@ -202,20 +203,26 @@ def between_integers(to: DType, source: DType) -> Emit:
 
 def nearest(to: DType, source: DType) -> Emit:
     """To nearest with ties to even; a float as f32, which is rounded where it is stored, and does not saturate."""
-    low, high = limits(to)
-
     def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
         if source.kind != "f":
             return b.sitofp(words(b, source, x), like(x.type, vec.F32))
         if to.kind == "f":
             return x
-        whole = vec.call(b, "rint", x)
-        edges = (constant(x.type, float(limit)) for limit in (low, high + 1))
-        good = b.and_(*(b.fcmp_ordered(sign, whole, edge) for sign, edge in zip((">=", "<"), edges, strict=True)))
-        made = b.fptosi(whole, like(x.type, I32))
+        return toward_zero(to)(b, how, vec.call(b, "rint", x))
+    return emit
+
+
+def toward_zero(to: DType) -> Emit:
+    """Floats without their fractions; what is below -2**31 by less than f32 can tell is -2**31, too."""
+    low, high = limits(to)
+
+    def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
+        below, above = (constant(x.type, float(limit)) for limit in (low - 1, high + 1))
+        good = b.and_(b.fcmp_ordered(">", x, below), b.fcmp_ordered("<", x, above))
+        made = b.fptosi(x, like(x.type, I32))
         least, most = (constant(made.type, limit) for limit in (low, high))
-        clamped = b.select(b.fcmp_ordered("<", whole, constant(x.type, 0.0)), least, most)
-        clamped = b.select(b.fcmp_unordered("uno", whole, whole), constant(made.type, 0), clamped)
+        clamped = b.select(b.fcmp_ordered("<", x, constant(x.type, 0.0)), least, most)
+        clamped = b.select(b.fcmp_unordered("uno", x, x), constant(made.type, 0), clamped)
         clamps = vec.broadcast(b, b.icmp_unsigned("!=", b.and_(how, I64(SATURATES)), I64(0)), good.type)
         return narrow(b, to, b.select(good, made, b.select(clamps, clamped, most if low == 0 else least)))
     return emit
@@ -232,10 +239,13 @@ def conversion(form: Form) -> Body:
         return aside(form, careful)
     short, every = called(pass_over(form, nearest(to, source))), called(careful)
     clamps = to.kind != "f"
+    cut = called(pass_over(form, toward_zero(to))) if clamps else every
 
     def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
-        if word(ops, ROUND) == 0 and (clamps or word(ops, SATURATE) == 0):
+        if word(ops, ROUND) == TO_NEAREST and (clamps or word(ops, SATURATE) == 0):
             short(ctx, ops, st, to, at)
+        elif word(ops, ROUND) == TO_ZERO and clamps:
+            cut(ctx, ops, st, to, at)
         else:
             every(ctx, ops, st, to, at)
     return aside(form, run)

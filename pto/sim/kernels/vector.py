@@ -12,7 +12,7 @@ from pto.core.dtypes import F32, PRED, S32, DType
 from pto.core.types import Layout
 from pto.isa.spec import Instr
 from pto.isa.table import vector
-from pto.sim.elements import TRUTHS, put_integer, reader, truths_with
+from pto.sim.elements import TRUTHS, load_integers, of_integers, put_integer, reader, truths_with
 from pto.sim.floats import MANY, Loads, key_of, put_float, put_lowest
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.copying import copy_rows
@@ -220,13 +220,24 @@ def first_fold(loads: Loads) -> Any:
     return fold
 
 
-def integer_fold(combine: Any, empty: int) -> Any:
-    """Integers combined one after the other."""
+def integer_fold(name: str, combine: Any, empty: int) -> Any:
+    """Integers combined in 32 lanes, and the rest one after the other: their order does not matter."""
+    both, all_lanes = of_integers(TWO[name](S32))
+
     @inline
     def fold(ctx: int, a: int, cols: int) -> int:
-        total = empty
-        for j in range(cols):
-            total = combine(total, read_integer(a + 4 * j))
+        total, end = empty, a + 4 * cols
+        if cols >= 32:
+            s0, s1, s2, s3 = load_integers(a), load_integers(a + 32), load_integers(a + 64), load_integers(a + 96)
+            a += 128
+            while a + 128 <= end:
+                s0, s1 = both(s0, load_integers(a)), both(s1, load_integers(a + 32))
+                s2, s3 = both(s2, load_integers(a + 64)), both(s3, load_integers(a + 96))
+                a += 128
+            total = all_lanes(both(both(s0, s1), both(s2, s3)))
+        while a < end:
+            total = combine(total, read_integer(a))
+            a += 4
         return total
     return fold
 
@@ -353,8 +364,9 @@ def row_largest(form: Form) -> Body:
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 INTEGER_FOLDS = {
-    vector.TROWSUM: integer_fold(add_wrap, 0), vector.TROWPROD: integer_fold(mul_wrap, 1),
-    vector.TROWMAX: integer_fold(largest, INT_MIN), vector.TROWMIN: integer_fold(smallest, INT_MAX),
+    vector.TROWSUM: integer_fold("add", add_wrap, 0), vector.TROWPROD: integer_fold("mul", mul_wrap, 1),
+    vector.TROWMAX: integer_fold("maximum", largest, INT_MIN),
+    vector.TROWMIN: integer_fold("minimum", smallest, INT_MAX),
     vector.TROWARGMAX: first_integer_fold(1), vector.TROWARGMIN: first_integer_fold(-1),
 }
 COLUMNS = {
