@@ -285,7 +285,7 @@ def _extents(dims: Sequence[Any], complaint: str) -> list[int | str]:
         extent = -1 if isinstance(dim, int) and dim == -1 else tracer().extent(dim)
         if extent is None:
             raise ShapeError(complaint)
-        found.append(extent)
+        found.append(tracer().symbols.resolve(extent))
     return found
 
 

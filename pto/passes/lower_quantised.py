@@ -32,12 +32,12 @@ from pto.quant.forms import (
     T3_FORM,
     most,
 )
-from pto.quant.schemes import Scheme
 
 QUANTISED, VIEW, PACKED, UNPACK = (
     TENSOR_OPS[name] for name in ("quantised_matmul", "view", "packed_matmul", "unpack")
 )
 INTEGERS = {"a8": S8, "a14": S16}
+Known = dict[tuple[Val, str, int], tuple[Val, Val]]  # activations that are rounded already: several products share them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Builder:
 
     graph: Graph
     node: Node
-    known: dict[tuple[Val, str], tuple[Val, Val]]  # activations that were rounded already: several products share them
+    known: Known
     viewed: bool  # may the product be a view? Tiles are read of values
 
     def op(self, name: str, *inputs: Val, **attrs: Any) -> Val:
@@ -82,20 +82,15 @@ class Builder:
         node = graph[key]
         return int(node["value"]) if node.op is CONST else Val(graph, key)
 
-    def rounded(self, x: Val, activation: str) -> tuple[Val, Val]:
-        """Activations as integers, and the scale of each token."""
-        if (x, activation) not in self.known:
-            scheme = ACTIVATIONS[activation]
-            assert scheme is not None
-            self.known[x, activation] = self._round(x, scheme, INTEGERS[activation])
-        return self.known[x, activation]
+    def rounded(self, x: Val, activation: str, high: int) -> tuple[Val, Val]:
+        """Activations as integers up to a number, and the scale of each token."""
+        if (x, activation, high) not in self.known:
+            self.known[x, activation, high] = self._round(x, INTEGERS[activation], high)
+        return self.known[x, activation, high]
 
-    def _round(self, x: Val, scheme: Scheme, dtype: DType) -> tuple[Val, Val]:
-        assert isinstance(x.type, TensorType)
-        k = x.type.dims[-1]
-        assert isinstance(k, int)
+    def _round(self, x: Val, dtype: DType, high: int) -> tuple[Val, Val]:
         largest = self.op("rowmax", self.op("abs", x))
-        scale = self.op("maxs", self.op("muls", largest, scalar=1 / most(scheme, k)[0]), scalar=SMALLEST)
+        scale = self.op("maxs", self.op("muls", largest, scalar=1 / high), scalar=SMALLEST)
         scale = self.kept(scale)
         inverse = self.op("rdivs", scale, scalar=1.0)
         return self.kept(self.cast(self.op("mul", x, inverse), dtype, saturate="on")), scale
@@ -119,8 +114,8 @@ def by_rows(build: Builder, x: Val, activation: str, codes: Val, scale: Val, off
     if scheme is None:
         found = build.op("mul", build.op("matmul", x, build.part(codes, (k, n), (1, 0))), scale)
         return found if offset is None else build.op("add", found, build.op("mul", build.op("rowsum", x), offset))
-    q, token = build.rounded(x, activation)
-    _, cut = most(scheme, k)
+    high, cut = most(scheme, k)
+    q, token = build.rounded(x, activation, high)
     total = None
     for start in range(0, k, cut):
         size = min(cut, k - start)
@@ -153,7 +148,7 @@ def by_groups(build: Builder, x: Val, activation: str, records: Val, *, packing:
     scheme = ACTIVATIONS[activation]
     if scheme is None:
         return build.op("matmul", x, whole(build, unpack(build, records, packing, F32)))
-    q, token = build.rounded(x, activation)
+    q, token = build.rounded(x, activation, scheme.high)
     if is_row(x):
         return settled(build, streamed(build, q, records, packing, F32), token)
     found = build.op("matmul", build.cast(q, F32), whole(build, unpack(build, records, packing, F32)))
@@ -163,7 +158,7 @@ def by_groups(build: Builder, x: Val, activation: str, records: Val, *, packing:
 def by_trits(build: Builder, x: Val, activation: str, records: Val, scale: Val) -> Val:
     """Packed ternary codes, a scale for each row of weights [panels, 16]."""
     scheme = ACTIVATIONS[activation]
-    q, token = (x, None) if scheme is None else build.rounded(x, activation)
+    q, token = (x, None) if scheme is None else build.rounded(x, activation, scheme.high)
     if token is not None and is_row(x):
         return settled(build, build.cast(streamed(build, q, records, T2, S32), F32), token, scale)
     found = build.op("matmul", q, whole(build, build.cast(unpack(build, records, T2, S32), S8)))
@@ -245,7 +240,7 @@ class LowerQuantised(Rewriter):
     """Replaces products with quantised weights."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[Val, str], tuple[Val, Val]] = {}
+        self.known: Known = {}
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
         self.viewed = all(user.op.name.startswith("tensor.") for _, user in old.users(key))

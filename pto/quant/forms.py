@@ -45,6 +45,7 @@ class Form:
         pack: weights to parts, each with the leading axes of the weights.
         weights: the arrays of one matrix to float32 [n, k], which are what a product means; rows may follow.
         doc: one sentence.
+        limited: integers of a row's products are added up in 32 bits, and codes have 8 (see `most`); else all sums fit.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Form:
     pack: Callable[[Quantised], Parts]
     weights: Callable[..., Floats]
     doc: str
+    limited: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,11 +219,11 @@ Q8_FORM = Form("q8", ("records",), ALL, _is_q8, partial(_record_layout, Q8), lam
                partial(_from_records, Q8), "codes in int8, a scale for each group of 32")
 ROWS = Form("rows", ("codes", "scale"), ALL, lambda scheme, k: scheme.symmetric and _whole_rows(scheme),
             lambda n, k: (("int8", (n, k)), ("float32", (n,))), _pack_rows, _rows,
-            "codes in int8 and a scale for each row")
+            "codes in int8 and a scale for each row", limited=True)
 ROWS_OFFSET = Form("rows_offset", ("codes", "scale", "offset"), ALL,
                    lambda scheme, k: not scheme.symmetric and _whole_rows(scheme),
                    lambda n, k: (("int8", (n, k)), ("float32", (n,)), ("float32", (n,))), _pack_rows_offset,
-                   _rows_offset, "codes in int8, a scale and an offset for each row")
+                   _rows_offset, "codes in int8, a scale and an offset for each row", limited=True)
 FORMS = (T2_FORM, Q4_FORM, T3_FORM, Q8_FORM, ROWS, ROWS_OFFSET)  # the first that can keep some weights does
 BY_NAME = {form.name: form for form in FORMS}
 
@@ -257,16 +259,16 @@ def pack(weights: Quantised, activation: str = "a14", form: str = "") -> Packed:
 def most(scheme: Scheme, k: int) -> tuple[int, int]:
     """The largest integer that activations of k channels become, and how many products are added up at a time.
 
-    Sums with 8-bit weights fit 32 bits. Of 14 bits one is given up for each doubling of k beyond 2047, three at most;
-    longer sums are cut.
+    This is for forms that are `limited`: sums with 8-bit weights fit 32 bits. Of 14 bits one is given up for each
+    doubling of k beyond 2048, three at most; longer sums are cut.
     """
     cut = min(k, BITS_32 // (WEIGHT * (scheme.high // GIVEN_UP + 1)) // COLS * COLS)
     return min(scheme.high, BITS_32 // (WEIGHT * cut)), cut
 
 
-def rounded(x: Floats, scheme: Scheme) -> tuple[NDArray[np.signedinteger], Floats]:
-    """Activations [..., k] as integers, with each token's scale [..., 1]; in float32 as the machine computes it."""
-    largest, (high, _) = np.abs(x).max(-1, keepdims=True), most(scheme, x.shape[-1])
+def rounded(x: Floats, scheme: Scheme, high: int) -> tuple[NDArray[np.signedinteger], Floats]:
+    """Activations [..., k] as integers up to `high`, with each token's scale [..., 1]; as the machine computes it."""
+    largest = np.abs(x).max(-1, keepdims=True)
     scale = np.maximum(largest * np.float32(1 / high), np.float32(SMALLEST))
     return np.rint(x * (np.float32(1) / scale)).astype(scheme.dtype), np.asarray(scale, np.float32)
 
@@ -276,5 +278,5 @@ def product(x: Floats, form: Form, activation: str, n: int, *parts: NDArray[np.g
     scheme, weights = ACTIVATIONS[activation], form.weights(*parts)[:n].astype(np.float64)
     if scheme is None:
         return np.asarray(x.astype(np.float64) @ weights.T, np.float32)
-    codes, scale = rounded(x, scheme)
+    codes, scale = rounded(x, scheme, most(scheme, x.shape[-1])[0] if form.limited else scheme.high)
     return np.asarray((codes.astype(np.float64) @ weights.T) * scale, np.float32)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from inspect import Parameter
-from operator import index, is_, is_not
+from operator import index, is_not
 from types import FunctionType, MappingProxyType
 from typing import Any
 
@@ -48,9 +49,10 @@ from pto.quant.forms import Form, Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.explain import explain
 from pto.runtime.fitting import advise
-from pto.runtime.repeated import Repeated, held
+from pto.runtime.repeated import Repeated, are_same, held
 from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
+from pto.sim.machine import Changed
 
 NATIVE = frozenset(map(np.dtype, BY_NUMPY))  # after `pto.core.arrays`, which makes bfloat16 known
 Key = tuple[tuple[Any, ...], ...]  # element type and number of axes of each argument; constants
@@ -161,7 +163,9 @@ class Kernel:
         if is_tracing():
             return self.source.inline(self._bind(values, named), self.options, grid)
         if not (named or grid) and (again := self._again(values)):
-            return self._run(*again)
+            with suppress(Changed):  # then nothing has run
+                return self._run(*again)
+        self._repeated = None  # its arrays may be seen to have changed
         names, given, constants, numbers = self._given(values, named)
         arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
         extents = [n for array in arrays for n in array.shape] + numbers + [index(n) for n in grid]
@@ -202,7 +206,7 @@ class Kernel:
         """Remember a call, where its arguments are those of the one before."""
         now, before = held(values), self._held
         self._held = now
-        if len(now) == len(before) and all(map(is_, now, before)):
+        if are_same(now, before):
             self._repeated = Repeated.of(values, self._places[0], arrays, found, self._computing())
 
     def _given(self, values: Sequence[Any],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.arrays import Seen
 from pto.quant.forms import Packed
 from pto.runtime.variant import Variant
 
@@ -27,17 +27,15 @@ class Repeated:
     """A call, as others on the same arrays and quantised weights are; its integers may be other ones.
 
     Attributes:
-        kinds: the type of each value.
-        packed: the quantised weights, and their places among the values; they are not kept alive.
-        seen: all arrays, those of quantised weights among them.
+        integers: the places of those among the values.
+        held: all other values.
         extents: those of the arrays.
-        variant: what ran; its arrays share no memory that they must not share.
+        variant: what ran. Its machine knows whether the arrays still are as they were.
         computing: what of the numeric configuration the program was for.
     """
 
-    kinds: list[type]
-    packed: tuple[tuple[int, weakref.ref[Packed]], ...]
-    seen: tuple[Seen, ...]
+    integers: Sequence[int]
+    held: list[Any]
     extents: list[int]
     variant: Variant
     computing: Any
@@ -45,28 +43,25 @@ class Repeated:
     @classmethod
     def of(cls, values: Sequence[Any], integers: Sequence[int], arrays: Sequence[NDArray[Any]], variant: Variant,
            computing: Any) -> Repeated | None:
-        """A call that ran; None where a value is something else than the arrays that the machine was given.
-
-        Args:
-            integers: the places of those among the values.
-        """
-        kinds, same = [type(value) for value in values], taken(values)
+        """A call that ran; None where a value is something else than the arrays that the machine was given."""
+        kinds = [type(value) for value in values]
         if any(kind not in ((int,) if at in integers else OWNERS) for at, kind in enumerate(kinds)):
             return None
-        if list(map(id, same)) != list(map(id, arrays)):  # one was copied
+        if list(map(id, taken(values))) != list(map(id, arrays)) or not variant.plain:  # one was copied
             return None
-        packed = tuple((at, weakref.ref(value)) for at, value in enumerate(values) if type(value) is Packed)
         extents = [n for array in arrays for n in array.shape]
-        return cls(kinds, packed, tuple(map(Seen, arrays)), extents, variant, computing)
+        return cls(integers, held(values), extents, variant, computing)
 
     def arrays(self, values: Sequence[Any]) -> list[NDArray[Any]] | None:
-        """The arrays of another call, if they are those of this one, and as they were."""
-        if [type(value) for value in values] != self.kinds:
+        """The arrays of another call, if it is on those of this one."""
+        if len(values) != len(self.held) + len(self.integers) or not are_same(held(values), self.held):
             return None
-        if not all([values[at] is known() for at, known in self.packed]):
-            return None
-        found = taken(values)
-        return found if all([seen.still(array) for seen, array in zip(self.seen, found, strict=True)]) else None
+        return taken(values) if all([type(values[at]) is int for at in self.integers]) else None
+
+
+def are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Are they the same objects, one by one?"""
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def taken(values: Sequence[Any]) -> list[NDArray[Any]]:

@@ -323,10 +323,15 @@ class Variant:
         """The slot of the tensor that the program reports in."""
         return next(i for i, decl in enumerate(self.program.tensors) if decl.name == self.traced.log)
 
-    def _run(self, tensors: Sequence[NDArray[Any]], values: Sequence[int], extents: Sequence[int]) -> None:
+    @property
+    def plain(self) -> bool:
+        """Does a launch take its arguments alone, and report nothing?"""
+        return not (self.traced.captured or self.traced.sites)
+
+    def _run(self, tensors: Sequence[NDArray[Any]], values: Sequence[int], extents: Sequence[int], known: int) -> None:
         """Run the machine, and pass on what it reports, whatever ended it."""
         if not self.traced.sites:
-            self.machine.run(tensors, values)
+            self.machine.run(tensors, values, known=known)
             return
         try:
             self.machine.run(tensors, values)
@@ -338,7 +343,10 @@ class Variant:
         """Launch on the caller's arrays; results are new arrays, written arguments change in place.
 
         Args:
-            known: these arrays are apart, for the program ran on them before.
+            known: these are arrays that it ran on before, of a `plain` variant.
+
+        Raises:
+            Changed: they are not those of the last launch, or no more as they were; nothing has run.
         """
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
         if others:
@@ -346,10 +354,10 @@ class Variant:
         values, shapes = self._bound(extents)
         rooms = self._rooms(shapes, others)
         tensors = [*arrays, *rooms]
-        if others or not known:
+        if not known:
             self._apart(arrays, others)
         try:
-            self._run(tensors, values, extents)
+            self._run(tensors, values, extents, len(arrays) if known else 0)
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise

@@ -45,6 +45,10 @@ DEFAULT_FUEL = 1 << 42  # for each core: some hours
 Array = NDArray[Any]
 
 
+class Changed(Exception):
+    """An array is not the one of the last launch, or no more as it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunStats:
     """Instructions that ran, on all cores together."""
@@ -110,7 +114,7 @@ class Machine:
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
     def run(
-        self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None
+        self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None, known: int = 0
     ) -> RunStats:
         """Run the program on every core.
 
@@ -118,8 +122,10 @@ class Machine:
             tensors: an array for each tensor of the program; those it writes are changed in place.
             parameters: a value for each parameter of the program.
             fuel: units of work for each core.
+            known: so many of the arrays, the first ones, are taken for those of the last launch.
 
         Raises:
+            Changed: they are not, or no more as they were; nothing has run.
             TrapError: an instruction was refused.
             FuelError: a core did not finish within its fuel.
             UsageError, ShapeError, DTypeError: the arguments are not what the program takes.
@@ -128,8 +134,8 @@ class Machine:
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
         words: list[int] = []
-        for view, tensor in zip(self._views, tensors, strict=True):
-            words += view.words(tensor, values)
+        for number, (view, tensor) in enumerate(zip(self._views, tensors, strict=True)):
+            words += view.words(tensor, values, known=number < known)
         try:
             frame = self._frames.pop()
         except IndexError:
@@ -215,11 +221,18 @@ class _View:
         self._symbolic = max(self.dims, default=-1) >= 0
         self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
 
-    def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
-        """The descriptor of an array that fits the declaration; most launches are on that of the one before."""
+    def words(self, array: Array, values: list[int], *, known: bool = False) -> tuple[int, ...]:
+        """The descriptor of an array that fits the declaration; most launches are on that of the one before.
+
+        Raises:
+            Changed: it is not that one, and is `known` to be.
+        """
         last = self._last
-        if last and last[0].still(array) and last[1] == self._about(array, values):
+        same = last is not None and last[0].still(array)
+        if same and last and last[1] == self._about(array, values):
             return last[2]
+        if known and not same:
+            raise Changed
         words, seen = self._described(array, values), Seen(array)
         if seen.address == words[0]:
             self._last = seen, self._about(array, values), words

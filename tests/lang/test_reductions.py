@@ -143,3 +143,14 @@ def test_a_position_is_along_one_axis():
 
     with pytest.raises(ShapeError, match="a position is along one axis"):
         positions(some(4, 5, 6))
+
+
+def test_an_extent_that_is_known_by_now_may_be_named_as_before():
+    @pt.tile_kernel
+    def split(x: pt.f32["M", 32]):
+        count = x.shape[0]
+        row = x.squeeze(0)  # the program is for one row from here on
+        return x.view(count, 4, 8) + row.view(4, 8)
+
+    x = some(1, 32)
+    np.testing.assert_array_equal(split(x), 2 * x.reshape(1, 4, 8))

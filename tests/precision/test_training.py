@@ -43,7 +43,7 @@ def tokens(count=5, columns=64):
 
 
 def in_eight_bits(x):
-    codes, scale = rounded(x, A8)
+    codes, scale = rounded(x, A8, A8.high)
     return (codes * scale).astype(np.float32)
 
 

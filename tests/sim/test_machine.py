@@ -16,7 +16,7 @@ from pto.isa.program import Inst, Parameter, Program, Reg, TensorDecl, TileDecl,
 from pto.isa.spec import Instr, Kind, Pipe
 from pto.isa.table import BY_MNEMONIC, vector
 from pto.sim.link import link
-from pto.sim.machine import Machine
+from pto.sim.machine import Changed, Machine
 from pto.sim.slow import SlowMachine
 from pto.sim.traps import MachineTrap, TrapKind
 
@@ -482,6 +482,24 @@ def test_a_machine_can_run_in_several_host_threads_at_once():
     for thread in threads:
         thread.join()
     assert all(y.tobytes() == want.tobytes() for y in results)
+
+
+def test_arrays_that_are_said_to_be_those_of_the_last_launch_are_looked_at():
+    p, x = blocks(), np.random.default_rng(6).standard_normal((300, 40)).astype(np.float32)
+    machine, y = Machine(p, cores=2), np.zeros_like(x)
+    with pytest.raises(Changed):
+        machine.run([x, y], [300], known=1)
+    machine.run([x, y], [300])
+    want = y.copy()
+    y[:] = 0
+    for other in (x.copy(), x[:200], x.astype(np.int32), x.T.copy().T):
+        with pytest.raises(Changed):
+            machine.run([other, y], [300], known=1)
+        assert not y.any()
+    machine.run([x, y], [300], known=2)
+    assert y.tobytes() == want.tobytes()
+    with pytest.raises(ShapeError):
+        machine.run([x, y], [200], known=2)
 
 
 def test_fast_mode_stays_near_exact_mode():
