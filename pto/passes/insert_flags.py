@@ -8,7 +8,7 @@ flag sits in the innermost body common to both, around its items; a nested loop 
   the next iteration that uses them again. Back flags are primed once at the program's start and drained once
   at its end: the state "each slot's free flag will be set exactly once more" holds at every loop boundary, so
   loops of no iterations and restarted parities are right. In a program with barriers each nest between two of them, and
-  each loop with some inside, primes and drains its own, so that those of other stretches can use the same ids.
+  each outermost loop with some inside, primes and drains its own, so that those of other stretches can use the same ids.
 - TWO SLOTS: where both accesses are to a two-slot buffer that this body owns, the flag has two ids, and the
   parity says which.
 
@@ -185,19 +185,23 @@ class Segments:
         self.path: dict[int, tuple[int, ...]] = {}
         self.home: dict[int, tuple[int, int]] = {}  # body: the step of a stretch that it is of
         if any(node.op in BARRIERS for _, _, node in root.walk()):
-            self._walk(root, (), again=False)
+            self._walk(root, (), None)
 
-    def _walk(self, body: Graph, path: tuple[int, ...], *, again: bool) -> None:
-        self.path[id(body)] = path
+    def _walk(self, body: Graph, path: tuple[int, ...], home: tuple[int, int] | None) -> None:
+        """`home`: the outermost loop that the body is in, if any. It primes and drains the flags of all those inside, for
+        between the end of an inner one and its next start there need be no barrier.
+        """
+        self.path[id(body)] = path[:1]
+        if home:
+            self.home[id(body)] = home
         count = sum(node.op in BARRIERS for _, node in body.items())
         number = 0
         for key, node in body.items():
             number += node.op in BARRIERS
-            here = (*path, number % count if again and count else number)  # the last stretch meets the next first
+            here = (*path, number % count if home and count else number)  # the last stretch meets the next first
             if is_shared(node):
                 assert node.body is not None
-                self.home[id(node.body)] = id(body), key
-                self._walk(node.body, here, again=True)
+                self._walk(node.body, here, home or (id(body), key))
             elif node.body is not None:
                 for inner in (node.body, *(n.body for _, _, n in node.body.walk() if n.body is not None)):
                     self.path[id(inner)], self.home[id(inner)] = here, (id(body), key)

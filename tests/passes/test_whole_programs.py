@@ -156,6 +156,36 @@ def rows_by_turns(a, s, n: int):
             a[:, :] = a + s + a[i]
 
 
+@pt.tile_kernel
+def in_two_loops(a, b, s):
+    for _ in pt.range(1, 4):
+        for _ in pt.range(0, 3):
+            b[1:40] = b[0:39]
+            b[0:40] = b[0:40] + b[0:40]
+            s[:] = pt.clamp(s + 1.0, -50, 50)
+    for _ in pt.range(1, 4):
+        a[:, :] = a.T + 1.0
+    a[:, :] = a - s
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_inner_loop_with_barriers_leaves_its_flags_as_they_were(threads, monkeypatch):
+    monkeypatch.setattr("pto.runtime.variant.get_num_threads", lambda: threads)
+    monkeypatch.setenv("PTO_CHECK", "all")
+    [a] = arrays((47, 47))
+    b, s, want, row, one = a[0].copy(), a[0, :1].copy(), a.copy(), a[0].copy(), a[0, :1].copy()
+    in_two_loops(a, b, s)
+    for _ in range(9):
+        row[1:40] = row[0:39]
+        row[0:40] += row[0:40]
+        one += 1
+    for _ in range(3):
+        want = want.T + 1
+    assert np.array_equal(b, row)
+    assert np.array_equal(s, one)
+    np.testing.assert_allclose(a, want - one, rtol=1e-6)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_comes_after_a_loop_with_barriers_has_flags_that_the_loop_has_left(threads, monkeypatch):
     monkeypatch.setattr("pto.runtime.variant.get_num_threads", lambda: threads)
