@@ -7,8 +7,8 @@ flag sits in the innermost body common to both, around its items; a nested loop 
 - BACK, in a body that repeats: set after the item that is done with the bytes, waited for before the item of
   the next iteration that uses them again. Back flags are primed once at the program's start and drained once
   at its end: the state "each slot's free flag will be set exactly once more" holds at every loop boundary, so
-  loops of no iterations and restarted parities are right. In a program with barriers a nest between two of them
-  primes and drains its own, so that the nests of other stretches can use the same ids.
+  loops of no iterations and restarted parities are right. In a program with barriers each nest between two of them, and
+  each loop with some inside, primes and drains its own, so that those of other stretches can use the same ids.
 - TWO SLOTS: where both accesses are to a two-slot buffer that this body owns, the flag has two ids, and the
   parity says which.
 
@@ -183,7 +183,7 @@ class Segments:
 
     def __init__(self, root: Graph) -> None:
         self.path: dict[int, tuple[int, ...]] = {}
-        self.home: dict[int, tuple[int, int]] = {}  # body inside of a step between barriers: where that step is
+        self.home: dict[int, tuple[int, int]] = {}  # body: the step of a stretch that it is of
         if any(node.op in BARRIERS for _, _, node in root.walk()):
             self._walk(root, (), again=False)
 
@@ -196,6 +196,7 @@ class Segments:
             here = (*path, number % count if again and count else number)  # the last stretch meets the next first
             if is_shared(node):
                 assert node.body is not None
+                self.home[id(node.body)] = id(body), key
                 self._walk(node.body, here, again=True)
             elif node.body is not None:
                 for inner in (node.body, *(n.body for _, _, n in node.body.walk() if n.body is not None)):

@@ -40,9 +40,14 @@ class Work:
         Raises:
             BaseException: what it raised.
         """
+        self.rest()
+        if self.error is not None:
+            raise self.error
+
+    def rest(self) -> None:
+        """Wait until it is done, whatever it raised."""
         with self._over:
-            if self.error is not None:
-                raise self.error
+            pass
 
 
 class Helper:

@@ -90,29 +90,36 @@ class Frame:
 
 
 class Launch:
-    """Runs all cores of a frame once; the error of the lowest core that fails is the one that is raised."""
+    """Runs all cores of a frame once; the error of the lowest core that fails is the one that is raised.
 
-    def __init__(self, program: Program, engine: Engine, code: int, frame: Frame, *, joined: bool) -> None:
+    `held` is what the engine has addresses of: it lives until the last host thread has ended, also one that an
+    impatient user did not wait for.
+    """
+
+    def __init__(self, program: Program, engine: Engine, code: int, frame: Frame, *, joined: bool,
+                 held: object = None) -> None:
         self.program, self.engine, self.code, self.frame, self.joined = program, engine, code, frame, joined
+        self.held = held
         self.watch: Watch | None = None
         self.errors: dict[int, Exception] = {}
         self.stopped = self.stuck = False
         self.asleep: dict[int, int] = {}  # what each sleeping thread had seen of the others' progress
 
-    def run(self, held: object) -> None:
-        """Run; `held` is what the engine has addresses of, and lives until the end."""
+    def run(self) -> None:
+        """Run, until all host threads have ended."""
         fuel = self.frame.cores[0][FUEL]
         others: list[Work] = []
         try:
             for thread in range(1, len(self.frame.crews)):
                 others.append(Work(partial(self.share, thread, fuel)))
             self.share(0, fuel)
-        except BaseException:
-            self.stopped = True
-            raise
-        finally:
             for work in others:
                 work.wait()
+        except BaseException:  # Ctrl-C, also while we wait
+            self.stopped = True
+            for work in others:
+                work.rest()
+            raise
         if self.errors:
             raise self.errors[min(self.errors)]
         if self.joined:

@@ -144,12 +144,13 @@ class Machine:
         memories = [_take(self._linked.arena.nbytes) for _ in range(self.cores if self.joined else self.threads)]
         frame.reset(DEFAULT_FUEL if fuel is None else fuel)
         self._fill(frame, memories, values, words)
-        launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined)
+        launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined,
+                        held=(self, tensors, memories))
         if self.check:
             launch.watch = Watch(self.program, self.cores, self.check, [array.nbytes for array in tensors])
             frame.contexts[:, WATCH] = launch.watch.address
         try:
-            launch.run(tensors)
+            launch.run()
             stats = RunStats(sum([row[SCALARS] for row in frame.cores]), sum([row[TILES] for row in frame.cores]))
         finally:
             if not launch.stopped:  # else a thread may still be at work in them

@@ -136,3 +136,44 @@ def test_a_tile_is_read_by_a_product_and_by_the_vector_unit_and_stored(dtype):
     assert np.array_equal(sums, left @ right + left)
     assert np.array_equal(same, a)
     assert np.array_equal(squares, right @ right - right)
+
+
+@pt.tile_kernel
+def part_by_part(a, s):
+    for _ in pt.range(1, 4):
+        a[13:30, 1:4] = a[13:30, 7:10] * 2.0
+        s[:] = s + 1.0
+    a[:, :] = a + s
+
+
+@pt.tile_kernel
+def rows_by_turns(a, s, n: int):
+    s[0:7] = s[7:14]
+    for i in pt.range(n, 4):
+        if i > 1:
+            s[13:14] = s[35:36] + s[13:14]
+        else:
+            a[:, :] = a + s + a[i]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_comes_after_a_loop_with_barriers_has_flags_that_the_loop_has_left(threads, monkeypatch):
+    monkeypatch.setattr("pto.runtime.variant.get_num_threads", lambda: threads)
+    [a] = arrays((47, 47))
+    s, x, y = a[0, :1].copy(), a.copy(), a[0].copy()
+    want, one = a.copy(), s.copy()
+    for _ in range(3):
+        want[13:30, 1:4] = want[13:30, 7:10] * 2
+        one += 1
+    part_by_part(a, s)
+    assert np.array_equal(a, want + one)
+    assert np.array_equal(s, one)
+    want, row = x.copy(), y.copy()
+    row[0:7] = row[7:14]
+    want[:] = want + row + want[0]
+    want[:] = want + row + want[1]
+    row[13] += row[35]
+    row[13] += row[35]
+    rows_by_turns(x, y, 0)
+    np.testing.assert_allclose(x, want, rtol=1e-6)
+    assert np.array_equal(y, row)
