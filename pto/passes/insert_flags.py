@@ -8,7 +8,8 @@ flag sits in the innermost body common to both, around its items; a nested loop 
   the next iteration that uses them again. Back flags are primed once at the program's start and drained once
   at its end: the state "each slot's free flag will be set exactly once more" holds at every loop boundary, so
   loops of no iterations and restarted parities are right. In a program with barriers each nest between two of them, and
-  each outermost loop with some inside, primes and drains its own, so that those of other stretches can use the same ids.
+  each outermost loop with some inside, primes and drains its own, so that those of other stretches can use the same
+  ids.
 - TWO SLOTS: where both accesses are to a two-slot buffer that this body owns, the flag has two ids, and the
   parity says which.
 
@@ -188,8 +189,8 @@ class Segments:
             self._walk(root, (), None)
 
     def _walk(self, body: Graph, path: tuple[int, ...], home: tuple[int, int] | None) -> None:
-        """`home`: the outermost loop that the body is in, if any. It primes and drains the flags of all those inside, for
-        between the end of an inner one and its next start there need be no barrier.
+        """`home`: the outermost loop that the body is in, if any. It primes and drains the flags of those inside: there
+        need be no barrier between the end of an inner one and its next start.
         """
         self.path[id(body)] = path[:1]
         if home:

@@ -22,7 +22,7 @@ from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
 from pto.passes.accesses import Access, Accesses, span
 from pto.passes.insert_barriers import BARRIERS
-from pto.passes.trips import Bounds, Course, Trips, at_least_once, at_most, courses, exactly
+from pto.passes.trips import Bounds, Course, Trail, Trips, at_least_once, at_most, courses, exactly
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
@@ -156,10 +156,10 @@ class Schedule:
         self.course: Course | None = None  # of the loops that may be empty; None: all of them
         self.inside: list[Bounds] = []
         self.barrier = 0  # the last one, by the identity of its node
-        self.seen: dict[int, dict[frozenset[Bounds], None]] = {}
+        self.trail = Trail()
         self._body(self.accesses.root)
         self._cut(0, looked_at=True)
-        for course in courses(self.seen):  # flags stand as at the start; a barrier keeps the courses apart
+        for course in courses(self.trail):  # flags stand as at the start; a barrier keeps the courses apart
             self.course = course
             self._body(self.accesses.root)
             self._cut(0, looked_at=self.barrier in course.after)
@@ -168,6 +168,8 @@ class Schedule:
         """A barrier: what comes after it is another part."""
         self.parts.append((tuple(self.out), looked_at))
         self.out, self.barrier = [], barrier
+        if self.course is None:
+            self.trail.meets(barrier, self.inside)
 
     @cached_property
     def primed(self) -> dict[Key | None, list[Signal]]:
@@ -236,7 +238,7 @@ class Schedule:
                 self._turns(outer, node, most=1 if run.once else LIMIT)
             return
         self.inside.append(bounds)
-        self.seen.setdefault(self.barrier, {})[frozenset(self.inside)] = None
+        self.trail.enters(self.inside)
         self._turns(outer, node)
         self.inside.pop()
 

@@ -8,7 +8,7 @@ apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any
@@ -170,29 +170,90 @@ class Course:
         return True
 
 
-def courses(seen: Mapping[int, Collection[frozenset[Bounds]]]) -> list[Course]:
-    """The further courses through a schedule whose first one takes all loops.
+@dataclass(frozen=True)
+class Passage:
+    """The way from a barrier that runs, or from the start, to the next one that does.
 
-    Args:
-        seen: after each barrier the loops that may be empty, each with those of them around it.
+    Attributes:
+        start: the barrier; 0 is the start.
+        around: the loops around it that may be empty. They run.
+        loops: of the loops on the way that may be empty each with those of them around it.
+        last: those of `loops` that lie behind the last barrier on the way.
+        skipped: the loops that may be empty around each barrier on the way, of which one at least does not run.
     """
+
+    start: int
+    around: frozenset[Bounds]
+    loops: tuple[frozenset[Bounds], ...]
+    last: frozenset[frozenset[Bounds]]
+    skipped: tuple[frozenset[Bounds], ...] = ()
+
+
+@dataclass
+class Trail:
+    """What the first course through a schedule, which takes all loops, comes by.
+
+    Attributes:
+        barriers: by the identities of their nodes, from the start (0) to the end (0).
+        around: the loops that may be empty around each.
+        seen: behind each the loops that may be empty, each with those of them around it.
+    """
+
+    barriers: list[int] = field(default_factory=lambda: [0])
+    around: dict[int, frozenset[Bounds]] = field(default_factory=lambda: {0: frozenset()})
+    seen: dict[int, dict[frozenset[Bounds], None]] = field(default_factory=dict)
+
+    def enters(self, inside: Collection[Bounds]) -> None:
+        """Comes into a loop that may be empty; `inside` are all of these around, itself the last."""
+        self.seen.setdefault(self.barriers[-1], {})[frozenset(inside)] = None
+
+    def meets(self, barrier: int, inside: Collection[Bounds]) -> None:
+        """Comes to a barrier."""
+        self.barriers.append(barrier)
+        self.around[barrier] = frozenset(inside)
+
+    def passages(self) -> Iterator[Passage]:
+        """All of them, each once. A barrier that loops which may be empty are around may be skipped."""
+        known = set()
+        for at, start in enumerate(self.barriers[:-1]):
+            loops, skipped = dict(self.seen.get(start, {})), dict[int, None]()
+            last = frozenset(loops)
+            for after in self.barriers[at + 1:]:
+                key = start, tuple(sorted(skipped)), last
+                if key not in known:
+                    known.add(key)
+                    yield Passage(start, self.around[start], tuple(loops), last,
+                                  tuple(self.around[barrier] for barrier in skipped))
+                if not self.around[after]:
+                    break
+                skipped[after] = None
+                last = frozenset(self.seen.get(after, {}))
+                loops.update(self.seen.get(after, {}))
+
+
+def courses(trail: Trail) -> list[Course]:
+    """The further courses through a schedule."""
     made: list[Course] = []
-    for barrier, stretch in seen.items():
-        for runs in _of_stretch(stretch):
-            if not any(course.takes(barrier, runs) for course in made):
-                made.append(Course(runs, {barrier}))
+    for passage in trail.passages():
+        for runs in _of_passage(passage):
+            if not any(course.takes(passage.start, runs) for course in made):
+                made.append(Course(runs, {passage.start}))
     return made
 
 
-def _of_stretch(stretch: Collection[frozenset[Bounds]]) -> list[Runs]:
-    """What may run of the loops between two barriers, but for all of them; those around no end run once."""
-    every = list({bounds: None for found in stretch for bounds in found})
+def _of_passage(passage: Passage) -> list[Runs]:
+    """What may run of the loops on a way, but for all of them; those around no end run once."""
+    every = list({bounds: None for found in (*passage.loops, passage.around, *passage.skipped) for bounds in found})
     made: dict[tuple[Run, ...], None] = {}
-    for a, b in product((frozenset(), *stretch), stretch):
+    for a, b in product((frozenset[Bounds](), *passage.loops), repeat=2):
+        if passage.skipped and not {a, b} & passage.last:
+            continue  # the same on a shorter way
         for turn in TURNS if any(x.home for x in a | b) else (0,):
-            for turns in _with_others(_ends(a, b, turn), every):
-                made[tuple(Run(turns[x], bool(turns[x]) and x not in a | b) for x in every)] = None
-    return [dict(zip(every, runs, strict=True)) for runs in made if set(runs) != {Run(TURNS)}]
+            ends = {**dict.fromkeys(passage.around, TURNS), **_ends(a, b, turn)}
+            for turns in _with_others(ends, every):
+                if all(any(not turns[x] for x in around) for around in passage.skipped):
+                    made[tuple(Run(turns[x], bool(turns[x]) and x not in a | b) for x in every)] = None
+    return [dict(zip(every, runs, strict=True)) for runs in made if not {Run(TURNS)}.issuperset(runs)]
 
 
 def _ends(a: frozenset[Bounds], b: frozenset[Bounds], turn: int) -> Turns:

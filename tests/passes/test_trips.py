@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import pto as pt
-from pto.passes.trips import TURNS, Bounds, End, Trips, courses
+from pto.passes.trips import TURNS, Bounds, End, Trail, Trips, courses
 
 
 @pytest.mark.parametrize(("bound", "grows"), [
@@ -30,9 +30,28 @@ def test_a_loop_grows_where_it_runs_in_all_later_iterations_once_it_runs(bound, 
 def test_of_two_loops_of_which_one_runs_any_may_take_over_in_any_iteration_and_run_once():
     outer, middle = Bounds(End(0), End(None, 3, 0)), End(None, 1, 9)
     first, second = Bounds(End(0), middle), Bounds(middle, End(None, 2, 9), least=1)
-    made = courses({0: [frozenset({outer}), frozenset({outer, first}), frozenset({outer, second})]})
+    trail = Trail()
+    for inside in ([outer], [outer, first], [outer, second]):
+        trail.enters(inside)
+    trail.meets(0, [])
+    made = courses(trail)
     once = {course.run(first).turns for course in made
             if course.run(first).turns | course.run(second).turns == TURNS
             and not course.run(first).turns & course.run(second).turns
             and all(course.run(x).once for x in (first, second) if course.run(x).turns)}
     assert len(once) == 2**len(TURNS)
+
+
+def test_what_lies_before_and_behind_a_branch_with_a_barrier_meets_where_the_branch_is_not_taken():
+    before, branch, inside, behind = (Bounds(End(0), End(None, number)) for number in range(1, 5))
+    trail = Trail()
+    trail.enters([before])
+    trail.enters([branch])
+    trail.meets(1, [branch])
+    trail.enters([branch, inside])
+    trail.enters([behind])
+    trail.meets(0, [])
+    taken = [{x for x in (before, branch, inside, behind) if course.run(x).turns} for course in courses(trail)
+             if 0 in course.after]
+    assert {before, behind} in taken
+    assert not any({branch, behind} <= loops and before in loops for loops in taken)
