@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pto.core.types import Type
-from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, origin
 from pto.ir.ops import ARG, DIM, FOR, GET, PARAM, TENSOR_OPS, TILE_OPS
 
 STORE, LOAD = TILE_OPS["store"], TILE_OPS["load"]
@@ -52,6 +52,12 @@ def carries_sum(node: Node, position: int) -> tuple[int, int] | None:
         return None
     others = [user for user, _ in body.users(result)]
     return None if others or body.outputs.count(result) != 1 else (result, product)
+
+
+def view_of(graph: Graph, key: int) -> tuple[Graph, Node] | None:
+    """The view that a value is, and the graph that makes it: a body captures views of the graphs around it."""
+    graph, key = origin(graph, key)
+    return (graph, graph[key]) if graph[key].op is TENSOR_OPS["view"] else None
 
 
 def slot_of(graph: Graph, key: int) -> int:

@@ -22,9 +22,10 @@ from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val, joined
 from pto.ir.ops import PRODUCTS, REDUCTIONS, STREAMED, TENSOR_OPS, TILE_OPS
 from pto.passes import packed
+from pto.passes.analysis import view_of
 from pto.passes.choose_tiles import Tiles
 from pto.passes.reducing import merged, neutral, reduced, states
-from pto.passes.windows import VIEW, Dims, Place, Size, Strided, Windows
+from pto.passes.windows import Dims, Place, Size, Strided, Windows
 
 MATMUL, IOTA, GATHER, TAKE, FULL = (
     TENSOR_OPS[name] for name in ("matmul", "iota", "gather", "take", "full")
@@ -83,10 +84,10 @@ class Expression(Windows):
     def can_be_flat(self, key: int) -> bool:
         """Are all leading axes alike and contiguous, so that the rows of all of them are one axis?"""
         leading = self.extents(key)[:-1]
-        nodes = [(k, self.old[k]) for k in self.inside(key)]
-        if len(leading) < 2 or any(n.op is MATMUL or n.op is VIEW for _, n in nodes):
+        keys = self.inside(key)
+        if len(leading) < 2 or any(self.old[k].op is MATMUL or view_of(self.old, k) for k in keys):
             return False
-        return all(self.extents(k)[:-1] in (leading, (), (1,) * len(leading)) for k, _ in nodes)
+        return all(self.extents(k)[:-1] in (leading, (), (1,) * len(leading)) for k in keys)
 
     def depth(self, key: int) -> int:
         """How many row reductions lie one after the other below a value."""

@@ -20,6 +20,7 @@ from pto.core.types import TensorType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import CONST, TENSOR_OPS
 from pto.ir.rewrite import Made, Rewriter
+from pto.passes.analysis import view_of
 from pto.quant.forms import (
     ACTIVATIONS,
     PANEL,
@@ -66,8 +67,8 @@ class Builder:
                              locs=self.node.locs)
 
     def place(self, x: Val) -> tuple[Val, Any, list[Any]]:
-        if x.node.op is VIEW:
-            base, offset, *strides = (self._operand(x.graph, k) for k in x.node.inputs)
+        if view := view_of(x.graph, x.key):
+            base, offset, *strides = (self._operand(view[0], k) for k in view[1].inputs)
             assert isinstance(base, Val)
             return base, offset, strides
         assert isinstance(x.type, TensorType)
@@ -134,7 +135,7 @@ def piece(build: Builder, x: Val, start: int, size: int) -> Val:
     """Some channels of a tensor that gets memory of its own."""
     assert isinstance(x.type, TensorType)
     *lead, k = x.type.dims
-    if x.node.op is VIEW:
+    if view_of(x.graph, x.key):
         return build.part(x, (*lead, size), (0, 1), start)
     strides: list[Any] = [1]
     for extent in reversed((*lead[1:], k) if lead else ()):
@@ -247,8 +248,8 @@ class LowerQuantised(Rewriter):
         return super().visit(old, key, node, new, env)
 
     def rule(self, graph: Graph, node: Node, inputs: list[Any]) -> Made | None:
-        if node.op is VIEW and inputs[0].node.op is VIEW:  # what a product became: its elements are its base's first
-            base = Val(inputs[0].graph, inputs[0].node.inputs[0])
+        if node.op is VIEW and (view := view_of(inputs[0].graph, inputs[0].key)):  # what a product became
+            base = Val(view[0], view[1].inputs[0])  # whose first elements are those of the product
             return graph.op(VIEW, base, *inputs[1:], type=node.type, locs=node.locs)
         if node.op is not QUANTISED:
             return None

@@ -21,7 +21,7 @@ from pto.core.types import TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
-from pto.passes.analysis import RESULT, SCRATCH, is_expression, room, slot_of
+from pto.passes.analysis import RESULT, SCRATCH, is_expression, room, slot_of, view_of
 from pto.passes.offsets import Block, Offsets
 from pto.passes.share_scratch import share_scratch
 
@@ -54,14 +54,16 @@ def last_uses(graph: Graph) -> dict[int, int]:
 def moves_within(graph: Graph, node: Node) -> bool:
     """Does an assignment copy a part of a tensor to the tensor itself, to where it may read it later?"""
     target, value, *place = node.inputs
-    source, type = graph[value], graph[value].type
-    if is_expression(source) or slot_of(graph, value) != slot_of(graph, target) or not (place or source.op is VIEW):
+    view, type = view_of(graph, value), graph[value].type
+    if is_expression(graph[value]) or slot_of(graph, value) != slot_of(graph, target) or not (place or view):
         return False
-    if not place or source.op is not VIEW:
+    if not place or not view:
         return True
     assert isinstance(type, TensorType)
     offsets = Offsets()
-    (first, *strides), (second, *others) = ([offsets.of(graph, k) for k in keys] for keys in (source.inputs[1:], place))
+    home, source = view
+    first, *strides = (offsets.of(home, k) for k in source.inputs[1:])
+    second, *others = (offsets.of(graph, k) for k in place)
     axes = [(offsets.extent(graph, dim), stride) for dim, stride in zip(type.dims, strides, strict=True)]
     block = Block.of(offsets, axes)
     return strides != others or block is None or bool((first - second).modulo(block.size).terms)

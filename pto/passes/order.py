@@ -256,7 +256,8 @@ class Schedule:
         known, most = exactly(outer, node), max(self.trips)
         if known is not None and most == max(TRIPS):
             return known if known <= most else most + (known - most) % 2
-        count = most if outer.outer is None else self.trips[entry % len(self.trips)]
+        least = self.course is not None and self.course.least
+        count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
         return min(count, at_most(outer, node))
 
     def _slot(self, flag: Relation) -> int:

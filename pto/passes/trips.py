@@ -143,8 +143,7 @@ _LEAST: dict[str, Callable[[list[int]], int | None]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """In which iterations around it a loop runs, and whether it has but one iteration of its own, which orders least.
-    """
+    """In which iterations around it a loop runs, and whether it has but one of its own there, which orders least."""
 
     turns: frozenset[int] = frozenset()
     once: bool = False
@@ -152,21 +151,27 @@ class Run:
 
 @dataclass
 class Course:
-    """A course through a schedule: the loops that run, and after which barriers it shows something new."""
+    """A course through a schedule: the loops that run, and after which barriers it shows something new.
+
+    Attributes:
+        least: all loops have as few iterations as they can, also those that are never empty.
+    """
 
     runs: Runs
     after: set[int]
+    least: bool = False
 
     def run(self, bounds: Bounds) -> Run:
         """How a loop runs."""
         return self.runs.get(bounds, Run())
 
-    def takes(self, barrier: int, runs: Runs) -> bool:
-        """Go through the part after a barrier with these loops, too, if those that other parts have are the same."""
-        if barrier in self.after or any(self.runs.get(x, found) != found for x, found in runs.items()):
+    def takes(self, other: Course) -> bool:
+        """Go through the parts of another course, too, if the loops of both run alike."""
+        if (self.least != other.least or self.after & other.after
+                or any(self.runs.get(x, run) != run for x, run in other.runs.items())):
             return False
-        self.runs.update(runs)
-        self.after.add(barrier)
+        self.runs.update(other.runs)
+        self.after.update(other.after)
         return True
 
 
@@ -236,13 +241,16 @@ def courses(trail: Trail) -> list[Course]:
     made: list[Course] = []
     for passage in trail.passages():
         for runs in _of_passage(passage):
-            if not any(course.takes(passage.start, runs) for course in made):
-                made.append(Course(runs, {passage.start}))
+            least = {x: Run(run.turns, bool(run.turns)) for x, run in runs.items()}
+            for course in (Course(runs, {passage.start}), Course(least, {passage.start}, least=True)):
+                known = not course.least and set(runs.values()) <= {Run(TURNS)}  # it is the first course
+                if not known and not any(other.takes(course) for other in made):
+                    made.append(course)
     return made
 
 
 def _of_passage(passage: Passage) -> list[Runs]:
-    """What may run of the loops on a way, but for all of them; those around no end run once."""
+    """What may run of the loops on a way; those around no end run once."""
     every = list({bounds: None for found in (*passage.loops, passage.around, *passage.skipped) for bounds in found})
     made: dict[tuple[Run, ...], None] = {}
     for a, b in product((frozenset[Bounds](), *passage.loops), repeat=2):
@@ -253,7 +261,7 @@ def _of_passage(passage: Passage) -> list[Runs]:
             for turns in _with_others(ends, every):
                 if all(any(not turns[x] for x in around) for around in passage.skipped):
                     made[tuple(Run(turns[x], bool(turns[x]) and x not in a | b) for x in every)] = None
-    return [dict(zip(every, runs, strict=True)) for runs in made if not {Run(TURNS)}.issuperset(runs)]
+    return [dict(zip(every, runs, strict=True)) for runs in made]
 
 
 def _ends(a: frozenset[Bounds], b: frozenset[Bounds], turn: int) -> Turns:

@@ -12,6 +12,7 @@ from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Val, joined
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Promise
+from pto.passes.analysis import view_of
 
 ASSIGN, VIEW = TENSOR_OPS["assign"], TENSOR_OPS["view"]
 Dims = tuple[Any, ...]
@@ -120,7 +121,7 @@ class Windows:
 
     def seen_as(self, *keys: int) -> tuple[Loc, ...]:
         """The spans of those of some values that are views."""
-        return joined(*(self.old[k].locs for k in keys if self.old[k].op is VIEW))
+        return joined(*(view[1].locs for view in (view_of(self.old, k) for k in keys) if view))
 
     def placed(self, key: int) -> Strided:
         """Where the elements of a tensor in memory lie."""

@@ -131,6 +131,16 @@ def test_views_of_other_sizes_are_refused(dims, said):
         seen(array(4, 6))
 
 
+def test_a_view_of_numbers_says_what_an_extent_is():
+    @pt.tile_kernel
+    def seen(x: pt.f32["N", 6]):
+        return x.view(2, 12) * 1.0
+
+    assert np.array_equal(seen(array(4, 6)), array(4, 6).reshape(2, 12))
+    with pytest.raises(ShapeError, match="5 x 6 elements cannot be seen as 2 x 12"):
+        seen(array(5, 6))
+
+
 def test_a_view_needs_elements_one_after_the_other():
     @pt.tile_kernel
     def seen(x: pt.f32[4, 6]):
