@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pto.core.arrays import room
+from pto.core.processors import available
 from pto.models.checkpoint import Checkpoint
 from pto.models.stored import AT_ONCE, StoredTensor
 from pto.models.tensors import Kind, stored
 from pto.quant.blocks import Floats, Records
-from pto.runtime.threads import available
 
 Weights = dict[str, NDArray[Any]]
 READERS = 4  # threads that unpack tensors; NumPy leaves the interpreter free meanwhile

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from operator import index
 from typing import Any
 
@@ -31,8 +30,3 @@ def set_num_threads(count: Any) -> None:
     if not 1 <= number <= LIMIT:
         raise UsageError(f"a number of threads is an integer from 1 to {LIMIT}, not {count!r}", loc=Loc.of_user())
     _count = number
-
-
-def available() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

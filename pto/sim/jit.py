@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pto.core import cache as kept
 from pto.core.cache import FileCache
+from pto.sim import beside
 
 if TYPE_CHECKING:
     from pto.sim.loader import Host, Loader
@@ -73,16 +74,32 @@ def _load(names: Sequence[str]) -> None:
     if missing:
         _log.info("compiling %d function%s of the machine for this processor, once", len(missing),
                   "s" * (len(missing) > 1))
+        codes |= _compiled(missing)
     for name, code in codes.items():
-        _loaded[name] = loader.load(_compiled(name) if code is None else code, _entry(name))
+        assert code is not None
+        _loaded[name] = loader.load(code, _entry(name))
 
 
-def _compiled(name: str) -> bytes:
+def _compiled(names: Sequence[str]) -> dict[str, bytes]:
+    """Code of functions, most of it made by other processes where there are many."""
+    cache = _tools()[2]
+    mine, *others = beside.shares(names) if cache.usable else [names]
+    with beside.compiled(others):
+        codes = compile_here(mine)
+    codes |= {name: code for share in others for name in share if (code := cache.get(name)) is not None}
+    return codes | compile_here([name for name in names if name not in codes])
+
+
+def compile_here(names: Sequence[str]) -> dict[str, bytes]:
+    """Object code of functions, made by this process and kept."""
     _, loader, cache = _tools()
-    code: bytes = importlib.import_module("pto.sim.compile").object_code(name, _entry(name), loader.machine)
-    if sources_digest() == _imported:  # else code of other sources would have the name of these
-        cache.put(name, code)
-    return code
+    codes: dict[str, bytes] = {}
+    for name in names:
+        code = importlib.import_module("pto.sim.compile").object_code(name, _entry(name), loader.machine)
+        if sources_digest() == _imported:  # else code of other sources would have the name of these
+            cache.put(name, code)
+        codes[name] = code
+    return codes
 
 
 def _entry(name: str) -> str:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from pto.core.cache import HEADER, FileCache
+from pto.sim import beside
 
 CODE = os.urandom(300)
 SCRIPT = """
@@ -163,6 +164,30 @@ compiler.STEPS = *(replace(step, instead=never) for step in compiler.STEPS[:-1])
 def test_a_numba_without_a_step_as_it_is_known_compiles_by_its_usual_way(tmp_path, change):
     _, here = run(tmp_path / "known")
     assert run(tmp_path / "other", script=OTHER_NUMBA.format(change=change) + SCRIPT) == (True, here)
+
+
+BESIDE = """
+import pto.sim.beside as beside
+beside.FEW, beside.available = 1, lambda: 3
+{change}
+"""
+
+
+@pytest.mark.parametrize("change", ["", "beside.COMMAND = 'raise SystemExit(1)'", "beside.PATIENCE = 0",
+                                    "beside.sys.executable = ''"])
+def test_many_functions_are_compiled_by_several_processes(tmp_path, change):
+    _, here = run(tmp_path / "alone")
+    assert run(tmp_path / "beside", script=BESIDE.format(change=change) + SCRIPT) == (True, here)
+    alone, several = ({path.name for path in (tmp_path / name).rglob("*.bin")} for name in ("alone", "beside"))
+    assert alone == several
+
+
+def test_processes_share_what_is_to_be_compiled(monkeypatch):
+    monkeypatch.setattr(beside, "available", lambda: 4)
+    names = [f"t{i}" for i in range(50)]
+    assert sorted(name for share in beside.shares(names) for name in share) == sorted(names)
+    assert [len(share) for share in beside.shares(names)] == [13, 13, 12, 12]
+    assert beside.shares(names[:5]) == [names[:5]]
 
 
 EDITED = """
