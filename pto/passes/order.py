@@ -258,7 +258,7 @@ class Schedule:
             return known if known <= most else most + (known - most) % 2
         least = self.course is not None and self.course.least
         count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
-        return min(count, at_most(outer, node))
+        return min(count, at_most(outer, node, self.known))
 
     def _slot(self, flag: Relation) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0

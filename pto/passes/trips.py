@@ -22,7 +22,8 @@ FACTORS = {  # what rises with its operands, and how many of them are multiplied
     **dict.fromkeys((scalar.MUL.mnemonic, scalar.MADD.mnemonic), 2),
 }
 TURNS = frozenset((0, 1, 2))  # iterations of a schedule
-EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.MUL, scalar.DIV, scalar.MIN)}
+EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.SUB, scalar.MUL, scalar.DIV, scalar.MIN, scalar.LT)}
+SYMBOL = "symbol"  # of the program, with its name and what it is at least
 Term = int | tuple[Any, ...]
 Turns = dict["Bounds", frozenset[int]]  # which loops that may be empty run, and in which iterations around them
 Runs = dict["Bounds", "Run"]
@@ -306,12 +307,14 @@ def exactly(graph: Graph, node: Node) -> int | None:
     return max(-(-(high - low) // step), 0)
 
 
-def at_most(graph: Graph, node: Node) -> int:
+def at_most(graph: Graph, node: Node, known: Trips | None = None) -> int:
     """How many iterations a loop has at most, as far as its bounds tell; else more than a schedule takes."""
     low, high, stride = (term(graph, key) for key in node.inputs[:3])
     if "grid" in dict(node.attrs):  # from the number of the core, by the number of cores: all, where there is one
         low, stride = 0, 1
-    span = gap(high, low)
+    least = known.least(graph, node.inputs[0]) if known and not isinstance(low, int) else None
+    spans = gap(high, low), None if least is None else _plus(gap(high, 0), -least)
+    span = min((n for n in spans if n is not None), default=None)
     if span is None or not isinstance(stride, int) or stride < 1:
         return len(TURNS)
     return max(-(-span // stride), 0)
@@ -323,6 +326,8 @@ def term(graph: Graph, key: int, depth: int = 8) -> Term:
     node = graph[key]
     if node.op is CONST:
         return int(node["value"])
+    if node.op is DIM:
+        return SYMBOL, node["name"], next((s.low for s in _root(graph).symbols if s.name == node["name"]), 0)
     if node.op.name in EXPANDED and depth > 0:
         return (node.op.name, *(term(graph, k, depth - 1) for k in node.inputs))
     return "", id(node)
@@ -335,6 +340,8 @@ def gap(high: Term, low: Term) -> int | None:
     if high == low:
         return 0
     match low:
+        case (str(kind), _, int(least)) if kind == SYMBOL and isinstance(high, int):
+            return high - least
         case (scalar.ADD.mnemonic, one, int(more)):
             return _plus(gap(high, one), -more)
         case (scalar.MUL.mnemonic, (scalar.DIV.mnemonic, one, int(by)), int(times)) if by == times:
@@ -347,6 +354,14 @@ def gap(high: Term, low: Term) -> int | None:
             return _plus(gap(one, low), more)
         case (scalar.MIN.mnemonic, one, other):
             return min((n for n in (gap(one, low), gap(other, low)) if n is not None), default=None)
+        case (scalar.MUL.mnemonic, (scalar.DIV.mnemonic, one, int(by)), int(times)) if by == times and low == 0:
+            most = gap(one, 0)
+            return None if most is None else most // by * by
+        case (scalar.LT.mnemonic, one, other) if isinstance(low, int):
+            ahead = gap(other, one)
+            return int(ahead is None or ahead > 0) - low
+        case (scalar.SUB.mnemonic, one, (scalar.LT.mnemonic, _, _)):
+            return gap(one, low)  # of what is 0 or 1
     return None
 
 
