@@ -266,10 +266,12 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
         one = next(iter(missing), left) if left == 1 or not missing else 0
         want[want.index(-1)] = one if missing.total() <= 1 else 0
         asked, given = Counter(d for d in want if isinstance(d, str)), given * left
+        missing = have - asked
     wrong = f"{shown(tensor.dims)} elements cannot be seen as {' x '.join(map(str, dims))}"
     hint = ("the extents have the same product; where one is made of several, they are numbers: "
             "annotate them, x: pt.f32[3, 4]")
-    if missing.total() == 1 and not asked and given % total == 0 and 0 not in want:  # numbers say what it must be
+    if missing.total() == 1 and not asked - have and given % total == 0 and 0 not in want:
+        # the numbers say what this extent is
         tracer().symbols.equal(next(iter(missing)), given // total, wrong, hint)
     elif asked != have or given != total or 0 in want:
         raise ShapeError(wrong, hint=hint)

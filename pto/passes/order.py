@@ -233,9 +233,9 @@ class Schedule:
             return
         bounds = self.known.bounds(outer, node)
         if self.course is not None:
-            run = self.course.run(bounds)
-            if self.iteration.get(bounds.home, 0) in run.turns:
-                self._turns(outer, node, most=1 if run.once else LIMIT)
+            tour = self.course.tour(bounds)
+            if self.iteration.get(bounds.home, 0) in tour.turns:
+                self._turns(outer, node, most=1 if tour.once else LIMIT)
             return
         self.inside.append(bounds)
         self.trail.enters(self.inside)

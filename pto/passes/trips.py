@@ -26,7 +26,7 @@ EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.SUB, scalar.MUL, scalar.
 SYMBOL = "symbol"  # of the program, with its name and what it is at least
 Term = int | tuple[Any, ...]
 Turns = dict["Bounds", frozenset[int]]  # which loops that may be empty run, and in which iterations around them
-Runs = dict["Bounds", "Run"]
+Tours = dict["Bounds", "Tour"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ _LEAST: dict[str, Callable[[list[int]], int | None]] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class Tour:
     """In which iterations around it a loop runs, and whether it has but one of its own there, which orders least."""
 
     turns: frozenset[int] = frozenset()
@@ -158,20 +158,20 @@ class Course:
         least: all loops have as few iterations as they can, also those that are never empty.
     """
 
-    runs: Runs
+    tours: Tours
     after: set[int]
     least: bool = False
 
-    def run(self, bounds: Bounds) -> Run:
+    def tour(self, bounds: Bounds) -> Tour:
         """How a loop runs."""
-        return self.runs.get(bounds, Run())
+        return self.tours.get(bounds, Tour())
 
     def takes(self, other: Course) -> bool:
         """Go through the parts of another course, too, if the loops of both run alike."""
         if (self.least != other.least or self.after & other.after
-                or any(self.runs.get(x, run) != run for x, run in other.runs.items())):
+                or any(self.tours.get(x, tour) != tour for x, tour in other.tours.items())):
             return False
-        self.runs.update(other.runs)
+        self.tours.update(other.tours)
         self.after.update(other.after)
         return True
 
@@ -241,19 +241,19 @@ def courses(trail: Trail) -> list[Course]:
     """The further courses through a schedule."""
     made: list[Course] = []
     for passage in trail.passages():
-        for runs in _of_passage(passage):
-            least = {x: Run(run.turns, bool(run.turns)) for x, run in runs.items()}
-            for course in (Course(runs, {passage.start}), Course(least, {passage.start}, least=True)):
-                known = not course.least and set(runs.values()) <= {Run(TURNS)}  # it is the first course
+        for tours in _of_passage(passage):
+            least = {x: Tour(tour.turns, bool(tour.turns)) for x, tour in tours.items()}
+            for course in (Course(tours, {passage.start}), Course(least, {passage.start}, least=True)):
+                known = not course.least and set(tours.values()) <= {Tour(TURNS)}  # it is the first course
                 if not known and not any(other.takes(course) for other in made):
                     made.append(course)
     return made
 
 
-def _of_passage(passage: Passage) -> list[Runs]:
+def _of_passage(passage: Passage) -> list[Tours]:
     """What may run of the loops on a way; those around no end run once."""
     every = list({bounds: None for found in (*passage.loops, passage.around, *passage.skipped) for bounds in found})
-    made: dict[tuple[Run, ...], None] = {}
+    made: dict[tuple[Tour, ...], None] = {}
     for a, b in product((frozenset[Bounds](), *passage.loops), repeat=2):
         if passage.skipped and not {a, b} & passage.last:
             continue  # the same on a shorter way
@@ -261,8 +261,8 @@ def _of_passage(passage: Passage) -> list[Runs]:
             ends = {**dict.fromkeys(passage.around, TURNS), **_ends(a, b, turn)}
             for turns in _with_others(ends, every):
                 if all(any(not turns[x] for x in around) for around in passage.skipped):
-                    made[tuple(Run(turns[x], bool(turns[x]) and x not in a | b) for x in every)] = None
-    return [dict(zip(every, runs, strict=True)) for runs in made]
+                    made[tuple(Tour(turns[x], bool(turns[x]) and x not in a | b) for x in every)] = None
+    return [dict(zip(every, tours, strict=True)) for tours in made]
 
 
 def _ends(a: frozenset[Bounds], b: frozenset[Bounds], turn: int) -> Turns:

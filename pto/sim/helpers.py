@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 Job = Callable[[], None]
+GLANCE = 0.05  # seconds between two looks at signals: one that comes just before we wait does not end the waiting
 
 
 class Work:
@@ -15,6 +16,7 @@ class Work:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.error: BaseException | None = None
+        self._is_over = False
         self._over = threading.Lock()
         self._over.acquire()
         try:
@@ -32,6 +34,7 @@ class Work:
 
     def end(self) -> None:
         """Tell those who wait for it."""
+        self._is_over = True
         self._over.release()
 
     def wait(self) -> None:
@@ -46,8 +49,8 @@ class Work:
 
     def rest(self) -> None:
         """Wait until it is done, whatever it raised."""
-        with self._over:
-            pass
+        while not self._is_over:
+            self._over.acquire(timeout=GLANCE)
 
 
 class Helper:

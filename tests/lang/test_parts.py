@@ -140,6 +140,12 @@ def test_a_view_of_numbers_says_what_an_extent_is():
     with pytest.raises(ShapeError, match="5 x 6 elements cannot be seen as 2 x 12"):
         seen(array(5, 6))
 
+    @pt.tile_kernel
+    def pairs(x: pt.f32["M", "N", 6]):
+        return x.view(x.shape[0], 12) * 1.0
+
+    assert np.array_equal(pairs(array(7, 2, 6)), array(7, 2, 6).reshape(7, 12))
+
 
 def test_a_view_needs_elements_one_after_the_other():
     @pt.tile_kernel

@@ -35,10 +35,10 @@ def test_of_two_loops_of_which_one_runs_any_may_take_over_in_any_iteration_and_r
         trail.enters(inside)
     trail.meets(0, [])
     made = courses(trail)
-    once = {course.run(first).turns for course in made
-            if course.run(first).turns | course.run(second).turns == TURNS
-            and not course.run(first).turns & course.run(second).turns
-            and all(course.run(x).once for x in (first, second) if course.run(x).turns)}
+    once = {course.tour(first).turns for course in made
+            if course.tour(first).turns | course.tour(second).turns == TURNS
+            and not course.tour(first).turns & course.tour(second).turns
+            and all(course.tour(x).once for x in (first, second) if course.tour(x).turns)}
     assert len(once) == 2**len(TURNS)
 
 
@@ -51,7 +51,7 @@ def test_what_lies_before_and_behind_a_branch_with_a_barrier_meets_where_the_bra
     trail.enters([branch, inside])
     trail.enters([behind])
     trail.meets(0, [])
-    taken = [{x for x in (before, branch, inside, behind) if course.run(x).turns} for course in courses(trail)
+    taken = [{x for x in (before, branch, inside, behind) if course.tour(x).turns} for course in courses(trail)
              if 0 in course.after]
     assert {before, behind} in taken
     assert not any({branch, behind} <= loops and before in loops for loops in taken)

@@ -18,7 +18,6 @@ from pto.sim.vec import called, inline, load_bits, word
 
 ROW, COL = Layout.ROW, Layout.COL
 NOTHING, COMPARED = 0, 32  # elements that are compared in a step: a register of bytes
-EQ, NE, LT, GT, LE, GE = range(len(vector.COMPARISON.values))
 # Bits of float64 numbers: no type rounds what is so far from zero to zero.
 MAGNITUDE, FAR_FROM_ZERO, INFINITE = ((1 << 63) - 1), 0x3EB0 << 48, 0x7FF0 << 48
 
@@ -217,26 +216,24 @@ for _row in filter(is_named, vars(vector).values()):
 @kernel(vector.TCMPS, ROW, ROW)
 def compared(form: Form) -> Body:
     """dst[i, j] = whether a[i, j] and b[i, j], or a[i, j] and scalar, compare so"""
-    eq, ne, lt, gt, le, ge = (
-        called(pass_over(form, comparison(name, form.types[1]), lanes=COMPARED)) for name in vector.COMPARISON.values
-    )
     how = choices(form.row)
+    *passes, run = (pass_over(form, comparison(name, form.types[1]), lanes=COMPARED)
+                    for name in vector.COMPARISON.values)
+    for number, one in reversed(list(enumerate(passes))):
+        run = either(how, number, one, run)
+    return aside(form, run)
+
+
+def either(how: Any, number: int, one: Body, other: Body) -> Body:
+    """One body where an attribute has a value of this number, else the other."""
+    first, second = called(one), called(other)
 
     def run(ctx: int, ops: int, st: int, to: int, at: Any) -> None:
-        cmp = how(ops)
-        if cmp == EQ:
-            eq(ctx, ops, st, to, at)
-        elif cmp == NE:
-            ne(ctx, ops, st, to, at)
-        elif cmp == LT:
-            lt(ctx, ops, st, to, at)
-        elif cmp == GT:
-            gt(ctx, ops, st, to, at)
-        elif cmp == LE:
-            le(ctx, ops, st, to, at)
+        if how(ops) == number:
+            first(ctx, ops, st, to, at)
         else:
-            ge(ctx, ops, st, to, at)
-    return aside(form, run)
+            second(ctx, ops, st, to, at)
+    return run
 
 
 @kernel(vector.TSEL, ROW, ROW, ROW, ROW)
