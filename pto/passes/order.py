@@ -22,7 +22,7 @@ from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
 from pto.passes.accesses import Access, Accesses, span
 from pto.passes.insert_barriers import BARRIERS
-from pto.passes.trips import Bounds, Course, Trail, Trips, at_least_once, at_most, courses, exactly
+from pto.passes.trips import Bounds, Course, Trail, Trips, at_least_once, courses, exactly
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
@@ -258,7 +258,7 @@ class Schedule:
             return known if known <= most else most + (known - most) % 2
         least = self.course is not None and self.course.least
         count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
-        return min(count, at_most(outer, node, self.known))
+        return min(count, self.known.at_most(outer, node))
 
     def _slot(self, flag: Relation) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
