@@ -149,7 +149,7 @@ class Schedule:
         """The steps between each two barriers; of a further course only some parts are looked at."""
         self.parts: list[tuple[tuple[Step, ...], bool]] = []
         self.out: list[Step] = []
-        self.entries: dict[int, int] = {}
+        self.entries: dict[int, int] = {}  # of this course, so that each takes a loop through the most iterations first
         self.iteration: dict[int, int] = {}
         for signal in self.primed.get(None, ()):
             self._signal(signal)
@@ -160,7 +160,7 @@ class Schedule:
         self._body(self.accesses.root)
         self._cut(0, looked_at=True)
         for course in courses(self.trail):  # flags stand as at the start; a barrier keeps the courses apart
-            self.course = course
+            self.course, self.entries = course, {}
             self._body(self.accesses.root)
             self._cut(0, looked_at=self.barrier in course.after)
 
