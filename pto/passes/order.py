@@ -22,7 +22,7 @@ from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
 from pto.passes.accesses import Access, Accesses, span
 from pto.passes.insert_barriers import BARRIERS
-from pto.passes.trips import Bounds, Course, Trail, Trips, at_least_once, courses, exactly
+from pto.passes.trips import Bounds, Course, Trail, Trips, courses
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
@@ -228,7 +228,7 @@ class Schedule:
         self.out += [Step(pipe, signal.number, slot, signal.is_set) for slot in slots]
 
     def _loop(self, outer: Graph, node: Node) -> None:
-        if at_least_once(outer, node) and "grid" not in dict(node.attrs):  # a core may have no block of a grid
+        if "grid" not in dict(node.attrs) and self.known.at_least_once(outer, node):  # a core may have none
             self._turns(outer, node)
             return
         bounds = self.known.bounds(outer, node)
@@ -253,7 +253,7 @@ class Schedule:
     def _count(self, outer: Graph, node: Node) -> int:
         """How many iterations of a loop to take; of a constant number as many, or as odd or even a number."""
         entry = self.entries[id(node.body)] = self.entries.get(id(node.body), -1) + 1
-        known, most = exactly(outer, node), max(self.trips)
+        known, most = self.known.exactly(outer, node), max(self.trips)
         if known is not None and most == max(TRIPS):
             return known if known <= most else most + (known - most) % 2
         least = self.course is not None and self.course.least
