@@ -228,10 +228,11 @@ class Schedule:
         self.out += [Step(pipe, signal.number, slot, signal.is_set) for slot in slots]
 
     def _loop(self, outer: Graph, node: Node) -> None:
-        if "grid" not in dict(node.attrs) and self.known.at_least_once(outer, node):  # a core may have none
+        count = self.known.count(outer, node)
+        if count.surely and "grid" not in dict(node.attrs):  # a core may have no block of a grid
             self._turns(outer, node)
             return
-        bounds = self.known.bounds(outer, node)
+        bounds = count.bounds
         if self.course is not None:
             tour = self.course.tour(bounds)
             if self.iteration.get(bounds.home, 0) in tour.turns:
@@ -253,12 +254,12 @@ class Schedule:
     def _count(self, outer: Graph, node: Node) -> int:
         """How many iterations of a loop to take; of a constant number as many, or as odd or even a number."""
         entry = self.entries[id(node.body)] = self.entries.get(id(node.body), -1) + 1
-        known, most = self.known.exactly(outer, node), max(self.trips)
-        if known is not None and most == max(TRIPS):
-            return known if known <= most else most + (known - most) % 2
+        known, most = self.known.count(outer, node), max(self.trips)
+        if known.exactly is not None and most == max(TRIPS):
+            return known.exactly if known.exactly <= most else most + (known.exactly - most) % 2
         least = self.course is not None and self.course.least
         count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
-        return min(count, self.known.at_most(outer, node))
+        return min(count, known.most)
 
     def _slot(self, flag: Relation) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0

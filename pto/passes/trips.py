@@ -69,11 +69,29 @@ def _at_most(a: End, b: End) -> bool:
     return a == b or (a.constant is not None and b.constant is not None and a.constant <= b.constant)
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How often a loop runs: exactly so, if that is known; at most; and whether it surely runs."""
+
+    bounds: Bounds
+    exactly: int | None
+    most: int
+    surely: bool
+
+
 class Trips:
     """What is known of the loops of one graph."""
 
     def __init__(self, root: Graph) -> None:
         self.ranges = Ranges(root)
+        self._counts: dict[int, Count] = {}  # by the identities of the bodies
+
+    def count(self, graph: Graph, node: Node) -> Count:
+        """How often a loop runs; looked at once."""
+        if id(node.body) not in self._counts:
+            self._counts[id(node.body)] = Count(self.bounds(graph, node), self.exactly(graph, node),
+                                                self.at_most(graph, node), self.at_least_once(graph, node))
+        return self._counts[id(node.body)]
 
     def bounds(self, graph: Graph, node: Node) -> Bounds:
         """From where to where a loop runs."""
