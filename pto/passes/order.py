@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
-from typing import Protocol
 
+from pto.core.errors import Loc
 from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
 from pto.ir.ops import FOR
@@ -35,23 +35,21 @@ Place = tuple[str, int]  # a buffer, and its slot, or -1
 Key = tuple[int, int]  # a body, by its identity, and the key of a node in it
 
 
-class Relation(Protocol):
-    """What the schedule needs to know of a flag."""
+@dataclass(frozen=True, eq=False)
+class Flag:
+    """A flag relation: set by `src` after item `after` of a body, waited for by `dst` before item `before`.
 
-    @property
-    def body(self) -> Graph: ...
-    @property
-    def src(self) -> Pipe: ...
-    @property
-    def after(self) -> int: ...
-    @property
-    def dst(self) -> Pipe: ...
-    @property
-    def before(self) -> int: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def back(self) -> bool: ...
+    `locs` are the spans of two accesses that it orders.
+    """
+
+    body: Graph
+    src: Pipe
+    after: int
+    dst: Pipe
+    before: int
+    slots: int
+    back: bool
+    locs: tuple[Loc, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Signal:
     """A set of a flag, or a wait for it; of all its slots where it is primed or drained."""
 
     number: int
-    flag: Relation
+    flag: Flag
     is_set: bool
     whole: bool = False
 
@@ -127,11 +125,22 @@ class Stretch:
         found.update({flag: deque([0] * n) for flag, n in self.waiting})
         return found
 
+    def renamed(self, names: Mapping[int, int]) -> Stretch:
+        """It with some flags as others."""
+        def name(step: Step) -> Step:
+            return replace(step, flag=names[step.flag]) if step.flag in names else step
+
+        waiting = Counter[tuple[int, int]]()
+        for (flag, slot), count in self.waiting:
+            waiting[names.get(flag, flag), slot] += count
+        return Stretch(tuple(map(name, self.steps)), tuple(waiting.items()),
+                       [(name(step), cells) for step, cells in self.program])
+
 
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
 
-    def __init__(self, accesses: Accesses, flags: Sequence[Relation], homes: Mapping[int, Key] | None = None) -> None:
+    def __init__(self, accesses: Accesses, flags: Sequence[Flag], homes: Mapping[int, Key] | None = None) -> None:
         """`homes`: the nodes before and after which the back flags of a body are primed and drained; else the program.
         """
         self.accesses, self.flags, self.homes = accesses, list(flags), homes or {}
@@ -261,7 +270,7 @@ class Schedule:
         count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
         return min(count, known.most)
 
-    def _slot(self, flag: Relation) -> int:
+    def _slot(self, flag: Flag) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
 
     def _place(self, name: str) -> Place:
@@ -322,6 +331,13 @@ class Schedule:
         """
         return all(_ordered(stretch, live) for stretch in (self.stretches if gone is None else self.meeting[gone]))
 
+    def take_turns(self, live: Set[int], numbers: Sequence[int]) -> bool:
+        """Can flags be one bit: is it set only where the wait for it as it was set before is known to be over?"""
+        names = dict.fromkeys(numbers, numbers[0])
+        met = {id(stretch): stretch for number in numbers for stretch in self.meeting[number]}
+        return all(_alternate(changed, numbers[0]) and _ordered(changed, live)
+                   for changed in (stretch.renamed(names) for stretch in met.values()))
+
     def idle(self, numbers: Sequence[int]) -> set[int]:
         """Flags whose waits tell no pipe anything that it does not know, or that the other waits of the same moment do
         not tell it: without all of these, every clock is the same.
@@ -353,6 +369,17 @@ def _told(clocks: list[int], pipe: int, carried: dict[tuple[int, int], deque[int
         if clock != clocks[pipe]:
             clocks[pipe] = clock
             yield step.flag
+
+
+def _alternate(stretch: Stretch, flag: int) -> bool:
+    """Do sets and waits of each bit of a flag take turns as the program says them?"""
+    up = {slot for (number, slot), count in stretch.waiting if number == flag and count}
+    for step in stretch.steps:
+        if step.flag == flag:
+            if step.is_set == (step.slot in up):
+                return False
+            up ^= {step.slot}
+    return True
 
 
 def _ordered(stretch: Stretch, live: Set[int]) -> bool:

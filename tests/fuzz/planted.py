@@ -94,7 +94,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("flags dropped that are needed", F + "needed", "if schedule.ordered(kept - {number}, gone=number):",
      "if flags[number].back:"),
     ("what is read may be overwritten", F + "Conflicts.between", "a in x.writes or b in y.writes", "a in x.writes"),
-    ("two flags with one id", F + "number", "around[-1] + flag.slots", "around[-1]"),
+    ("two flags with one id", "passes.flag_ids:number", "around[-1] + flag.slots", "around[-1]"),
     ("both slots wait for one flag", F + "_Insert.put", 'graph.index("add", self.parity[id(flag.body)], number)',
      "number"),
     ("one of two slots is primed", F + "_Insert.ends", "range(flag.slots)", "range(1)"),
