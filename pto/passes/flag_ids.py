@@ -98,16 +98,17 @@ def together(flags: Sequence[Flag], lacking: set[Pair], segments: Segments, sche
     """Groups of flags that can have the same id, where a pair of pipes lacks ids; the others each alone."""
     numbers = {flag: n for n, flag in enumerate(schedule.flags)}
     live = {numbers[flag] for flag in flags}
+    some = {numbers[flag] for flag in flags if (flag.src, flag.dst) in lacking and not flag.back}
+    clashes = schedule.clashing(live, some)
+
+    def fits(flag: Flag, group: tuple[Flag, ...]) -> bool:
+        return _kind(flag, segments) == _kind(group[0], segments) and not any(
+            frozenset((numbers[flag], numbers[other])) in clashes for other in group)
+
     groups: list[tuple[Flag, ...]] = []
     for flag in flags:
-        alike = [n for n, group in enumerate(groups) if (flag.src, flag.dst) in lacking
-                 and _kind(flag, segments) == _kind(group[0], segments) and not flag.back]
-        for n in alike:
-            if schedule.take_turns(live, [numbers[f] for f in (*groups[n], flag)]):
-                groups[n] += (flag,)
-                break
-        else:
-            groups.append((flag,))
+        at = next((n for n, group in enumerate(groups) if numbers[flag] in some and fits(flag, group)), len(groups))
+        groups[at:at + 1] = [(*groups[at], flag) if at < len(groups) else (flag,)]
     return groups
 
 

@@ -125,17 +125,6 @@ class Stretch:
         found.update({flag: deque([0] * n) for flag, n in self.waiting})
         return found
 
-    def renamed(self, names: Mapping[int, int]) -> Stretch:
-        """It with some flags as others."""
-        def name(step: Step) -> Step:
-            return replace(step, flag=names[step.flag]) if step.flag in names else step
-
-        waiting = Counter[tuple[int, int]]()
-        for (flag, slot), count in self.waiting:
-            waiting[names.get(flag, flag), slot] += count
-        return Stretch(tuple(map(name, self.steps)), tuple(waiting.items()),
-                       [(name(step), cells) for step, cells in self.program])
-
 
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
@@ -331,12 +320,10 @@ class Schedule:
         """
         return all(_ordered(stretch, live) for stretch in (self.stretches if gone is None else self.meeting[gone]))
 
-    def take_turns(self, live: Set[int], numbers: Sequence[int]) -> bool:
-        """Can flags be one bit: is it set only where the wait for it as it was set before is known to be over?"""
-        names = dict.fromkeys(numbers, numbers[0])
-        met = {id(stretch): stretch for number in numbers for stretch in self.meeting[number]}
-        return all(_alternate(changed, numbers[0]) and _ordered(changed, live)
-                   for changed in (stretch.renamed(names) for stretch in met.values()))
+    def clashing(self, live: Set[int], numbers: Set[int]) -> set[frozenset[int]]:
+        """Pairs of flags that cannot be one: one may be set before it is known that the other was waited for."""
+        met = [stretch for stretch in self.stretches if stretch.flags & numbers]
+        return {pair for stretch in met for pair in _clashing(stretch, live, numbers)}
 
     def idle(self, numbers: Sequence[int]) -> set[int]:
         """Flags whose waits tell no pipe anything that it does not know, or that the other waits of the same moment do
@@ -371,15 +358,24 @@ def _told(clocks: list[int], pipe: int, carried: dict[tuple[int, int], deque[int
             yield step.flag
 
 
-def _alternate(stretch: Stretch, flag: int) -> bool:
-    """Do sets and waits of each bit of a flag take turns as the program says them?"""
-    up = {slot for (number, slot), count in stretch.waiting if number == flag and count}
+def _clashing(stretch: Stretch, live: Set[int], numbers: Set[int]) -> Iterator[frozenset[int]]:
+    """The pairs of `numbers` that clash in a stretch."""
+    clocks, carried = [0] * PIPES, stretch.queues()
+    waited = {bit: 0 for bit in carried if bit[0] in numbers}
     for step in stretch.steps:
-        if step.flag == flag:
-            if step.is_set == (step.slot in up):
-                return False
-            up ^= {step.slot}
-    return True
+        bit = step.flag, step.slot
+        if step.flag < 0:
+            clocks[step.pipe] += ONE[step.pipe]
+        elif step.flag in live and step.is_set:
+            for other, clock in waited.items() if bit in waited else ():
+                unknown = (clocks[step.pipe] | TOPS) - clock & TOPS != TOPS
+                if other[1] == step.slot and other != bit and (unknown or carried[other]):
+                    yield frozenset((step.flag, other[0]))
+            carried[bit].append(clocks[step.pipe])
+        elif step.flag in live:
+            clocks[step.pipe] = joined(clocks[step.pipe], carried[bit].popleft()) + ONE[step.pipe]
+            if bit in waited:
+                waited[bit] = clocks[step.pipe] & FIELD[step.pipe]
 
 
 def _ordered(stretch: Stretch, live: Set[int]) -> bool:

@@ -95,6 +95,8 @@ BUGS = tuple(Bug(*row) for row in (
      "if flags[number].back:"),
     ("what is read may be overwritten", F + "Conflicts.between", "a in x.writes or b in y.writes", "a in x.writes"),
     ("two flags with one id", "passes.flag_ids:number", "around[-1] + flag.slots", "around[-1]"),
+    ("flags that are up together have one id", "passes.order:_clashing", "(unknown or carried[other])", "False"),
+    ("a flag is set again too soon", "passes.order:_clashing", "(unknown or carried[other])", "carried[other]"),
     ("both slots wait for one flag", F + "_Insert.put", 'graph.index("add", self.parity[id(flag.body)], number)',
      "number"),
     ("one of two slots is primed", F + "_Insert.ends", "range(flag.slots)", "range(1)"),
