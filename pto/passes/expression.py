@@ -31,7 +31,7 @@ MATMUL, IOTA, GATHER, TAKE, FULL = (
     TENSOR_OPS[name] for name in ("matmul", "iota", "gather", "take", "full")
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
-TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
+TALLEST, SMALLEST = 64, 4096  # rows of a tile, so that a matrix of few columns has tiles for all cores, or its elements
 Step = tuple[int, Place]
 
 
@@ -245,9 +245,12 @@ class Expression(Windows):
             self.rest = 1
             return 2 * isqrt(tiles.area), isqrt(tiles.area) // 2  # so that its pieces of memory are not short
         extents = [self.two(self.extents(k))[1] for k in (key, *folded)]
-        widest = max((e for e in extents if isinstance(e, int)), default=0)
-        if self.keeps and all(isinstance(e, int) for e in extents) and widest <= tiles.area:
-            return min(TALLEST, tiles.area // widest) if tall > 1 else 1, widest
+        widest, known = max((e for e in extents if isinstance(e, int)), default=0), all(
+            isinstance(e, int) for e in extents)
+        if tall > 1 and tiles.area and known and widest <= wide:
+            tall = max(tall, min(tiles.area // widest, max(TALLEST, SMALLEST // widest)))
+        if self.keeps and known and widest <= tiles.area:
+            return tall if widest <= wide or tall == 1 else max(tiles.area // widest, 1), widest
         return tall, wide
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
