@@ -7,6 +7,8 @@
   `x + 3` for integers alone, `x + 0.0` is not x where x is -0.
 - None of this moves a read of a tensor past a store to it, which may be through another view of it.
 
+- Integers that can be but one number are that number (`ranges`), and loops that never run, as branches whose condition
+  never holds, are left out.
 - What a loop carries without changing it is carried no more.
 
 Dead code is left out by every pass that copies a graph; integers are simplified as they are made.
@@ -21,12 +23,13 @@ from dataclasses import replace
 from typing import Any
 
 from pto.core.dtypes import DType
-from pto.core.types import TensorType, TileType
-from pto.ir.graph import Graph, Node, Val, joined
-from pto.ir.ops import TENSOR_OPS, TILE_OPS, Op
+from pto.core.types import INDEX, TensorType, TileType
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, joined
+from pto.ir.ops import DIM, GET, TENSOR_OPS, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter
 from pto.isa.exact_math import round_f32
 from pto.passes.analysis import is_expression, slot_of, written_slots
+from pto.passes.ranges import Ranges
 
 WRITES = ("assign", "store", "view")
 INVOLUTIONS, IDEMPOTENT = {"neg", "not"}, {"relu", "abs", "floor", "ceil", "round"}
@@ -74,7 +77,8 @@ def dtype_of(node: Node) -> DType:
 class Simplify(Rewriter):
     """Copies a graph, each value as few operations."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
         self.made: dict[Any, Val] = {}
         self.written = set[int]()  # slots that anything stores to
         self.clock = 0  # how many stores there were
@@ -89,17 +93,43 @@ class Simplify(Rewriter):
         for slot in written_slots(old, node):  # a loop may have stored what it stores in its turn before this one
             self.clock += 1
             self.last[slot] = self.clock
+        if node.type == INDEX and node.op is not DIM:
+            return self.integer(old, key, node, new, env)
         space, _, name = node.op.name.partition(".")
         if not name or name in WRITES or node.body is not None:
             return super().visit(old, key, node, new, env)
         ops = TENSOR_OPS if space == "tensor" else TILE_OPS
         return self.simple(new, ops, name, [env[i] for i in node.inputs], node)
 
+    def integer(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
+        """An integer: a number, one of its operands, or an operation on them."""
+        if (number := self.ranges.known(old, key)) is not None:
+            return number
+        picked = self.ranges.picked(old, node)
+        if picked is None:
+            return super().visit(old, key, node, new, env)
+        made: Made = env[picked]
+        return made
+
+    def loop(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
+        """A loop, or what it carries, where it never runs."""
+        return super().loop(node, new, inputs) if self.ranges.runs(node) else self.carried(node, inputs)
+
     def carries(self, node: Node) -> Sequence[int]:
         """What the body changes."""
+        return [i for i in range(node.carried) if self.changes(node, i)]
+
+    def changes(self, node: Node, number: int) -> bool:
+        """Does a loop change what it carries in a place? Those inside it may only hand it on."""
         body = node.body
         assert body is not None
-        return [i for i in range(node.carried) if body.outputs[i] != body.params[1 + i]]
+        key = body.outputs[number]
+        while body[key].op is GET:
+            index, inner = body[key]["index"], body[body[key].inputs[0]]
+            if self.ranges.runs(inner) and self.changes(inner, index):
+                return True
+            key = inner.inputs[LOOP_BOUNDS + index]
+        return key != body.params[1 + number]
 
     def simple(self, graph: Graph, ops: dict[str, Op], name: str, inputs: list[Any], node: Node) -> Val:
         """A value, by the first rule that fits."""
@@ -186,4 +216,4 @@ def is_full(value: Any) -> bool:
 
 def simplify(graph: Graph) -> Graph:
     """The same values with fewer operations, and nothing that no value needs any more."""
-    return Rewriter().run(Simplify().run(graph))
+    return Rewriter().run(Simplify(Ranges(graph)).run(graph))

@@ -92,7 +92,7 @@ BUGS = tuple(Bug(*row) for row in (
      "once"),
     ("no core waits for what the first one did alone", "passes.insert_barriers:Pending.barrier",
      "not alone and self.first", "alone and self.first"),
-    ("a grid of some blocks is the first core's", "passes.insert_barriers:is_alone", "<= 1", "<= 1 << 30"),
+    ("a grid of some blocks is the first core's", "passes.insert_barriers:Barriers.is_alone", "<= 1", "<= 1 << 30"),
     ("no flag from one turn to the next", F + "wanted", "(j < i and not repeats)", "j < i"),
     ("flags dropped that are needed", F + "needed", "if schedule.ordered(kept - {number}, gone=number):",
      "if flags[number].back:"),
