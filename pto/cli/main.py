@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
@@ -40,8 +41,20 @@ def pto() -> None:
     """Tile kernels in Python, compiled to a virtual accelerator that runs at native speed."""
 
 
+def _say_what_takes_long() -> None:
+    """What is logged is shown on a terminal; it is not mixed with what a script logs."""
+    if sys.stderr.isatty():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("pto: %(message)s"))
+        log = logging.getLogger("pto")
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
 def main() -> None:
     """The entry point: every mistake of a user ends in one clear message and a documented exit code."""
+    _say_what_takes_long()
     try:
         pto.main(standalone_mode=False)
     except click.ClickException as err:

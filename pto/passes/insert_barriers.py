@@ -17,7 +17,7 @@ from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Kind, Role
 from pto.isa.table import sync
 from pto.passes.accesses import Accesses
-from pto.passes.trips import at_most
+from pto.passes.trips import Trips
 
 SYNC, DRAIN = (EXECUTION_OPS[row.mnemonic] for row in (sync.SYNC_ALL, sync.PIPE_BARRIER))
 BARRIERS = SYNC, DRAIN  # of all cores; of the pipes of each core
@@ -72,11 +72,6 @@ class Pending:
         return self if barrier is None else Pending() if barrier is SYNC else replace(self, near=Slots())
 
 
-def is_alone(graph: Graph, node: Node) -> bool:
-    """Does the first core run a step alone: a grid of one block at most?"""
-    return node.op is FOR and "grid" in dict(node.attrs) and at_most(graph, node) <= 1
-
-
 def is_shared(node: Node) -> bool:
     """Does every core run all iterations of a loop, with a grid inside?"""
     if node.op is not FOR or "grid" in dict(node.attrs) or node.body is None:
@@ -89,9 +84,13 @@ class Barriers:
 
     def __init__(self, root: Graph, *, everywhere: bool) -> None:
         self.everywhere = everywhere
-        self.accesses = Accesses(root)
+        self.accesses, self.trips = Accesses(root), Trips(root)
         self.before: dict[tuple[int, int], Op] = {}
         self.walk(root, Pending())
+
+    def is_alone(self, graph: Graph, node: Node) -> bool:
+        """Does the first core run a step alone: a grid of one block at most?"""
+        return node.op is FOR and "grid" in dict(node.attrs) and self.trips.at_most(graph, node) <= 1
 
     def touched(self, node: Node) -> Slots:
         """The slots that a step reads and writes."""
@@ -113,7 +112,7 @@ class Barriers:
                 once = self.walk(node.body, pending)
                 pending = pending.joined(self.walk(node.body, once))
                 continue
-            now, alone = self.touched(node), is_alone(graph, node)
+            now, alone = self.touched(node), self.is_alone(graph, node)
             needed = self.needed((id(graph), key), node, pending.barrier(now, alone=alone), pending)
             pending = pending.after(needed).then(now, alone=alone)
         return pending

@@ -22,7 +22,7 @@ from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
 from pto.passes.accesses import Access, Accesses, span
 from pto.passes.insert_barriers import BARRIERS
-from pto.passes.trips import Bounds, Course, Trail, Trips, at_least_once, at_most, courses, exactly
+from pto.passes.trips import Bounds, Course, Trail, Trips, at_least_once, courses, exactly
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
@@ -149,7 +149,7 @@ class Schedule:
         """The steps between each two barriers; of a further course only some parts are looked at."""
         self.parts: list[tuple[tuple[Step, ...], bool]] = []
         self.out: list[Step] = []
-        self.entries: dict[int, int] = {}
+        self.entries: dict[int, int] = {}  # of this course, so that each takes a loop through the most iterations first
         self.iteration: dict[int, int] = {}
         for signal in self.primed.get(None, ()):
             self._signal(signal)
@@ -160,7 +160,7 @@ class Schedule:
         self._body(self.accesses.root)
         self._cut(0, looked_at=True)
         for course in courses(self.trail):  # flags stand as at the start; a barrier keeps the courses apart
-            self.course = course
+            self.course, self.entries = course, {}
             self._body(self.accesses.root)
             self._cut(0, looked_at=self.barrier in course.after)
 
@@ -258,7 +258,7 @@ class Schedule:
             return known if known <= most else most + (known - most) % 2
         least = self.course is not None and self.course.least
         count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
-        return min(count, at_most(outer, node))
+        return min(count, self.known.at_most(outer, node))
 
     def _slot(self, flag: Relation) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0

@@ -8,7 +8,7 @@ apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from pto.ir.graph import Graph, Node, origin
 from pto.ir.ops import CONST, DIM, PARAM
 from pto.isa.table import scalar
+from pto.passes.ranges import ALL, Ranges
 
 FACTORS = {  # what rises with its operands, and how many of them are multiplied: these must not be below 0
     **dict.fromkeys((scalar.ADD.mnemonic, scalar.MIN.mnemonic, scalar.MAX.mnemonic), 0),
@@ -48,7 +49,7 @@ class Bounds:
 
     low: End
     high: End
-    least: int | None = field(default=None, compare=False)
+    least: int = field(default=ALL[0], compare=False)
     grows: bool = field(default=False, compare=False)
 
     @property
@@ -62,8 +63,8 @@ class Bounds:
 
     def goes_on(self, other: Bounds) -> bool:
         """Does it begin where another ends, and at least one of the two run?"""
-        first, last = other.low.constant, self.least
-        return self.low == other.high and first is not None and last is not None and first < last
+        first = other.low.constant
+        return self.low == other.high and first is not None and first < self.least
 
 
 def _at_most(a: End, b: End) -> bool:
@@ -74,7 +75,7 @@ class Trips:
     """What is known of the loops of one graph."""
 
     def __init__(self, root: Graph) -> None:
-        self.loops = {id(n.body): (graph, n) for graph, _, n in root.walk() if n.body is not None}
+        self.ranges = Ranges(root)
 
     def bounds(self, graph: Graph, node: Node) -> Bounds:
         """From where to where a loop runs."""
@@ -89,26 +90,19 @@ class Trips:
             return End(int(node["value"]))
         return End(None, id(node), id(graph) if graph.outer is not None else 0)
 
-    def least(self, graph: Graph, key: int) -> int | None:
+    def least(self, graph: Graph, key: int) -> int:
         """A number that an index is surely not below."""
-        graph, key = origin(graph, key)
-        node = graph[key]
-        if node.op is CONST:
-            return int(node["value"])
-        if node.op is DIM:
-            symbols = {s.name: s.low for s in _root(graph).symbols}
-            return symbols.get(node["name"], 0)
-        if node.op is PARAM and id(graph) in self.loops and key == graph.params[0]:
-            outer, loop = self.loops[id(graph)]
-            return self.least(outer, loop.inputs[0])
-        found = [self.least(graph, i) for i in node.inputs] if node.op.name in _LEAST else [None]
-        known = [n for n in found if n is not None]
-        return _LEAST[node.op.name](known) if len(known) == len(found) else None
+        return self.ranges.of(graph, key)[0]
 
-    def counts(self, graph: Graph, key: int) -> bool:
-        """Is an index surely not below 0?"""
-        least = self.least(graph, key)
-        return least is not None and least >= 0
+    def at_most(self, graph: Graph, node: Node) -> int:
+        """How many iterations a loop has at most, as far as its bounds tell; else more than a schedule takes."""
+        low, high, stride = (term(graph, key) for key in node.inputs[:3])
+        if "grid" in dict(node.attrs):  # from the number of the core, by the number of cores: all, where there is one
+            low, stride = 0, 1
+        if not isinstance(stride, int) or stride < 1:
+            return len(TURNS)
+        span, apart = self.ranges.of(graph, node.inputs[1])[1] - self.least(graph, node.inputs[0]), gap(high, low)
+        return max(-(-(span if apart is None else min(span, apart)) // stride), 0)
 
     def stays(self, graph: Graph, key: int, home: int) -> bool:
         """Is an index the same in all iterations of a body?"""
@@ -123,22 +117,11 @@ class Trips:
             return True
         if node.op.name == scalar.DIV.mnemonic:
             above, by = node.inputs
-            return self.stays(graph, by, home) and self.counts(graph, by) and self.rises(graph, above, home)
+            return self.stays(graph, by, home) and self.least(graph, by) >= 0 and self.rises(graph, above, home)
         if node.op.name not in FACTORS:
             return False
-        return (all(self.counts(graph, i) for i in node.inputs[:FACTORS[node.op.name]])
+        return (all(self.least(graph, i) >= 0 for i in node.inputs[:FACTORS[node.op.name]])
                 and all(self.rises(graph, i, home) for i in node.inputs))
-
-
-def _nonnegative(values: list[int]) -> int | None:
-    return 0 if min(values) >= 0 else None
-
-
-_LEAST: dict[str, Callable[[list[int]], int | None]] = {
-    scalar.ADD.mnemonic: sum, scalar.MIN.mnemonic: min, scalar.MAX.mnemonic: max,
-    scalar.MADD.mnemonic: lambda values: values[2] if min(values[:2]) >= 0 else None,
-    **dict.fromkeys((scalar.MUL.mnemonic, scalar.DIV.mnemonic, scalar.MOD.mnemonic), _nonnegative),
-}
 
 
 @dataclass(frozen=True)
@@ -304,17 +287,6 @@ def exactly(graph: Graph, node: Node) -> int | None:
     if not (isinstance(low, int) and isinstance(high, int) and isinstance(step, int)):
         return None
     return max(-(-(high - low) // step), 0)
-
-
-def at_most(graph: Graph, node: Node) -> int:
-    """How many iterations a loop has at most, as far as its bounds tell; else more than a schedule takes."""
-    low, high, stride = (term(graph, key) for key in node.inputs[:3])
-    if "grid" in dict(node.attrs):  # from the number of the core, by the number of cores: all, where there is one
-        low, stride = 0, 1
-    span = gap(high, low)
-    if span is None or not isinstance(stride, int) or stride < 1:
-        return len(TURNS)
-    return max(-(-span // stride), 0)
 
 
 def term(graph: Graph, key: int, depth: int = 8) -> Term:

@@ -316,7 +316,9 @@ class Interpreter:
         o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
                      shape=(rows, 1 if reduces else cols), dtype=numpy_dtype(node.type.dtype))
         result = MEANING[op.instr.mnemonic](o).astype(o.dtype, copy=False)
-        return result.reshape((*common[:-1], result.shape[1])) if shaped else result
+        if not shaped:
+            return result
+        return result.reshape((*common[:-1], result.shape[1]) if common else ())
 
     # Block
 

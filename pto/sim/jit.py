@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ SOURCES = (
     "sim/formulas.py", "sim/lanes.py", "sim/operations.py", "sim/atomic.py", "sim/between.py", "sim/engine.py",
     "sim/compile.py", "sim/records.py", "sim/kernels/*.py", "sim/watch/*.py", "core/packed.py",
 )
+_log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _loaded: dict[str, int] = {}
 
@@ -52,20 +54,36 @@ def _tools() -> tuple[Host, Loader, FileCache]:
     return host, loader.Loader(host), FileCache(build_key(host))
 
 
-def addresses(names: Iterable[str]) -> dict[str, int]:
-    """Addresses of compiled functions by name, each loaded or compiled when first asked for."""
+def addresses(names: Collection[str]) -> dict[str, int]:
+    """Addresses of compiled functions by name, each loaded or compiled when first asked for.
+
+    What must be compiled is logged before, for it takes seconds.
+    """
     with _lock:
-        return {name: _loaded.get(name) or _load(name) for name in names}
+        new = [name for name in names if name not in _loaded]
+        if new:
+            _load(new)
+        return {name: _loaded[name] for name in names}
 
 
-def _load(name: str) -> int:
+def _load(names: Sequence[str]) -> None:
     _, loader, cache = _tools()
-    entry = f"pto_{name}"
-    code = cache.get(name)
-    if code is None:
-        compiler = importlib.import_module("pto.sim.compile")
-        code = compiler.object_code(name, entry, loader.machine)
-        if sources_digest() == _imported:  # else code of other sources would have the name of these
-            cache.put(name, code)
-    _loaded[name] = loader.load(code, entry)
-    return _loaded[name]
+    codes = {name: cache.get(name) for name in names}
+    missing = [name for name, code in codes.items() if code is None]
+    if missing:
+        _log.info("compiling %d function%s of the machine for this processor, once", len(missing),
+                  "s" * (len(missing) > 1))
+    for name, code in codes.items():
+        _loaded[name] = loader.load(_compiled(name) if code is None else code, _entry(name))
+
+
+def _compiled(name: str) -> bytes:
+    _, loader, cache = _tools()
+    code: bytes = importlib.import_module("pto.sim.compile").object_code(name, _entry(name), loader.machine)
+    if sources_digest() == _imported:  # else code of other sources would have the name of these
+        cache.put(name, code)
+    return code
+
+
+def _entry(name: str) -> str:
+    return f"pto_{name}"

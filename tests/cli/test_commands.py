@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
 KERNELS = '''import numpy as np
 import pto as pt
 
@@ -60,12 +61,11 @@ def folder(tmp_path_factory):
 
 
 def run(folder: Path, *words: str, shell: str = "") -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     if shell:
         words = "bash", "-o", "pipefail", "-c", f"{sys.executable} -m pto {shell}"
     else:
         words = sys.executable, "-m", "pto", *words
-    return subprocess.run(words, cwd=folder, text=True, env=environ, capture_output=True, timeout=60)
+    return subprocess.run(words, cwd=folder, text=True, env=ENVIRON, capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize(("words", "expected"), [
@@ -276,3 +276,19 @@ def test_what_a_script_raises_is_shown_from_its_own_line_on(folder):
     assert done.stderr.splitlines()[:2] == ["Traceback (most recent call last):",
                                             '  File "imports.py", line 1, in <module>']
     assert "No module named 'nosuch'" in done.stderr
+
+
+def test_a_terminal_is_told_of_what_compiles_for_seconds_once(folder, tmp_path):
+    (tmp_path / "halt.ptoas").write_text(".program nothing\n.target AI_Accelerator_V2\n  halt\n")
+    assert "compiling" in on_a_terminal(tmp_path, "run", "halt.ptoas")
+    assert "compiling" not in on_a_terminal(tmp_path, "run", "halt.ptoas")
+
+
+def on_a_terminal(folder: Path, *words: str) -> str:
+    """What a command writes to its standard error where that is a terminal; results are kept in the folder."""
+    screen, side = os.openpty()
+    with os.fdopen(screen, "rb", buffering=0) as shown:
+        subprocess.run([sys.executable, "-m", "pto", *words], cwd=folder, stderr=side, check=True,
+                       env=ENVIRON | {"PTO_CACHE_DIR": str(folder)}, stdout=subprocess.DEVNULL)
+        os.close(side)
+        return shown.read(1000).decode()
