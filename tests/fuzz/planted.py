@@ -48,7 +48,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("slices of k one too far apart", E + "product", "(0, inner, k)", "(0, inner, k + 1)"),
     ("the first tile of a row left out", E + "row", "wide if self.keeps else 0", "wide"),
     ("rows of a table from its first column", E + "gathered", "index, at.j, count", "index, 0, count"),
-    ("always the first slice of a stream", E + "stream", "part(body, kk)", "part(body, 0)"),
+    ("always the first slice of a stream", E + "stream", "part(body, kk, sums[0])", "part(body, 0, sums[0])"),
     ("a value read after it was overwritten", T + "Costs._overtaken", "if not between:", "if True:"),
     ("a tensor overwritten while it is read", T + "Costs.clobbers", "return bool(leaves) and far", "return False"),
     ("carried tensors swapped one by one", T + "Materialise.carry", "len(fresh) > 1 or ", ""),
