@@ -5,6 +5,7 @@
 - Scalars of one operation after another are one scalar, and operations that change nothing are left out, where the
   result has the same bits for every operand (a NaN may be another NaN): `x * 2 * 3` is `x * 6`, `x + 1 + 2` is
   `x + 3` for integers alone, `x + 0.0` is not x where x is -0.
+- None of this moves a read of a tensor past a store to it, which may be through another view of it.
 
 - Integers that can be but one number are that number (`ranges`), and loops that never run, as branches whose condition
   never holds, are left out.
@@ -27,6 +28,7 @@ from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val, joined
 from pto.ir.ops import DIM, GET, TENSOR_OPS, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter
 from pto.isa.exact_math import round_f32
+from pto.passes.analysis import is_expression, slot_of, written_slots
 from pto.passes.ranges import Ranges
 
 WRITES = ("assign", "store", "view")
@@ -78,8 +80,19 @@ class Simplify(Rewriter):
     def __init__(self, ranges: Ranges) -> None:
         self.ranges = ranges
         self.made: dict[Any, Val] = {}
+        self.written = set[int]()  # slots that anything stores to
+        self.clock = 0  # how many stores there were
+        self.last: dict[int, int] = {}  # the last of them, by slot
+        self.born: dict[Val, int] = {}  # how many there were before each operation
+
+    def run(self, old: Graph) -> Graph:
+        self.written.update(slot for _, node in old.items() for slot in written_slots(old, node))
+        return super().run(old)
 
     def visit(self, old: Graph, key: int, node: Node, new: Graph, env: dict[int, Any]) -> Made | None:
+        for slot in written_slots(old, node):  # a loop may have stored what it stores in its turn before this one
+            self.clock += 1
+            self.last[slot] = self.clock
         if node.type == INDEX and node.op is not DIM:
             return self.integer(old, key, node, new, env)
         space, _, name = node.op.name.partition(".")
@@ -129,11 +142,18 @@ class Simplify(Rewriter):
     def shared(self, graph: Graph, op: Op, inputs: list[Any], node: Node) -> Val:
         """The node of an operation, which may be there already."""
         operands = (v if isinstance(v, int) else (id(v.graph), v.key) for v in inputs)
-        name = (id(graph), op.name, node.type, repr(node.attrs), *operands)
+        stores = tuple(self.last.get(memory(v), 0) for v in inputs)
+        name = (id(graph), op.name, node.type, repr(node.attrs), stores, *operands)
         if name not in self.made:
             self.made[name] = graph.op(op, *inputs, type=node.type, locs=node.locs, **dict(node.attrs))
+            self.born[self.made[name]] = self.clock
             return self.made[name]
         return self.listed(self.made[name], node)
+
+    def source(self, inner: Val) -> Val | None:
+        """The operand of an operation, if an operation that is made now may read it."""
+        found = Val(inner.graph, inner.node.inputs[0])
+        return found if self.last.get(memory(found), 0) <= self.born[inner] else None
 
     def listed(self, value: Val, node: Node) -> Val:
         """A value that is there, which a node of the old graph asks for, too."""
@@ -147,7 +167,8 @@ class Simplify(Rewriter):
         inner: Val = inputs[0]
         if name in IDEMPOTENT:
             return self.listed(inner, node)
-        return Val(inner.graph, inner.node.inputs[0])
+        source = Val(inner.graph, inner.node.inputs[0])
+        return None if memory(source) in self.written else source
 
     def constant(self, graph: Graph, ops: dict[str, Op], name: str, inputs: list[Any], node: Node) -> Val | None:
         """Operations of a constant with a scalar, or with another value."""
@@ -173,12 +194,19 @@ class Simplify(Rewriter):
         inner, number = inputs[0].node, attrs["scalar"]
         if name in SAME and number == SAME[name] and (
                 dtype_of(node).kind != "f" or math.copysign(1.0, number) == math.copysign(1.0, SAME[name])):
-            return self.listed(inputs[0], node)
+            return None if memory(inputs[0]) in self.written else self.listed(inputs[0], node)
         if inner.op is not ops[name] or (both := together(name, dtype_of(node), inner["scalar"], number)) is None:
             return None
-        source = Val(inputs[0].graph, inner.inputs[0])
-        return self.simple(graph, ops, name, [source], replace(node, attrs=(("scalar", both),),
-                                                               locs=joined(inner.locs, node.locs)))
+        source = self.source(inputs[0])
+        wanted = replace(node, attrs=(("scalar", both),), locs=joined(inner.locs, node.locs))
+        return None if source is None else self.simple(graph, ops, name, [source], wanted)
+
+
+def memory(value: Any) -> int:
+    """The slot in which a tensor lies that is not computed; -1: it is something else."""
+    if not isinstance(value, Val) or not isinstance(value.type, TensorType) or is_expression(value.node):
+        return -1
+    return slot_of(value.graph, value.key)
 
 
 def is_full(value: Any) -> bool:

@@ -420,6 +420,23 @@ def full(shape: tuple[int, int], value: float, dtype: Any = None) -> Value:
     return Value(np.full((1, 1), np.float32(value)))
 
 
+def window(x: Value, at: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
+    """A window that is inside."""
+    if any(not 0 <= start <= extent - n for start, n, extent in zip(at, sizes, x.shape, strict=True)):
+        raise IndexError("a window outside of its tensor")
+    return tuple(slice(start, start + n) for start, n in zip(at, sizes, strict=True))
+
+
+def store(x: Value, at: Sequence[int], tile: Value) -> None:
+    x[window(x, at, tile.shape)] = tile
+
+
+def require(condition: Test, message: str = "") -> None:
+    """An assertion of a kernel: one that holds."""
+    if not condition.true.all() or condition.unsure.any():
+        raise ValueError(message)
+
+
 def tile_kernel(function: Any = None, **options: Any) -> Any:
     """The function itself, with its options as names."""
     if function is None:
@@ -456,5 +473,6 @@ PT = SimpleNamespace(
     embedding=lambda ids, table: table[ids], arange=lambda start, stop, step=1: Value(
         np.arange(start, stop, step)),
     empty=empty, full=full, zeros=lambda shape, dtype=None: full(shape, 0.0), range=range, static_range=range,
+    load=lambda x, at, sizes: x[window(x, at, sizes)], store=store, print=lambda *parts: None, assert_=require,
     cdiv=lambda a, b: -(-a // b), tile_kernel=tile_kernel, index=_Type(), constexpr=_Type(), **ELEMENTS,
 )
