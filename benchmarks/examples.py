@@ -274,6 +274,36 @@ def largest_integers(x):
     return pt.max(x.to(pt.s32), axis=1)
 
 
+@case(lambda w, x: w @ x, (1024, 1024), (1024,))
+def matrix_times_vector(w, x):
+    return pt.matmul(w, x)
+
+
+@case(lambda x, w: x @ w, (1024,), (1024, 1024))
+def vector_times_matrix(x, w):
+    return pt.matmul(x, w)
+
+
+@case(lambda w, x: w @ x, (16, 512, 512), (16, 512, 1))
+def batched_vectors(w, x):
+    return pt.matmul(w, x)
+
+
+@case(lambda x, w, b: 1 / (1 + np.exp(-(x @ w + b))), (4096, 128), (128,), (1,))
+def logistic_regression(x, w, b):
+    return pt.sigmoid(pt.matmul(x, w) + b)
+
+
+@case(lambda x: x.max(axis=0), (32, 128, 256))
+def largest_of_leading_axis(x):
+    return pt.max(x, axis=0)
+
+
+@case(lambda a, b: (a > 0) & ~(b > 0), (1024, 1024), (1024, 1024))
+def predicates(a, b):
+    return (a > 0.0) & ~(b > 0.0)
+
+
 def main() -> None:
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     figures: dict[str, float] = {}

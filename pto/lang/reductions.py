@@ -16,6 +16,7 @@ from pto.ir.ops import REDUCTIONS, TILE_OPS
 from pto.lang import stores, values
 from pto.lang.integers import Index, unwrap
 from pto.lang.trace import tracer
+from pto.lang.views import is_contiguous, layout
 
 LAST = (-1,)  # no axis was said
 WIDE, TALL, AREA = 1024, 256, 1 << 14  # of the tiles of a matrix whose columns are reduced
@@ -179,14 +180,29 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
         axes = _axes(x, axis)
         for one in axes:
             last = x.ndim - 1
-            if x.ndim == 2 and one == 0 and not REDUCTIONS[name].of:
-                x = _columns(name, x)
+            matrix = _as_matrix(x) if one == 0 < last and not REDUCTIONS[name].of else None
+            if matrix is not None:
+                x = _columns(name, matrix).view(1, *x.shape[1:])
                 continue
             found = values.unary(name, x if one == last else x.transpose(one, last))
             x = found if one == last else found.transpose(one, last)
         for one in () if keepdims else axes:
             x = x.squeeze(one)
         return x
+
+
+def _as_matrix(x: Any) -> Any:
+    """A tensor whose axes behind the first are one, where they lie so; the program is then for their extents."""
+    symbols, rest, found = tracer().symbols, x.dims[1:], layout(x)
+    if len(rest) == 1:
+        return x
+    sizes = [size for size in map(symbols.value, rest) if size is not None]
+    if len(sizes) < len(rest) or not is_contiguous(x):
+        return None
+    for extent in rest:
+        symbols.pin(extent)
+    count = math.prod(sizes)
+    return found.made((x.dims[0], count), (count, 1), found.offset)
 
 
 def _columns(name: str, x: Any) -> Any:

@@ -15,6 +15,7 @@ from pto.lang.selection import where
 from pto.lang.trace import tracer
 
 Pairs = list[tuple[int, int]]
+MOST_SLICES = 8  # that are stored one by one
 
 
 def _tensor(x: Any, name: str) -> Any:
@@ -96,9 +97,7 @@ def repeat_interleave(x: Any, repeats: int, dim: int = 0) -> Any:
     """Each element of an axis so many times, one after the other; as `numpy.repeat`."""
     x = _tensor(x, "repeat_interleave")
     axis = _axis(x, dim)
-    count = pinned(x, axis) * repeats
-    many = x.unsqueeze(axis + 1).expand(*[-1] * (axis + 1), repeats, *[-1] * (x.ndim - axis - 1))
-    return many.contiguous().view(*x.shape[:axis], count, *x.shape[axis + 1:])
+    return _again(x, axis, axis + 1, repeats)
 
 
 def tile(x: Any, *counts: int) -> Any:
@@ -109,11 +108,23 @@ def tile(x: Any, *counts: int) -> Any:
     while x.ndim < len(times):
         x = x.unsqueeze(0)
     for axis, count in enumerate(times):
-        if count != 1:
-            total = pinned(x, axis) * count
-            many = x.unsqueeze(axis).expand(*[-1] * axis, count, *[-1] * (x.ndim - axis))
-            x = many.contiguous().view(*x.shape[:axis], total, *x.shape[axis + 1:])
+        x = x if count == 1 else _again(x, axis, axis, count)
     return x
+
+
+def _again(x: Any, axis: int, new: int, count: int) -> Any:
+    """A tensor with an axis more, all of whose so many slices are the tensor, and which then becomes one with `axis`.
+
+    A few slices are stored one by one, for the rows of the tensor are longer than those of the new axis and it.
+    """
+    total = pinned(x, axis) * count
+    if 1 <= count <= MOST_SLICES:
+        many = pt.empty((*x.shape[:new], count, *x.shape[new:]), x.dtype)
+        for n in range(count):
+            many = stores.assign(many, (slice(None),) * new + (n,), x)
+    else:
+        many = x.unsqueeze(new).expand(*[-1] * new, count, *[-1] * (x.ndim - new)).contiguous()
+    return many.view(*x.shape[:axis], total, *x.shape[axis + 1:])
 
 
 def roll(x: Any, shift: int, dim: int = -1) -> Any:

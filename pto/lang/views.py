@@ -241,6 +241,13 @@ def narrowed(found: Strided, axis: int, start: Any, length: Any) -> Strided:
     return Strided(found.base, found.dtype, dims, found.offset + start * found.strides[axis], found.strides)
 
 
+def is_contiguous(tensor: Tensor) -> bool:
+    """Do the elements of a tensor lie one after the other?"""
+    steps = list(map(unwrap, contiguous(tensor.shape)))
+    return all(unwrap(a) == b for a, b, n in zip(layout(tensor).strides, steps, tensor.dims, strict=True)
+               if tracer().symbols.resolve(n) != 1)
+
+
 def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
     """The elements of a contiguous tensor in other extents.
 
@@ -249,8 +256,7 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
     """
     found = layout(tensor)
     found = replace(found, dims=tuple(map(tracer().symbols.resolve, found.dims)))
-    steps = list(map(unwrap, contiguous(tensor.shape)))
-    if any(unwrap(a) != b for a, b, n in zip(found.strides, steps, found.dims, strict=True) if n != 1):
+    if not is_contiguous(tensor):
         raise ShapeError("the elements of this view do not lie one after the other",
                          hint="assign it to a tensor first: y = pt.empty(x.shape); y[:] = x")
     said = "an extent of a view is a positive constant, an extent of an argument, or (one of them) -1"

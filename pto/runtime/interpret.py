@@ -164,8 +164,8 @@ class Interpreter:
             "report": self.reported, "report_unless": self.reported,
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
-            "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "matmul": self.product,
-            "packed_matmul": self.packed, "unpack": self.unpacked,
+            "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "gevm": self.streamed_rows,
+            "matmul": self.product, "packed_matmul": self.packed, "unpack": self.unpacked,
         }
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
@@ -249,6 +249,13 @@ class Interpreter:
         assert isinstance(node.type, TileType)
         o = Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=numpy_dtype(node.type.dtype))
         return MEANING[cube.TGEMV_STREAM.mnemonic](o).astype(o.dtype, copy=False)
+
+    def streamed_rows(self, node: Node, y: Array, x: Array, tensor: Array, i: int, j: int, k: int, n: int,
+                      *view: int) -> Array:
+        w, found = seen(tensor, view)[i:i + k, j:j + n], y.copy()
+        o = Operands(y=y[:, :n], x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=y.dtype)
+        found[:, :n] = MEANING[cube.TGEVM_STREAM.mnemonic](o)
+        return found
 
     def product(self, node: Node, a: Array, b: Array) -> Array:
         if over := dict(node.attrs).get("over", 0):

@@ -40,6 +40,15 @@ def test_a_reduction_is_numpys(name, case, keepdims):
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-4)
 
 
+@pytest.mark.parametrize("name", ["sum", "max", "any"])
+@pytest.mark.parametrize("axis", [0, (0, 1), (0, 2)])
+def test_leading_axes_are_reduced_as_the_rows_of_a_matrix(name, axis):
+    x = some(5, 7, 30)
+    kernel = pt.tile_kernel(lambda x: getattr(pt, name)(x, axis=axis))
+    np.testing.assert_allclose(kernel(x), getattr(np, name)(x, axis=axis), rtol=1e-5, atol=1e-5)
+    assert f"col{name}" in str(pt.text(kernel.graph("tile")))
+
+
 @given(rows=st.integers(1, 70), cols=st.integers(1, 40))
 @settings(max_examples=15)
 def test_the_columns_of_a_tile_are_summed_at_its_valid_rows(rows, cols):

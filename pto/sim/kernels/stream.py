@@ -1,4 +1,4 @@
-"""The matrix-vector product whose weights are streamed from global memory."""
+"""Products of a vector and a matrix whose weights are streamed from global memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
-from pto.sim.dots import Dot
+from pto.sim.dots import Dot, Multiples
 from pto.sim.kernels.checks import step, stride
 from pto.sim.kernels.copying import clear, gatherer
 from pto.sim.kernels.operands import Body, Form
@@ -19,6 +19,8 @@ from pto.sim.vec import inline, prefetch, word
 LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
+TOGETHER = 8  # rows that are added to the sums in one pass over these
+ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
 
 
 def widening(dot: Dot) -> Any:
@@ -118,5 +120,65 @@ def streamed(form: Form) -> Body:
         for _ in range(n % 4):
             settle(y, add, multiply(factors, w, apart, k, scratch))
             y += 4
+            w += pitch
+    return run
+
+
+def sweep(multiples: Multiples) -> Any:
+    """A pass over the sums, to which multiples of some rows are added."""
+    step, last, size = multiples.step, multiples.last, multiples.dot.weights.size
+
+    @inline
+    def run(y: int, x: int, w: int, pitch: int, n: int) -> None:
+        for _ in range(n // DOT_LANES):
+            step(y, x, w, pitch)
+            y += 4 * DOT_LANES
+            w += size * DOT_LANES
+        if n % DOT_LANES:
+            last(y, x, w, pitch, n % DOT_LANES)
+    return run
+
+
+def scattered(multiples: Multiples) -> Any:
+    """A pass of one row whose elements lie apart; they come by way of scratch memory."""
+    last, size = multiples.last, multiples.dot.weights.size
+    gather = gatherer(size)
+
+    @inline
+    def run(y: int, x: int, w: int, apart: int, n: int, scratch: int) -> None:
+        for at in range(0, n, DOT_LANES):
+            count = min(n - at, DOT_LANES)
+            gather(scratch, w, apart, count)
+            last(y, x, scratch, 0, count)
+            y += 4 * DOT_LANES
+            w += apart * DOT_LANES
+    return run
+
+
+@kernel(cube.TGEVM_STREAM, Layout.ROW, Layout.ROW)
+def streamed_rows(form: Form) -> Body:
+    """y = y + x W: several rows of W together, for the sums are read and written once for all of them."""
+    _, vector, weights = form.types
+    dot = Dot(vector, weights)
+    many, one = Multiples(dot, TOGETHER), Multiples(dot, 1)
+    add_many, add_one, add_apart, widen = sweep(many), sweep(one), scattered(one), widening(dot)
+    size, factor_size = weights.size, dot.factor.size
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        k, n, factors = word(ops, ROWS), word(ops, COLUMNS), word(ctx, SPARE)
+        y, x, w, _ = at
+        scratch = widen(factors, x, k)
+        pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
+        whole = k // TOGETHER if apart == size else 0
+        for _ in range(whole):
+            add_many(y, factors, w, pitch, n)
+            factors += factor_size * TOGETHER
+            w += pitch * TOGETHER
+        for _ in range(whole * TOGETHER, k):
+            if apart == size:
+                add_one(y, factors, w, pitch, n)
+            else:
+                add_apart(y, factors, w, apart, n, scratch)
+            factors += factor_size
             w += pitch
     return run
