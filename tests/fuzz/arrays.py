@@ -335,9 +335,10 @@ class ArrayWriter(Writer):
 
 Step = Callable[[ArrayWriter, int], list[str]]
 INNER: tuple[tuple[Step, int], ...] = (  # and how often, relative to the others
-    (ArrayWriter.stored_part, 8), (ArrayWriter.stored_tile, 4), (ArrayWriter.stored_twice, 2), (ArrayWriter.bound, 2), (ArrayWriter.bound_again, 2),
-    (ArrayWriter.look_at, 2), (ArrayWriter.report, 1), (ArrayWriter.loop, 2), (ArrayWriter.branch, 2))
+    (ArrayWriter.stored_part, 8), (ArrayWriter.stored_tile, 4), (ArrayWriter.stored_twice, 2), (ArrayWriter.bound, 2),
+    (ArrayWriter.bound_again, 2), (ArrayWriter.look_at, 2), (ArrayWriter.report, 1), (ArrayWriter.loop, 2),
+    (ArrayWriter.branch, 2))
 OUTER: tuple[tuple[Step, int], ...] = (
-    (ArrayWriter.stored_part, 3), (ArrayWriter.stored_tile, 1), (ArrayWriter.stored_twice, 2), (ArrayWriter.bound, 2), (ArrayWriter.look_at, 3),
-    (ArrayWriter.report, 1), (ArrayWriter.room, 1), (ArrayWriter.loop, 9), (ArrayWriter.branch, 1),
-    (ArrayWriter.called_to_store, 2))
+    (ArrayWriter.stored_part, 3), (ArrayWriter.stored_tile, 1), (ArrayWriter.stored_twice, 2), (ArrayWriter.bound, 2),
+    (ArrayWriter.look_at, 3), (ArrayWriter.report, 1), (ArrayWriter.room, 1), (ArrayWriter.loop, 9),
+    (ArrayWriter.branch, 1), (ArrayWriter.called_to_store, 2))
