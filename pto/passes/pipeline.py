@@ -20,9 +20,10 @@ from pto.passes.choose_tiles import Tiles, choices
 from pto.passes.combine import combine
 from pto.passes.elide_copies import elide_copies
 from pto.passes.emit import emit
+from pto.passes.flag_ids import OutOfFlags
 from pto.passes.hoist import hoist
 from pto.passes.insert_barriers import insert_barriers
-from pto.passes.insert_flags import OutOfFlags, insert_flags
+from pto.passes.insert_flags import insert_flags
 from pto.passes.lower_quantised import lower_quantised
 from pto.passes.materialise import materialise
 from pto.passes.simplify import simplify

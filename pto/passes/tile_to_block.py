@@ -46,7 +46,7 @@ from pto.passes.analysis import carries_sum, deep_users
 from pto.passes.packed import in_block
 from pto.passes.parallel import is_parallel, parallel_nest
 from pto.passes.placing import Fill, Placing, Size, in_ub, shape
-from pto.passes.trips import at_least_once
+from pto.passes.trips import Trips
 
 Maker = Callable[[Node, Graph, list[Any]], Made]
 (LOAD, STORE, FULL, MATMUL, GEMV, GEVM, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS,
@@ -89,6 +89,7 @@ class ToBlock(Placing):
 
     def run(self, old: Graph) -> Graph:
         new = Graph(name=old.name, level=self.level, symbols=old.symbols)
+        self.known_trips = Trips(old)
         self.core = new.op(DIM, type=INDEX, name="core")
         self.cores = new.op(DIM, type=INDEX, name="cores")
         env: dict[int, Any] = {}
@@ -428,7 +429,7 @@ class ToBlock(Placing):
         for position, init in enumerate(given):
             parameter = body.params[1 + position]
             found = carries_sum(node, position)
-            if found and isinstance(init, Fill) and init.value == 0.0 and at_least_once(old, node):
+            if found and isinstance(init, Fill) and init.value == 0.0 and self.known_trips.at_least_once(old, node):
                 product = body[found[1]]
                 locs = joined(body[found[0]].locs, product.locs, init.locs)
                 sums[found[0]] = Sum(parameter, replace(product, locs=locs), 0)

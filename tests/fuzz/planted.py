@@ -97,7 +97,9 @@ BUGS = tuple(Bug(*row) for row in (
     ("flags dropped that are needed", F + "needed", "if schedule.ordered(kept - {number}, gone=number):",
      "if flags[number].back:"),
     ("what is read may be overwritten", F + "Conflicts.between", "a in x.writes or b in y.writes", "a in x.writes"),
-    ("two flags with one id", F + "number", "around[-1] + flag.slots", "around[-1]"),
+    ("two flags with one id", "passes.flag_ids:number", "around[-1] + flag.slots", "around[-1]"),
+    ("flags that are up together have one id", "passes.order:_clashing", "(unknown or carried[other])", "False"),
+    ("a flag is set again too soon", "passes.order:_clashing", "(unknown or carried[other])", "carried[other]"),
     ("both slots wait for one flag", F + "_Insert.put", 'graph.index("add", self.parity[id(flag.body)], number)',
      "number"),
     ("one of two slots is primed", F + "_Insert.ends", "range(flag.slots)", "range(1)"),
@@ -115,6 +117,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("both sides of a branch on one condition", "lang.language:branch", "(1 - test, other)", "(test, other)"),
     ("a window past its tensor", "lang.views:span", 'graph.index("min", extent, left)', "extent"),
 )) + tuple(Bug(*row, kind=ArrayWriter) for row in (
+    ("a scalar folded past a store", S + "source", "self.last.get(memory(found), 0) <= self.born[inner]", "True"),
     ("an array under another name is what it was", "lang.trace:Tracer.latest", "value in self.next", "False"),
     ("rows moved onto rows that are read later", T + "moves_within", "return strides != others or", "return False and"),
 ))

@@ -47,7 +47,7 @@ def test_no_relation_of_a_random_kernel_is_redundant(first):
 
 
 @pytest.mark.parametrize("path", FLAG_CASES, ids=lambda path: path.stem)
-def test_no_relation_of_a_kernel_that_once_had_redundant_ones_is_so(path):
+def test_a_kernel_whose_flags_once_were_too_many_is_right_and_needs_them_all(path):
     case = Case.read(path.read_text())
     found = judge(case)
     assert not found.kind and not found.refused, found.said
