@@ -474,10 +474,23 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     inits = [Val(found.graph, found.graph.use(v)) for v in map(_latest, carried)]
     found.replaced.update(v for v in map(unwrap, carried) if isinstance(v, Val))
     made = found.graph.loop(limits, inits, trace, found.spans(loc))
-    for init, after in zip(inits, made, strict=True):
-        if is_version(after, outside(init)):
-            found.stored(init, after)
+    _note_versions(inits, made)
     return tuple(map(wrap, made))
+
+
+def _note_versions(inits: Sequence[Val], made: Sequence[Val]) -> None:
+    """What a loop carries and stores to is the next version of what it was; under another name, too."""
+    found = tracer()
+    stored = [(init, after) for init, after in zip(inits, made, strict=True) if is_version(after, outside(init))]
+    for init, after in sorted(stored, key=lambda pair: _is_as_it_was(pair[1])):
+        before, now = (after, found.latest(init)) if init in found.next else (init, after)
+        found.stored(before, now)
+
+
+def _is_as_it_was(after: Val) -> bool:
+    """Does a loop only hand on what it carries in a place?"""
+    body, index = after.graph[after.node.inputs[0]].body, after.node["index"]
+    return body is not None and body.outputs[index] == body.params[1 + index]
 
 
 def _latest(value: Any) -> Any:

@@ -192,6 +192,18 @@ class ArrayWriter(Writer):
         self.used.append("store to a window")
         return [self.windowed(sizes)[1].format(value)]
 
+    def stored_twice(self, depth: int) -> list[str]:
+        """A part stored to, between two readings of the same operand."""
+        array = self.array()
+        place, shape = self.place(array)
+        operand = self.piece(array, shape) if shape else ""
+        if not operand:
+            return []
+        before, text = self.fresh("t"), self.row(UNARY).text
+        self.used.append("an operand before and after a store" + " in a loop" * bool(self.counters))
+        return [f"{before} = {text.format(a=operand)}", f"{place} = {self.expression(shape, self.depth())}",
+                f"{place} = {text.format(a=before)} + {text.format(a=operand)}"]
+
     def bound(self, depth: int) -> list[str]:
         """A tensor under a name."""
         shape, name = self.any_shape(), self.fresh("t")
@@ -323,9 +335,10 @@ class ArrayWriter(Writer):
 
 Step = Callable[[ArrayWriter, int], list[str]]
 INNER: tuple[tuple[Step, int], ...] = (  # and how often, relative to the others
-    (ArrayWriter.stored_part, 8), (ArrayWriter.stored_tile, 4), (ArrayWriter.bound, 2), (ArrayWriter.bound_again, 2),
-    (ArrayWriter.look_at, 2), (ArrayWriter.report, 1), (ArrayWriter.loop, 2), (ArrayWriter.branch, 2))
+    (ArrayWriter.stored_part, 8), (ArrayWriter.stored_tile, 4), (ArrayWriter.stored_twice, 2), (ArrayWriter.bound, 2),
+    (ArrayWriter.bound_again, 2), (ArrayWriter.look_at, 2), (ArrayWriter.report, 1), (ArrayWriter.loop, 2),
+    (ArrayWriter.branch, 2))
 OUTER: tuple[tuple[Step, int], ...] = (
-    (ArrayWriter.stored_part, 3), (ArrayWriter.stored_tile, 1), (ArrayWriter.bound, 2), (ArrayWriter.look_at, 3),
-    (ArrayWriter.report, 1), (ArrayWriter.room, 1), (ArrayWriter.loop, 9), (ArrayWriter.branch, 1),
-    (ArrayWriter.called_to_store, 2))
+    (ArrayWriter.stored_part, 3), (ArrayWriter.stored_tile, 1), (ArrayWriter.stored_twice, 2), (ArrayWriter.bound, 2),
+    (ArrayWriter.look_at, 3), (ArrayWriter.report, 1), (ArrayWriter.room, 1), (ArrayWriter.loop, 9),
+    (ArrayWriter.branch, 1), (ArrayWriter.called_to_store, 2))

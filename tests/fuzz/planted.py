@@ -117,6 +117,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("both sides of a branch on one condition", "lang.language:branch", "(1 - test, other)", "(test, other)"),
     ("a window past its tensor", "lang.views:span", 'graph.index("min", extent, left)', "extent"),
 )) + tuple(Bug(*row, kind=ArrayWriter) for row in (
+    ("a scalar folded past a store", S + "source", "self.last.get(memory(found), 0) <= self.born[inner]", "True"),
     ("an array under another name is what it was", "lang.trace:Tracer.latest", "value in self.next", "False"),
     ("rows moved onto rows that are read later", T + "moves_within", "return strides != others or", "return False and"),
 ))
