@@ -18,7 +18,7 @@ from pto.sim.vec import inline, prefetch, word
 
 LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
-SHORT = 1024  # bytes of rows that follow each other, of which memory does not mind several at once
+SHORT = 512  # bytes of rows that follow each other, of which memory does not mind several at once
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
 TOGETHER = 8  # rows that are added to the sums in one pass over these
 ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
@@ -121,6 +121,7 @@ def streamed(form: Form) -> Body:
     dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
     widen, multiply, multiply_four = widening(dot), product(dot), products(dot)
     settle, settle_four, size = dot.settle, dot.settle_four, weights.size
+    floats = dot.factor is F32  # of integers one row has two chains already
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         k, factors = word(ops, K), word(ctx, SPARE)
@@ -130,7 +131,7 @@ def streamed(form: Form) -> Body:
         n, lines = word(ops, N), 0 if pitch == k * size else -(-k * size // LINE)
         ahead = max(AHEAD // max(lines, 1) // 4 * 4, FEWEST)
         ask_for(w, pitch, lines, min(ahead, n))
-        side_by_side = apart == size and (lines > 0 or k * size <= SHORT)
+        side_by_side = floats and apart == size and (lines > 0 or k * size <= SHORT)
         for row in range(0, n - n % 4, 4):
             ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
             if side_by_side:
