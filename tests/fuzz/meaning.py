@@ -82,6 +82,7 @@ class Value:
         for mine, its in ((self.value, other.value), (self.error, other.error)):
             room = mine[where]
             near = [slice(0, n) for n in room.shape]
+            its = np.array(its)  # NumPy 2.4 copies one axis onto an overlapping one of another stride in the wrong order
             mine[where] = its if its.ndim < room.ndim else its[tuple(near)]
 
     def __neg__(self) -> Value:
