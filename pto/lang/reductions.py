@@ -211,7 +211,7 @@ def _columns(name: str, x: Any) -> Any:
     rows, cols = x.shape
     wide = builtins.min(WIDE, cols) if isinstance(cols, int) else WIDE
     tall = builtins.min(TALL, AREA // wide)
-    spans = found.spans(loc)
+    spans, dtype = found.spans(loc), S32 if x.dtype == PRED and name == "rowsum" else x.dtype
 
     def fold(j: Any, graph: Graph, i: Val, carried: list[Val]) -> list[Val]:
         with found.inside(graph):
@@ -221,23 +221,23 @@ def _columns(name: str, x: Any) -> Any:
     def column(graph: Graph, counter: Val, versions: list[Val]) -> list[Val]:
         j = Index(counter)
         with found.inside(graph):
-            start = found.emit(TILE_OPS["full"], type=TileType(x.dtype, 1, wide), scalar=how.neutral(x.dtype))
+            start = found.emit(TILE_OPS["full"], type=TileType(dtype, 1, wide), scalar=how.neutral(dtype))
             [last] = graph.loop((0, unwrap(rows), tall), [start.val], lambda g, i, c: fold(j, g, i, c), spans)
             where = (slice(0, 1), slice(j, j + wide))
             return [stores.setitem(values.wrap(versions[0]), where, values.wrap(last)).val]
 
-    room = found.room(TensorType(x.dtype, (1, x.dims[1])), "copy")
+    room = found.room(TensorType(dtype, (1, x.dims[1])), "copy")
     inits = [Val(found.graph, found.graph.use(room.val))]
     return values.wrap(found.graph.loop((0, unwrap(cols), wide), inits, column, spans)[0])
 
 
 def _wide(name: str, dtype: DType) -> DType:
-    """What a reduction is computed in: sums of halves in float32, rounded once; small integers in int32."""
+    """What a reduction is computed of: sums of halves in float32, rounded once, those of small integers in int32."""
     if name in ("rowany", "rowall"):
         return dtype
     if dtype.kind == "f":
         return F32 if name in ("rowsum", "rowprod") else dtype
-    return S32
+    return dtype if name in (("rowsum",) if dtype == PRED else ("rowmax", "rowmin")) else S32
 
 
 def _reduced_tile(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:

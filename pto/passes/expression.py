@@ -31,6 +31,7 @@ MATMUL, IOTA, GATHER, TAKE, FULL = (
     TENSOR_OPS[name] for name in ("matmul", "iota", "gather", "take", "full")
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
+KEEPS_AXES = {MATMUL, IOTA, GATHER, TAKE, packed.PRODUCT, packed.UNPACK, *REDUCES}
 TALLEST, SMALLEST = 64, 4096  # rows of a tile, so that a matrix of few columns has tiles for all cores, or its elements
 Step = tuple[int, Place]
 
@@ -88,6 +89,21 @@ class Expression(Windows):
         if len(leading) < 2 or any(self.old[k].op is MATMUL or view_of(self.old, k) for k in keys):
             return False
         return all(self.extents(k)[:-1] in (leading, (), (1,) * len(leading)) for k in keys)
+
+    def trailing(self, key: int) -> int:
+        """How many of the last axes can be one: what has them lies in one piece, and the rest is the same along them.
+
+        One axis is left for the rows; a nest of products or reductions keeps its axes, and one that the author directs.
+        """
+        keys, dims = self.inside(key), self.extents(key)
+        if not self.tiles.area or any(not self.is_leaf(k) and self.old[k].op in KEEPS_AXES for k in keys):
+            return 1
+
+        def alike(k: int, count: int) -> bool:
+            mine = self.extents(k)[-count:]
+            return set(mine) <= {1} or (mine == dims[-count:] and not view_of(self.old, k))
+
+        return next((n for n in range(len(dims) - 1, 1, -1) if all(alike(k, n) for k in keys)), 1)
 
     def depth(self, key: int) -> int:
         """How many row reductions lie one after the other below a value."""
@@ -329,10 +345,12 @@ class Expression(Windows):
     def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...], place: Strided | None = None) -> Val:
         """The nest that computes an expression and stores it, at a place; gives the target's next version."""
         self.place = place
-        self.flat = place is None and self.can_be_flat(key)
+        self.flat, dims = place is None and self.can_be_flat(key), self.extents(key)
+        self.merged = 1 if place or self.flat else self.trailing(key)
+        if self.merged > 1:
+            self.place = self.dense(target, dims)
         self.tall, self.wide = self.cut(key)
-        dims = self.extents(key)
-        leading = () if self.flat else dims[:-2]
+        leading = () if self.flat else dims[:-1 - self.merged]
         if self.shares_streams(key):  # a tile of the matrix is read once, for all rows
             def column(inner: Graph, j: Val, versions: list[Val]) -> list[Val]:
                 return self.each(inner, leading, (), versions, lambda deep, batch, vs: self.put(

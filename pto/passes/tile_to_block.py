@@ -192,6 +192,11 @@ class ToBlock(Placing):
         alone = shape(tile)[axis] == 1
         if alone and row.tensor_op in REDUCTIONS and REDUCTIONS[row.tensor_op].of:
             return Fill(node.type, 0.0, node.locs)  # where the only element is
+        assert isinstance(tile.type, TileType)
+        if alone and tile.type.dtype != node.type.dtype:  # one predicate, counted
+            ones = self.into(new, Fill(node.type, 1.0, node.locs), Space.UB, node.locs)
+            return self.make(new, BLOCK_OPS[vector.TSELS.mnemonic], tile, ones, *self.size(tile), valid=region,
+                             type=in_ub(node.type), locs=node.locs, scalar=0.0)
         if alone:  # one element is its own sum
             return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=in_ub(node.type),
                              valid=region, locs=node.locs)
