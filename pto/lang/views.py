@@ -96,7 +96,9 @@ def select(tensor: Tensor, where: Any) -> tuple[Strided, list[Any]]:
     """A subscript's integers and new axes applied; gives what is left and its slices, one for each axis."""
     parts = _subscripts(tensor, where)
     found, offset, axis = layout(tensor), layout(tensor).offset, 0
-    written = tensor.val.type.dims  # a symbol stays one here, also where the program is for its extent
+    type = tensor.val.type
+    assert isinstance(type, TensorType)
+    written = type.dims  # a symbol stays one here, also where the program is for its extent
     axes: list[tuple[int | str, Any, Any]] = []  # extent, stride and slice
     whole = True
     for part in parts:
