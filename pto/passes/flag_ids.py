@@ -22,6 +22,11 @@ class OutOfFlags(CapacityError):
     """A pair of pipes needs more ids than the target has; fewer slots need fewer."""
 
 
+def has_barriers(graph: Graph) -> bool:
+    """Is there a barrier in a graph, or in a loop of it?"""
+    return any(node.op in BARRIERS for _, _, node in graph.walk())
+
+
 class Segments:
     """Stretches of a program between barriers: flags of different stretches may share ids.
 
@@ -34,7 +39,7 @@ class Segments:
         self.path: dict[int, tuple[int, ...]] = {}
         self.at: dict[tuple[int, int], tuple[int, ...]] = {}  # the stretch of a step
         self.home: dict[int, tuple[int, int]] = {}  # body: the step of a stretch that it is of
-        if any(node.op in BARRIERS for _, _, node in root.walk()):
+        if has_barriers(root):
             self._walk(root, (), None)
 
     def _walk(self, body: Graph, path: tuple[int, ...], home: tuple[int, int] | None) -> None:
@@ -50,8 +55,7 @@ class Segments:
             number += node.op in BARRIERS
             here = (*path, number % count if home and count else number)  # the last stretch meets the next first
             self.at[id(body), key] = here
-            if is_shared(node):
-                assert node.body is not None
+            if node.body is not None and (is_shared(node) or has_barriers(node.body)):
                 self._walk(node.body, here, home or (id(body), key))
             elif node.body is not None:
                 for inner in (node.body, *(n.body for _, _, n in node.body.walk() if n.body is not None)):

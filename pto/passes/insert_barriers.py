@@ -8,6 +8,7 @@ touched in conflict, that core alone puts in order, and no core waits for anothe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from pto.passes.trips import Trips
 
 SYNC, DRAIN = (EXECUTION_OPS[row.mnemonic] for row in (sync.SYNC_ALL, sync.PIPE_BARRIER))
 BARRIERS = SYNC, DRAIN  # of all cores; of the pipes of each core
+FEW = 6  # steps between two barriers of a block: of so few no pair of pipes needs more flags than there are
 
 
 @dataclass
@@ -79,11 +81,21 @@ def is_shared(node: Node) -> bool:
     return any(n.op is FOR and "grid" in dict(n.attrs) for _, _, n in node.body.walk())
 
 
+def fences(block: Graph) -> Iterator[int]:
+    """The steps of a block before which a barrier leaves few flags between two barriers."""
+    near = 0
+    for key, node in block.items():
+        near += node.op.instr is not None and "tiles" in node.op.attrs
+        if node.op is FOR or near == FEW:
+            yield key
+            near = 1
+
+
 class Barriers:
     """Finds the steps that need a barrier before them."""
 
-    def __init__(self, root: Graph, *, everywhere: bool) -> None:
-        self.everywhere = everywhere
+    def __init__(self, root: Graph, *, everywhere: bool, inside: bool) -> None:
+        self.everywhere, self.inside = everywhere, inside
         self.accesses, self.trips = Accesses(root), Trips(root)
         self.before: dict[tuple[int, int], Op] = {}
         self.walk(root, Pending())
@@ -112,6 +124,8 @@ class Barriers:
                 once = self.walk(node.body, pending)
                 pending = pending.joined(self.walk(node.body, once))
                 continue
+            if self.inside and node.body is not None:
+                self.before |= {(id(node.body), step): DRAIN for step in fences(node.body)}
             now, alone = self.touched(node), self.is_alone(graph, node)
             needed = self.needed((id(graph), key), node, pending.barrier(now, alone=alone), pending)
             pending = pending.after(needed).then(now, alone=alone)
@@ -139,6 +153,8 @@ class _Insert(Rewriter):
         return super().visit(old, key, node, new, env)
 
 
-def insert_barriers(graph: Graph, *, everywhere: bool = False) -> Graph:
-    """Order the nests of an Execution graph between cores; `everywhere`: also those that need no order."""
-    return _Insert(Barriers(graph, everywhere=everywhere).before).run(graph)
+def insert_barriers(graph: Graph, *, everywhere: bool = False, inside: bool = False) -> Graph:
+    """Order the nests of an Execution graph between cores; `everywhere`: also those that need no order; `inside`: and
+    the loops of each block.
+    """
+    return _Insert(Barriers(graph, everywhere=everywhere, inside=inside).before).run(graph)

@@ -18,6 +18,7 @@ from pto.sim.vec import inline, prefetch, word
 
 LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
+SHORT = 1024  # bytes of rows that follow each other, of which memory does not mind several at once
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
 TOGETHER = 8  # rows that are added to the sums in one pass over these
 ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
@@ -81,6 +82,26 @@ def product(dot: Dot) -> Any:
     return run
 
 
+def products(dot: Dot) -> Any:
+    """The same of four rows together, of neighbouring elements: each part of the vector is loaded once for all."""
+    zero, advance, last, size, factor_size = dot.zero, dot.step, dot.last, dot.weights.size, dot.factor.size
+
+    @inline
+    def run(x: int, w: int, pitch: int, k: int) -> Any:
+        a = b = c = d = zero()
+        rest = k % DOT_LANES
+        for _ in range(k // DOT_LANES):
+            a, b = advance(a, x, w), advance(b, x, w + pitch)
+            c, d = advance(c, x, w + 2 * pitch), advance(d, x, w + 3 * pitch)
+            x += factor_size * DOT_LANES
+            w += size * DOT_LANES
+        if rest:
+            a, b = last(a, x, w, rest), last(b, x, w + pitch, rest)
+            c, d = last(c, x, w + 2 * pitch, rest), last(d, x, w + 3 * pitch, rest)
+        return a, b, c, d
+    return run
+
+
 @inline
 def ask_for(w: int, pitch: int, lines: int, rows: int) -> None:
     """Fetch the lines of some rows; of rows that follow each other there are none."""
@@ -98,7 +119,8 @@ def streamed(form: Form) -> Body:
     """
     _, vector, weights = form.types
     dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
-    widen, multiply, settle, settle_four, size = widening(dot), product(dot), dot.settle, dot.settle_four, weights.size
+    widen, multiply, multiply_four = widening(dot), product(dot), products(dot)
+    settle, settle_four, size = dot.settle, dot.settle_four, weights.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         k, factors = word(ops, K), word(ctx, SPARE)
@@ -108,12 +130,16 @@ def streamed(form: Form) -> Body:
         n, lines = word(ops, N), 0 if pitch == k * size else -(-k * size // LINE)
         ahead = max(AHEAD // max(lines, 1) // 4 * 4, FEWEST)
         ask_for(w, pitch, lines, min(ahead, n))
-        for _ in range(n // 4):
-            ask_for(w + ahead * pitch, pitch, lines, 4)
-            first = multiply(factors, w, apart, k, scratch)
-            second = multiply(factors, w + pitch, apart, k, scratch)
-            third = multiply(factors, w + 2 * pitch, apart, k, scratch)
-            fourth = multiply(factors, w + 3 * pitch, apart, k, scratch)
+        side_by_side = apart == size and (lines > 0 or k * size <= SHORT)
+        for row in range(0, n - n % 4, 4):
+            ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
+            if side_by_side:
+                first, second, third, fourth = multiply_four(factors, w, pitch, k)
+            else:
+                first = multiply(factors, w, apart, k, scratch)
+                second = multiply(factors, w + pitch, apart, k, scratch)
+                third = multiply(factors, w + 2 * pitch, apart, k, scratch)
+                fourth = multiply(factors, w + 3 * pitch, apart, k, scratch)
             settle_four(y, add, first, second, third, fourth)
             y += 16
             w += 4 * pitch
