@@ -170,7 +170,7 @@ class Interpreter:
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
     def assigned(self, node: Node, target: Array, value: Array, *view: int) -> Array:
-        (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value
+        (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value.copy()  # they may overlap
         return target
 
     def viewed(self, node: Node, tensor: Array, offset: int, *strides: int) -> Array:
