@@ -49,7 +49,7 @@ bench-llama: $(READY) ## speed and memory of the fetched language model
 docs: $(READY) ## print the generated pages again
 	$(BIN)/python -c 'from pathlib import Path; from pto.isa.manual import manual; Path("docs/isa.md").write_text(manual())'
 
-fuzz: $(READY) ## 20,000 random kernels at every level against NumPy, then all planted compiler bugs; half an hour of two cores
+fuzz: $(READY) ## 22,000 random kernels at every level against NumPy, then all planted compiler bugs; half an hour of two cores
 	$(BIN)/python -m tests.campaigns.kernels
 
 fuzz-models: $(READY) ## 100,000 damaged model files of each format against their readers

@@ -55,7 +55,7 @@ def in_turn(launch: Launch) -> list[list[float]]:
 def watched() -> Iterator[list[list[list[float]]]]:
     """The times of each launch while the block runs."""
     found, run = [], Launch.run
-    Launch.run = lambda launch, held: found.append(in_turn(launch))  # type: ignore[method-assign]
+    Launch.run = lambda launch: found.append(in_turn(launch))  # type: ignore[method-assign]
     try:
         yield found
     finally:

@@ -274,6 +274,71 @@ def largest_integers(x):
     return pt.max(x.to(pt.s32), axis=1)
 
 
+@case(lambda w, x: w @ x, (1024, 1024), (1024,))
+def matrix_times_vector(w, x):
+    return pt.matmul(w, x)
+
+
+@case(lambda x, w: x @ w, (1024,), (1024, 1024))
+def vector_times_matrix(x, w):
+    return pt.matmul(x, w)
+
+
+@case(lambda w, x: w @ x, (16, 512, 512), (16, 512, 1))
+def batched_vectors(w, x):
+    return pt.matmul(w, x)
+
+
+@case(lambda x, w, b: 1 / (1 + np.exp(-(x @ w + b))), (4096, 128), (128,), (1,))
+def logistic_regression(x, w, b):
+    return pt.sigmoid(pt.matmul(x, w) + b)
+
+
+@case(lambda x: x.max(axis=0), (32, 128, 256))
+def largest_of_leading_axis(x):
+    return pt.max(x, axis=0)
+
+
+@case(lambda a, b: (a > 0) & ~(b > 0), (1024, 1024), (1024, 1024))
+def predicates(a, b):
+    return (a > 0.0) & ~(b > 0.0)
+
+
+@case(lambda x: np.ascontiguousarray(x[:, ::-1]), (32, 128, 256))
+def flip_middle(x):
+    return pt.flip(x, 1)
+
+
+@case(lambda x, scale: x * scale + 1, (8, 64, 32, 32), (64, 1, 1))
+def by_channel(x, scale):
+    return x * scale + 1.0
+
+
+@case(lambda x: np.tile(x, (2, 2)), (512, 512))
+def tile(x):
+    return pt.tile(x, 2, 2)
+
+
+@case(lambda x: np.repeat(x, 2, 1), (512, 512))
+def repeat(x):
+    return pt.repeat_interleave(x, 2, 1)
+
+
+@case(lambda a, b: np.stack((a, b), 2), (1024, 1024), (1024, 1024))
+def interleaved(a, b):
+    return pt.stack((a, b), 2)
+
+
+@case(lambda x: np.count_nonzero(x > 0), (1024, 1024))
+def count(x):
+    return pt.count_nonzero(x > 0.0, axis=None)
+
+
+@case(lambda x: np.trunc(x), (1024, 1024))
+def truncated(x):
+    return pt.trunc(x)
+
+
 def main() -> None:
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     figures: dict[str, float] = {}

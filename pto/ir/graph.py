@@ -254,7 +254,7 @@ class Graph:
             return _pick(folded, inputs)
         if name == "sub" and (shift := self._cancelled(*inputs)) is not None:
             return shift
-        home = max((v.graph for v in inputs if isinstance(v, Val)), key=lambda g: g.depth)
+        home = max((v.graph for v in inputs if isinstance(v, Val)), key=lambda g: g.depth, default=self)
         identity = (name, *(v if isinstance(v, int) else (v.graph.depth, v.key) for v in inputs))
         if identity not in home._known:
             home._known[identity] = home.op(INDEX_OPS[name], *inputs, type=INDEX)

@@ -391,6 +391,7 @@ VIEW = "view*"
 TILE_OPS = _beside(_lifted("tile"), {
     "matmul": Op("tile.matmul", ("a", "b"), (), matmul, "a times b"),
     "gemv": Op("tile.gemv", ("x", "tensor", "i", "j", "n", "k", VIEW), (), declared, cube.TGEMV_STREAM.doc),
+    "gevm": Op("tile.gevm", ("y", "x", "tensor", "i", "j", "k", "n", VIEW), (), declared, cube.TGEVM_STREAM.doc),
     "packed_matmul": Op("tile.packed_matmul", ("x", "tensor", "i", "p", "k", "b", VIEW), ("packing",), declared,
                         "x times the transpose of packed weights, 16 results a row"),
     "unpack": Op("tile.unpack", ("tensor", "i", "j", "k", "b", VIEW), ("packing",), declared,

@@ -378,8 +378,7 @@ def _with_test(statement: ast.stmt, test: str) -> ast.stmt:
 
 def _leaves(node: ast.For | ast.If) -> bool:
     """Does the body leave the statement other than by its end?"""
-    inner = [n for s in (*node.body, *node.orelse) for n in ast.walk(s)]
-    return any(isinstance(n, ast.Break | ast.Continue | ast.Return | ast.Yield) for n in inner)
+    return bool(jumps.jumps([*node.body, *node.orelse]))
 
 
 def _tuple(elements: Sequence[str], context: type[ast.expr_context]) -> ast.Tuple:

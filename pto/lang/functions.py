@@ -135,13 +135,14 @@ def cosh(x: Any) -> Any:
 def sign(x: Any) -> Any:
     """1, 0 or -1 as x is above, at or below 0, element by element; not-a-number stays."""
     x = values.lifted(x)
-    return where(x > 0, 1, x) if x.dtype.kind == "u" else where(x > 0, 1, where(x < 0, -1, x))
+    if x.dtype.kind in "iu":
+        return clamp(x, 0 if x.dtype.kind == "u" else -1, 1)
+    return where(x > 0, 1, where(x < 0, -1, x))
 
 
-@values.in_f32
 def trunc(x: Any) -> Any:
     """The integer next to x toward 0, element by element."""
-    return where(x < 0, pt.ceil(x), pt.floor(x))
+    return values.unary("trunc", x)
 
 
 def isnan(x: Any) -> Any:

@@ -15,7 +15,7 @@ from pto.core.dtypes import DType
 from pto.core.errors import CaptureError, Loc, ShapeError, kernel_in, located
 from pto.core.target import DEFAULT, Target
 from pto.core.types import IndexType, TensorType
-from pto.ir.graph import LOOP_BOUNDS, Graph, Val
+from pto.ir.graph import Graph
 from pto.ir.ops import ARG
 from pto.lang import capture, elements, language, methods, windows  # noqa: F401  (methods: gives tensors theirs)
 from pto.lang.detection import detector
@@ -23,7 +23,7 @@ from pto.lang.integers import Index, unwrap
 from pto.lang.outside import Captured, find, is_array
 from pto.lang.quantised import assembled
 from pto.lang.random import drawn
-from pto.lang.regions import outside
+from pto.lang.regions import is_version
 from pto.lang.stores import setitem
 from pto.lang.symbols import Extent
 from pto.lang.trace import Argument, Site, Tracer, finish, tracer, tracing
@@ -49,22 +49,6 @@ def _stored(value: object) -> bool:
         return False
     name = value.val.node.op.name
     return not name.startswith("tensor.") or name == "tensor.assign"
-
-
-def _is_version(new: Val, old: Val) -> bool:
-    """Is a value what stores have made of another?"""
-    while (new := outside(new)) != old:
-        node = new.node
-        if node.op.name in ("store", "tile.store", "tensor.assign"):
-            new = Val(new.graph, node.inputs[0])
-        elif node.op.name == "get" and (body := new.graph[node.inputs[0]].body) is not None:
-            position = node["index"]
-            if not _is_version(Val(body, body.outputs[position]), Val(body, body.params[1 + position])):
-                return False
-            new = Val(new.graph, new.graph[node.inputs[0]].inputs[LOOP_BOUNDS + position])
-        else:
-            return False
-    return True
 
 
 Kind = Callable[[Any, str], tuple[DType, tuple[int, ...]]]  # of an array and its name
@@ -327,6 +311,8 @@ class Source:
             given = assembled(values, constants)
             value, written = self.run_grid(given, options, sizes) if grid else self.run(given, options)
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
+            for result in (v for v in (*returned, *written.values()) if isinstance(v, Tensor)):
+                result.val = found.latest(result.val)
             known = {v.val for v in returned if isinstance(v, Tensor)} | set(before.values())
             last = [written.get(name, value) for name, value in values.items()]
             outputs = [*returned, *(w for w in last if _stored(w) and w.val not in known)]
@@ -404,7 +390,7 @@ class Source:
                 raise CaptureError(f"{self.name} returns a value, and each program of a grid would", loc=self.loc,
                                    hint="store it to an argument: out[i:i + m, j:j + n] = tile")
             new = [written.get(name, old) for name, old in zip(names, carried, strict=True)]
-            return tuple(n if _stored(n) and _is_version(n.val, old.val) else old
+            return tuple(n if _stored(n) and is_version(n.val, old.val) else old
                          for n, old in zip(new, carried, strict=True))
 
         def level(at: tuple[Any, ...], carried: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -433,7 +419,7 @@ class Source:
             result, written = self.run_grid(values, options, grid) if grid else self.run(values, options)
             for name, new in written.items():
                 old = values[name]
-                if isinstance(old, Tensor) and _stored(new) and _is_version(new.val, old.val):
+                if isinstance(old, Tensor) and _stored(new) and is_version(new.val, old.val):
                     if old.val.graph is not found.graph:
                         raise CaptureError(f"{self.name} stores to {name}, which is of the kernel around this loop",
                                            loc=loc, hint=f"return the value from {self.name}, and store it in the loop")

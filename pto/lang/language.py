@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pto.core.dtypes import F32, S32, DType
-from pto.core.errors import CaptureError, Loc, ShapeError, located
+from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, located
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import stores, values
 from pto.lang.integers import Index, Proxy, unwrap
 from pto.lang.reductions import max, mean, sum
-from pto.lang.regions import outside, valid
+from pto.lang.regions import is_version, outside, valid
 from pto.lang.trace import Tracer, tracer, uncaptured
 from pto.lang.values import wrap
 
@@ -461,6 +461,7 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
             results = body(wrap(counter), *map(wrap, carried))
             found.require_seen(map(unwrap, results))
             results = tuple(_kept(before, after) for before, after in zip(carried, results, strict=True))
+        _stored_once(inits, carried, names, loc)
         for name, before, after in zip(names, carried, results, strict=True):
             was, kind = (_kind(found, value) for value in (before, after))
             if kind != was:
@@ -470,9 +471,45 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
 
     limits = [unwrap(b) for b in (bounds.low, bounds.high, bounds.step)]
     found.require_seen([*limits, *map(unwrap, carried)])
-    inits = [Val(found.graph, found.graph.use(v)) for v in map(unwrap, carried)]
+    inits = [Val(found.graph, found.graph.use(v)) for v in map(_latest, carried)]
     found.replaced.update(v for v in map(unwrap, carried) if isinstance(v, Val))
-    return tuple(map(wrap, found.graph.loop(limits, inits, trace, found.spans(loc))))
+    made = found.graph.loop(limits, inits, trace, found.spans(loc))
+    _note_versions(inits, made)
+    return tuple(map(wrap, made))
+
+
+def _note_versions(inits: Sequence[Val], made: Sequence[Val]) -> None:
+    """What a loop carries and stores to is the next version of what it was; under another name, too."""
+    found = tracer()
+    stored = [(init, after) for init, after in zip(inits, made, strict=True) if is_version(after, outside(init))]
+    for init, after in sorted(stored, key=lambda pair: _is_as_it_was(pair[1])):
+        before, now = (after, found.latest(init)) if init in found.next else (init, after)
+        found.stored(before, now)
+
+
+def _is_as_it_was(after: Val) -> bool:
+    """Does a loop only hand on what it carries in a place?"""
+    body, index = after.graph[after.node.inputs[0]].body, after.node["index"]
+    return body is not None and body.outputs[index] == body.params[1 + index]
+
+
+def _latest(value: Any) -> Any:
+    """A value of the graph; of a tensor that was stored to under another name, the version that this made."""
+    found = unwrap(value)
+    return tracer().latest(found) if isinstance(value, values.Tensor) else found
+
+
+def _stored_once(inits: Sequence[Val], carried: Sequence[Val], names: Sequence[str], loc: Loc) -> None:
+    """A body stores to an array under one name alone: what it carries under two is two values.
+
+    Raises:
+        UnsupportedError: it stores under two names.
+    """
+    stored: dict[Val, str] = {}
+    for init, inner, name in zip(inits, carried, names, strict=True):
+        if inner in tracer().next and stored.setdefault(init, name) != name:
+            raise UnsupportedError(f"{stored[init]} and {name} are one array, and this loop stores to it under both "
+                                   "names", loc=loc, hint="store under one of them")
 
 
 def _kept(before: Val, after: Any) -> Any:

@@ -16,6 +16,7 @@ from pto.ir.ops import REDUCTIONS, TILE_OPS
 from pto.lang import stores, values
 from pto.lang.integers import Index, unwrap
 from pto.lang.trace import tracer
+from pto.lang.views import is_contiguous, layout
 
 LAST = (-1,)  # no axis was said
 WIDE, TALL, AREA = 1024, 256, 1 << 14  # of the tiles of a matrix whose columns are reduced
@@ -179,8 +180,9 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
         axes = _axes(x, axis)
         for one in axes:
             last = x.ndim - 1
-            if x.ndim == 2 and one == 0 and not REDUCTIONS[name].of:
-                x = _columns(name, x)
+            matrix = _as_matrix(x) if one == 0 < last and not REDUCTIONS[name].of else None
+            if matrix is not None:
+                x = _columns(name, matrix).view(1, *x.shape[1:])
                 continue
             found = values.unary(name, x if one == last else x.transpose(one, last))
             x = found if one == last else found.transpose(one, last)
@@ -189,13 +191,27 @@ def _reduced(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:
         return x
 
 
+def _as_matrix(x: Any) -> Any:
+    """A tensor whose axes behind the first are one, where they lie so; the program is then for their extents."""
+    symbols, rest, found = tracer().symbols, x.dims[1:], layout(x)
+    if len(rest) == 1:
+        return x
+    sizes = [size for size in map(symbols.value, rest) if size is not None]
+    if len(sizes) < len(rest) or not is_contiguous(x):
+        return None
+    for extent in rest:
+        symbols.pin(extent)
+    count = math.prod(sizes)
+    return found.made((x.dims[0], count), (count, 1), found.offset)
+
+
 def _columns(name: str, x: Any) -> Any:
     """One value for each column of a matrix, whose rows are read as they lie: tile after tile, from the top."""
     found, how, loc = tracer(), REDUCTIONS[name], Loc.of_user()
     rows, cols = x.shape
     wide = builtins.min(WIDE, cols) if isinstance(cols, int) else WIDE
     tall = builtins.min(TALL, AREA // wide)
-    spans = found.spans(loc)
+    spans, dtype = found.spans(loc), S32 if x.dtype == PRED and name == "rowsum" else x.dtype
 
     def fold(j: Any, graph: Graph, i: Val, carried: list[Val]) -> list[Val]:
         with found.inside(graph):
@@ -205,23 +221,23 @@ def _columns(name: str, x: Any) -> Any:
     def column(graph: Graph, counter: Val, versions: list[Val]) -> list[Val]:
         j = Index(counter)
         with found.inside(graph):
-            start = found.emit(TILE_OPS["full"], type=TileType(x.dtype, 1, wide), scalar=how.neutral(x.dtype))
+            start = found.emit(TILE_OPS["full"], type=TileType(dtype, 1, wide), scalar=how.neutral(dtype))
             [last] = graph.loop((0, unwrap(rows), tall), [start.val], lambda g, i, c: fold(j, g, i, c), spans)
             where = (slice(0, 1), slice(j, j + wide))
             return [stores.setitem(values.wrap(versions[0]), where, values.wrap(last)).val]
 
-    room = found.room(TensorType(x.dtype, (1, x.dims[1])), "copy")
+    room = found.room(TensorType(dtype, (1, x.dims[1])), "copy")
     inits = [Val(found.graph, found.graph.use(room.val))]
     return values.wrap(found.graph.loop((0, unwrap(cols), wide), inits, column, spans)[0])
 
 
 def _wide(name: str, dtype: DType) -> DType:
-    """What a reduction is computed in: sums of halves in float32, rounded once; small integers in int32."""
+    """What a reduction is computed of: sums of halves in float32, rounded once, those of small integers in int32."""
     if name in ("rowany", "rowall"):
         return dtype
     if dtype.kind == "f":
         return F32 if name in ("rowsum", "rowprod") else dtype
-    return S32
+    return dtype if name in (("rowsum",) if dtype == PRED else ("rowmax", "rowmin")) else S32
 
 
 def _reduced_tile(name: str, x: Any, axis: Axes, keepdims: bool) -> Any:

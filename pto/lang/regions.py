@@ -87,3 +87,19 @@ def agree_valid(a: Val | int | None, b: Val | int | None, complaint: str) -> Non
 def outside(value: Val) -> Val:
     """The value that a captured parameter is in the outer graphs."""
     return Val(*origin(value.graph, value.key))
+
+
+def is_version(new: Val, old: Val) -> bool:
+    """Is a value what stores have made of another?"""
+    while (new := outside(new)) != old:
+        node = new.node
+        if node.op.name in ("store", "tile.store", "tensor.assign"):
+            new = Val(new.graph, node.inputs[0])
+        elif node.op.name == "get" and (body := new.graph[node.inputs[0]].body) is not None:
+            position = node["index"]
+            if not is_version(Val(body, body.outputs[position]), Val(body, body.params[1 + position])):
+                return False
+            new = Val(new.graph, new.graph[node.inputs[0]].inputs[LOOP_BOUNDS + position])
+        else:
+            return False
+    return True

@@ -13,8 +13,10 @@ from pto.lang import stores, values
 from pto.lang.language import full_tensor, pinned
 from pto.lang.selection import where
 from pto.lang.trace import tracer
+from pto.lang.views import is_contiguous
 
 Pairs = list[tuple[int, int]]
+MOST_SLICES = 8  # that are stored one by one
 
 
 def _tensor(x: Any, name: str) -> Any:
@@ -96,9 +98,7 @@ def repeat_interleave(x: Any, repeats: int, dim: int = 0) -> Any:
     """Each element of an axis so many times, one after the other; as `numpy.repeat`."""
     x = _tensor(x, "repeat_interleave")
     axis = _axis(x, dim)
-    count = pinned(x, axis) * repeats
-    many = x.unsqueeze(axis + 1).expand(*[-1] * (axis + 1), repeats, *[-1] * (x.ndim - axis - 1))
-    return many.contiguous().view(*x.shape[:axis], count, *x.shape[axis + 1:])
+    return _again(x, axis, axis + 1, repeats)
 
 
 def tile(x: Any, *counts: int) -> Any:
@@ -109,11 +109,23 @@ def tile(x: Any, *counts: int) -> Any:
     while x.ndim < len(times):
         x = x.unsqueeze(0)
     for axis, count in enumerate(times):
-        if count != 1:
-            total = pinned(x, axis) * count
-            many = x.unsqueeze(axis).expand(*[-1] * axis, count, *[-1] * (x.ndim - axis))
-            x = many.contiguous().view(*x.shape[:axis], total, *x.shape[axis + 1:])
+        x = x if count == 1 else _again(x, axis, axis, count)
     return x
+
+
+def _again(x: Any, axis: int, new: int, count: int) -> Any:
+    """A tensor with an axis more, all of whose so many slices are the tensor, and which then becomes one with `axis`.
+
+    A few slices are stored one by one, for the rows of the tensor are longer than those of the new axis and it.
+    """
+    total = pinned(x, axis) * count
+    if 1 <= count <= MOST_SLICES:
+        many = pt.empty((*x.shape[:new], count, *x.shape[new:]), x.dtype)
+        for n in range(count):
+            many = stores.assign(many, (slice(None),) * new + (n,), x)
+    else:
+        many = x.unsqueeze(new).expand(*[-1] * new, count, *[-1] * (x.ndim - new)).contiguous()
+    return many.view(*x.shape[:axis], total, *x.shape[axis + 1:])
 
 
 def roll(x: Any, shift: int, dim: int = -1) -> Any:
@@ -131,8 +143,8 @@ def flip(x: Any, dim: int = -1) -> Any:
     """The elements of an axis from the last one to the first."""
     x = _tensor(x, "flip")
     axis = _axis(x, dim)
-    extent = pinned(x, axis)
-    return index_select(x, axis, pt.arange(extent - 1, -1, -1))
+    order = pt.arange(pinned(x, axis) - 1, -1, -1)
+    return _rows_selected(x, axis, order) if _has_rows(x, axis) else index_select(x, axis, order)
 
 
 def gather(x: Any, dim: int, index: Any) -> Any:
@@ -156,14 +168,31 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     """The slices of an axis that integers [n] (int32) name."""
     x, index = _tensor(x, "index_select"), _tensor(index, "index_select")
     axis = _axis(x, dim)
-    if axis == 0 and x.ndim == 2 and x.dims[1] != 1:
+    if axis == 0 and x.ndim == 2 and not tracer().symbols.is_one(x.dims[1]):
         return pt.embedding(index, x)
     if x.ndim == 1:
         return gather(x, 0, index)
+    if axis == 0 and _has_rows(x, axis):
+        return _rows_selected(x, axis, index)
     ids = index
     for at in range(x.ndim):
         ids = ids if at == axis else ids.unsqueeze(at)
     return gather(x, axis, ids.expand(*[-1 if a == axis else n for a, n in enumerate(x.shape)]))
+
+
+def _has_rows(x: Any, axis: int) -> bool:
+    """Is a tensor of three axes or more, in this call, a table whose rows are the slices of an axis?"""
+    sizes = [tracer().symbols.value(extent) for extent in x.dims]
+    return x.ndim > 2 and None not in sizes and any(n != 1 for n in sizes[axis + 1:]) and is_contiguous(x)
+
+
+def _rows_selected(x: Any, axis: int, index: Any) -> Any:
+    """Slices of an axis that integers inside it name, as rows of a table; the program is then for these extents."""
+    sizes = [pinned(x, at) for at in range(x.ndim)]
+    lead, count, width = math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1:])
+    ids = (pt.arange(lead) * count).unsqueeze(1) + index.unsqueeze(0)
+    found = pt.embedding(ids, x.view(lead * count, width))
+    return found.view(*sizes[:axis], *index.shape, *sizes[axis + 1:])
 
 
 def one_hot(ids: Any, count: int, dtype: DType = S32) -> Any:

@@ -94,7 +94,8 @@ class Tracer:
         self.lift: Factory = lambda value: None  # an array from outside as a tensor, if it can be one
         self.programs: list[tuple[Any, ...]] = []  # where in its grid the kernel is, and the grid, of each that has one
         self.lifted: dict[int, Val] = {}  # by the identity of the array
-        self.replaced = set[Val]()  # versions of tensors that have a next one
+        self.replaced = set[Val]()  # versions of tensors that have a next one, or may have
+        self.next: dict[Val, Val] = {}  # versions of tensors, and what stores made of them
         self.sites: list[Site] = []  # that report
         self.log: Any = None  # where they do
         self.numeric = active().config
@@ -152,12 +153,29 @@ class Tracer:
         with located(loc):
             self.require_seen(inputs)
             self.require_fresh(inputs)
+            inputs = tuple(self.latest(v) if isinstance(v, Val) else v for v in inputs)
             types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
             found = op.rule(types, attrs, type if type is not None else EFFECT)
             made = self.graph.op(op, *inputs, type=found, locs=self.spans(loc), **attrs)
-            self.replaced.update(inputs[:1] if op in STORES else ())
+            if op in STORES:
+                self.stored(inputs[0], made)
             value = self.wrap(made)
             return value if self.detect is None else self.detect(op, inputs, attrs, value)
+
+    def stored(self, before: Val, after: Val) -> None:
+        """Note that a version of a tensor has a next one."""
+        self.replaced.add(before)
+        self.next[before] = after
+
+    def latest(self, value: Val) -> Val:
+        """The last version of a tensor, or a view of it: under other names, too, it is one array."""
+        while value in self.next:
+            value = self.next[value]
+        node = value.node
+        if node.op is not TENSOR_OPS["view"] or Val(value.graph, node.inputs[0]) not in self.next:
+            return value
+        base, *place = (Val(value.graph, k) for k in node.inputs)
+        return self.graph.op(node.op, self.latest(base), *place, type=value.type, locs=node.locs)
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:

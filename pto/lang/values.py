@@ -537,9 +537,26 @@ def _product_of_tensors(a: Tensor, b: Tensor) -> Any:
     said = f"inner extents differ: {shown(x)} times {shown(y)}"
     symbols.equal(x[-1], y[-2], said, f"the second operand needs {symbols.show(x[-1])} rows")
     symbols.unify(x[:-2], y[:-2], f"leading extents differ: {shown(x)} times {shown(y)}", broadcast=True)
-    found = product(a, b)
+    found = _product_of_matrices(a, b)
     found = found.squeeze(-2) if row else found
     return found.squeeze(-1) if column else found
+
+
+def _product_of_matrices(a: Tensor, b: Tensor) -> Any:
+    """One row, or one column, is multiplied by what reads the matrix once, as it lies; the program is then for it."""
+    symbols = tracer().symbols
+    one_row, one_column = symbols.is_one(a.dims[-2]), symbols.is_one(b.dims[-1])
+    for extent in (a.dims[-2],) * one_row + (b.dims[-1],) * one_column:
+        symbols.pin(extent)
+    if not one_column:
+        return product(a, b)
+    vector, matrix = _factors(b.T, a.T)
+    sums = (PRODUCTS | STREAMED).get((vector.dtype, matrix.dtype))
+    if sums is None:
+        return product(a, b)
+    if not one_row:  # the transpose of a row times a matrix
+        return product(vector, matrix).T
+    return unary("rowsum", binary("mul", *(cast(x, sums) for x in (vector, a))))
 
 
 def product(a: Array, b: Array, **attrs: Any) -> Any:

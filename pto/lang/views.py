@@ -96,21 +96,48 @@ def select(tensor: Tensor, where: Any) -> tuple[Strided, list[Any]]:
     """A subscript's integers and new axes applied; gives what is left and its slices, one for each axis."""
     parts = _subscripts(tensor, where)
     found, offset, axis = layout(tensor), layout(tensor).offset, 0
+    type = tensor.val.type
+    assert isinstance(type, TensorType)
+    written = type.dims  # a symbol stays one here, also where the program is for its extent
     axes: list[tuple[int | str, Any, Any]] = []  # extent, stride and slice
+    whole = True
     for part in parts:
         if part is None:
             axes.append((1, 0, slice(None)))
             continue
-        extent, stride, axis = found.dims[axis], found.strides[axis], axis + 1
-        if isinstance(part, slice):
+        said, extent, stride, axis = written[axis], found.dims[axis], found.strides[axis], axis + 1
+        if isinstance(part, slice) and isinstance(said, str) and (known := _known(said, part)) is not None:
+            offset, whole = offset + known.start * stride, False
+            axes.append((len(known), stride, slice(None)))
+        elif isinstance(part, slice):
             axes.append((extent, stride, from_start(extent, part)))
         else:
             offset = offset + _position(part, extent) * stride
     kept = [part for _, _, part in axes]
-    if all(isinstance(part, slice) for part in parts):
+    if whole and all(isinstance(part, slice) for part in parts):
         return cut(found, kept)
     left = Strided(found.base, found.dtype, tuple(a[0] for a in axes), offset, tuple(a[1] for a in axes))
     return cut(left, kept)
+
+
+def _known(extent: str, part: slice) -> range | None:
+    """The positions of a slice with one bound from the start and one from the end, as ``x[1:]`` and ``x[:-1]``, of an
+    axis whose extent the text does not say: the program is then for the extent of this call.
+
+    Raises:
+        ShapeError: it is empty, or begins before the axis.
+    """
+    if not all(b is None or isinstance(b, int) for b in (part.start, part.stop)) or part.step not in (None, 1):
+        return None
+    symbols, start, stop = tracer().symbols, part.start or 0, -1 if part.stop is None else part.stop
+    size = symbols.value(extent)
+    if (start < 0) is (stop < 0) or (part.stop is None and not start) or size is None:
+        return None
+    symbols.pin(extent)
+    found = range(size)[part]
+    if not found or found.start != (start if start >= 0 else start + size):
+        raise ShapeError(f"this slice of an axis of extent {size} is empty", hint="a slice has an element at least")
+    return found
 
 
 def _subscripts(tensor: Tensor, where: Any) -> list[Any]:
@@ -241,6 +268,13 @@ def narrowed(found: Strided, axis: int, start: Any, length: Any) -> Strided:
     return Strided(found.base, found.dtype, dims, found.offset + start * found.strides[axis], found.strides)
 
 
+def is_contiguous(tensor: Tensor) -> bool:
+    """Do the elements of a tensor lie one after the other?"""
+    steps = list(map(unwrap, contiguous(tensor.shape)))
+    return all(unwrap(a) == b for a, b, n in zip(layout(tensor).strides, steps, tensor.dims, strict=True)
+               if tracer().symbols.resolve(n) != 1)
+
+
 def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
     """The elements of a contiguous tensor in other extents.
 
@@ -249,8 +283,7 @@ def reshaped(tensor: Tensor, dims: Sequence[Any]) -> Any:
     """
     found = layout(tensor)
     found = replace(found, dims=tuple(map(tracer().symbols.resolve, found.dims)))
-    steps = list(map(unwrap, contiguous(tensor.shape)))
-    if any(unwrap(a) != b for a, b, n in zip(found.strides, steps, found.dims, strict=True) if n != 1):
+    if not is_contiguous(tensor):
         raise ShapeError("the elements of this view do not lie one after the other",
                          hint="assign it to a tensor first: y = pt.empty(x.shape); y[:] = x")
     said = "an extent of a view is a positive constant, an extent of an argument, or (one of them) -1"

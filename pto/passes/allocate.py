@@ -21,7 +21,7 @@ from pto.ir.rewrite import Made, Rewriter
 from pto.isa.spec import Kind, Pipe
 from pto.passes.accesses import Accesses
 from pto.passes.choose_tiles import smaller
-from pto.passes.trips import at_most
+from pto.passes.trips import Trips
 
 WANTED = {Pipe.MTE2: 0, Pipe.MTE1: 1, Pipe.FIX: 2, Pipe.MTE3: 2}
 
@@ -42,7 +42,9 @@ class Allocator:
     @cached_property
     def turns(self) -> dict[int, int]:
         """How many iterations each body has at most."""
-        return {id(n.body): at_most(graph, n) for graph, _, n in self.accesses.root.walk() if n.body is not None}
+        root = self.accesses.root
+        known = Trips(root)
+        return {id(n.body): known.at_most(graph, n) for graph, _, n in root.walk() if n.body is not None}
 
     def size(self, buffer: Buffer) -> int:
         """Bytes of one slot, aligned."""

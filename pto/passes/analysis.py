@@ -78,6 +78,15 @@ def slot_of(graph: Graph, key: int) -> int:
     return slot_of(graph, node.inputs[0])
 
 
+def written_slots(graph: Graph, node: Node) -> list[int]:
+    """The slots that a node stores to: an assignment, a store, or a loop that carries tensors it stores to."""
+    if node.op in (TENSOR_OPS["assign"], STORE):
+        return [slot_of(graph, node.inputs[0])]
+    if node.body is None:
+        return []
+    return [slot for _, n in node.body.items() for slot in written_slots(node.body, n)]
+
+
 def _slot_of_param(graph: Graph, key: int) -> int:
     outer = graph.outer
     assert outer is not None

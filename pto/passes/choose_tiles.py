@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from pto.core.target import Target
@@ -21,9 +21,11 @@ MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
 SHARES, PAIRS = 4, 2
+ELEMENT = 4  # bytes of the elements of which tiles of vectors have so many
 LINE = (16384, 8192, 4096, 1024, 256)
 LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
 STREAM = ((384, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
+SWEPT = 2048  # columns of a matrix that is streamed by rows: long pieces of these, and sums that the first cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Tiles:
         area: elements of a tile that holds whole rows of a constant extent; 0 where the author directs the extents.
         line: columns, of nests of one row.
         stream: columns at most and inner extent, of products of one row with a matrix that is streamed.
+        swept: columns at most where it is streamed by rows.
         shares, pairs: the number of tiles in a row of a product, of one row and of more, is a multiple of it, so that
             cores get equal shares.
     """
@@ -49,10 +52,19 @@ class Tiles:
     area: int = 0
     shares: int = 1
     pairs: int = 1
+    swept: int = SWEPT
 
-    def streamed(self, extent: object) -> int:
+    def streamed(self, extent: object, *, by_rows: bool = False) -> int:
         """Columns of the tiles of a streamed product."""
-        return dealt(extent, self.stream[0], self.shares)
+        return dealt(extent, self.swept if by_rows else self.stream[0], self.shares)
+
+    def of_bytes(self, size: int) -> Tiles:
+        """As many bytes in a tile, unless the author directs the extents: more elements, where the widest of a nest
+        has less than four bytes.
+        """
+        more = ELEMENT // size if self.area else 1
+        tall, wide = self.vector
+        return replace(self, vector=(more * tall, wide), line=more * self.line, area=more * self.area)
 
     def multiplied(self, extent: object) -> tuple[int, int]:
         """Rows and columns of the tiles of a product of matrices."""
@@ -77,7 +89,7 @@ def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterat
         line, stream = LINE[min(at, len(LINE) - 1)], STREAM[min(at, len(STREAM) - 1)]
         found = Tiles((m or matrix[0], n or matrix[1], k or matrix[2]), (m or vector[0], n or vector[1]), n or line,
                       (n or stream[0], k or stream[1]), 1 if n else REST, 0 if m or n else vector[0] * vector[1],
-                      *((1, 1) if n else (SHARES, PAIRS)))
+                      *((1, 1, n) if n else (SHARES, PAIRS)))
         large = found.matrix[0] * found.matrix[1] * 4 > target.bytes_of(Space.L0C)
         if found not in seen and not (large and not directed and has_product(graph)):
             seen.add(found)

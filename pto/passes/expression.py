@@ -31,7 +31,8 @@ MATMUL, IOTA, GATHER, TAKE, FULL = (
     TENSOR_OPS[name] for name in ("matmul", "iota", "gather", "take", "full")
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
-TALLEST = 64  # rows of a tile, so that a matrix of few columns still has tiles for all cores
+KEEPS_AXES = {MATMUL, IOTA, GATHER, TAKE, packed.PRODUCT, packed.UNPACK, *REDUCES}
+TALLEST, SMALLEST = 64, 4096  # rows of a tile, so that a matrix of few columns has tiles for all cores, or its elements
 Step = tuple[int, Place]
 
 
@@ -88,6 +89,21 @@ class Expression(Windows):
         if len(leading) < 2 or any(self.old[k].op is MATMUL or view_of(self.old, k) for k in keys):
             return False
         return all(self.extents(k)[:-1] in (leading, (), (1,) * len(leading)) for k in keys)
+
+    def trailing(self, key: int) -> int:
+        """How many of the last axes can be one: what has them lies in one piece, and the rest is the same along them.
+
+        One axis is left for the rows; a nest of products or reductions keeps its axes, and one that the author directs.
+        """
+        keys, dims = self.inside(key), self.extents(key)
+        if not self.tiles.area or any(not self.is_leaf(k) and self.old[k].op in KEEPS_AXES for k in keys):
+            return 1
+
+        def alike(k: int, count: int) -> bool:
+            mine = self.extents(k)[-count:]
+            return set(mine) <= {1} or (mine == dims[-count:] and not view_of(self.old, k))
+
+        return next((n for n in range(len(dims) - 1, 1, -1) if all(alike(k, n) for k in keys)), 1)
 
     def depth(self, key: int) -> int:
         """How many row reductions lie one after the other below a value."""
@@ -218,12 +234,11 @@ class Expression(Windows):
                         locs=joined(node.locs, self.seen_as(source)))
 
     def streams(self, node: Node) -> bool:
-        """Is a product of one row whose right operand lies in memory with the inner axis contiguous?"""
+        """Is a product of one row whose right operand lies in memory with its rows or its columns contiguous?"""
         a, b = node.inputs
-        source = self.env[b]
         one_row = not node.attrs and self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
         types = self.dtype(a), self.dtype(b)
-        return one_row and isinstance(source, Strided) and source.strides[-2] == 1 and types in STREAMED
+        return one_row and self.is_leaf(b) and 1 in self.placed(b).strides[-2:] and types in STREAMED
 
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""
@@ -235,42 +250,50 @@ class Expression(Windows):
             if node.op in (packed.PRODUCT, packed.UNPACK):
                 return packed.cut(self, node, self.tiles)
         if products and all(map(self.streams, products)):
-            return 1, self.tiles.streamed(self.extents(key)[-1])
+            by_rows = all(self.placed(product.inputs[1]).strides[-2] != 1 for product in products)
+            return 1, self.tiles.streamed(self.extents(key)[-1], by_rows=by_rows)
         if products:
             return self.tiles.multiplied(self.extents(key)[-1])
-        tall, wide = (1, self.tiles.line) if self.two(self.extents(key))[0] == 1 else self.tiles.vector
+        tiles = self.tiles.of_bytes(max(self.dtype(k).size for k in inside))
+        tall, wide = (1, tiles.line) if self.two(self.extents(key))[0] == 1 else tiles.vector
         folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
-        if tall > 1 and self.tiles.area and any(map(self.lies_transposed, folded)):
+        if tall > 1 and tiles.area and any(map(self.lies_transposed, folded)):
             self.rest = 1
-            return 2 * isqrt(self.tiles.area), isqrt(self.tiles.area) // 2  # so that its pieces of memory are not short
+            return 2 * isqrt(tiles.area), isqrt(tiles.area) // 2  # so that its pieces of memory are not short
         extents = [self.two(self.extents(k))[1] for k in (key, *folded)]
-        widest = max((e for e in extents if isinstance(e, int)), default=0)
-        if self.keeps and all(isinstance(e, int) for e in extents) and widest <= self.tiles.area:
-            return min(TALLEST, self.tiles.area // widest) if tall > 1 else 1, widest
+        widest, known = max((e for e in extents if isinstance(e, int)), default=0), all(
+            isinstance(e, int) for e in extents)
+        if tall > 1 and tiles.area and known and widest <= wide:
+            tall = max(tall, min(tiles.area // widest, max(TALLEST, SMALLEST // widest)))
+        if self.keeps and known and widest <= tiles.area:
+            return tall if widest <= wide or tall == 1 else max(tiles.area // widest, 1), widest
         return tall, wide
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of one row with a matrix in memory, which is read once."""
         a, b = node.inputs
-        type, source = node.type, self.env[b]
+        type, source, dims = node.type, self.placed(b), self.extents(b)
         assert isinstance(type, TensorType)
         inner, most = self.extents(a)[-1], self.tiles.stream[1]
         k = inner if isinstance(inner, int) and inner <= most else most
-        across = replace(source, strides=(*source.strides[:-2], source.strides[-1], source.strides[-2]))
-        dims = self.extents(b)
-        across_dims = (*dims[:-2], dims[-1], dims[-2])
+        kind, locs = TileType(type.dtype, 1, at.cols), joined(node.locs, self.seen_as(b))
+        turned = replace(source, strides=(*source.strides[:-2], source.strides[-1], source.strides[-2]))
+        turned_dims = (*dims[:-2], dims[-1], dims[-2])
 
-        def part(body: Graph, kk: Size) -> Val:
+        def part(body: Graph, kk: Size, sums: Val) -> Val:
             x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k))
-            here = replace(at, i=at.j, rows=at.cols, j=kk, cols=k)
-            return body.op(TILE_OPS["gemv"], x, source.base, *self.seen(body, across, across_dims, here),
-                           type=TileType(type.dtype, 1, at.cols), locs=joined(node.locs, self.seen_as(b)))
+            if source.strides[-2] != 1:
+                here = self.seen(body, source, dims, replace(at, i=kk, rows=k))
+                return body.op(TILE_OPS["gevm"], sums, x, source.base, *here, type=kind, locs=locs)
+            here = self.seen(body, turned, turned_dims, replace(at, i=at.j, rows=at.cols, j=kk, cols=k))
+            made = body.op(TILE_OPS["gemv"], x, source.base, *here, type=kind, locs=locs)
+            return made if k == inner else body.apply(TILE_OPS["add"], sums, made, locs=node.locs)
 
+        zero = graph.op(TILE_OPS["full"], type=kind, scalar=0.0, locs=node.locs)
         if k == inner:
-            return part(graph, 0)
-        zero = graph.op(TILE_OPS["full"], type=TileType(type.dtype, 1, at.cols), scalar=0.0, locs=node.locs)
-        return graph.loop((0, self.size(inner), k), [zero], lambda body, kk, carried: [
-            body.apply(TILE_OPS["add"], carried[0], part(body, kk), locs=node.locs)], node.locs)[0]
+            return part(graph, 0, zero)
+        return graph.loop((0, self.size(inner), k), [zero], lambda body, kk, sums: [part(body, kk, sums[0])],
+                          node.locs)[0]
 
     def product(self, graph: Graph, node: Node, at: Place) -> Val:
         a, b = node.inputs
@@ -322,10 +345,12 @@ class Expression(Windows):
     def store(self, graph: Graph, key: int, target: Val, locs: tuple[Loc, ...], place: Strided | None = None) -> Val:
         """The nest that computes an expression and stores it, at a place; gives the target's next version."""
         self.place = place
-        self.flat = place is None and self.can_be_flat(key)
+        self.flat, dims = place is None and self.can_be_flat(key), self.extents(key)
+        self.merged = 1 if place or self.flat else self.trailing(key)
+        if self.merged > 1:
+            self.place = self.dense(target, dims)
         self.tall, self.wide = self.cut(key)
-        dims = self.extents(key)
-        leading = () if self.flat else dims[:-2]
+        leading = () if self.flat else dims[:-1 - self.merged]
         if self.shares_streams(key):  # a tile of the matrix is read once, for all rows
             def column(inner: Graph, j: Val, versions: list[Val]) -> list[Val]:
                 return self.each(inner, leading, (), versions, lambda deep, batch, vs: self.put(

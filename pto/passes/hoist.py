@@ -22,7 +22,7 @@ from pto.ir.rewrite import Made, Rewriter
 from pto.isa.spec import Kind, Role
 from pto.isa.table import move
 from pto.passes.analysis import slot_of
-from pto.passes.trips import at_least_once
+from pto.passes.trips import Trips
 
 LOAD, STORE = BLOCK_OPS[move.TLOAD.mnemonic], BLOCK_OPS[move.TSTORE.mnemonic]
 ORIGIN = slice(1, 3)  # operands of a load: its first row and column
@@ -56,13 +56,14 @@ class Hoist(Rewriter):
         self.closed: set[Graph] = set()  # bodies that nothing leaves
 
     def run(self, old: Graph) -> Graph:
+        self.trips = Trips(old)
         self.grids = sum("grid" in dict(node.attrs) for _, _, node in old.walk())
         return super().run(old)
 
     def block(self, old: Graph, new: Graph, env: dict[int, Any]) -> None:
         if old.outer is not None:
             loop = next(n for _, n in old.outer.items() if n.body is old)
-            self.stores[new], self.runs[new] = stored_slots(old), at_least_once(old.outer, loop)
+            self.stores[new], self.runs[new] = stored_slots(old), self.trips.at_least_once(old.outer, loop)
             if "grid" in dict(loop.attrs) and self.grids > 1:
                 self.closed.add(new)
         super().block(old, new, env)

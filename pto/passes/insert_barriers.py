@@ -8,6 +8,7 @@ touched in conflict, that core alone puts in order, and no core waits for anothe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,10 +18,11 @@ from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Kind, Role
 from pto.isa.table import sync
 from pto.passes.accesses import Accesses
-from pto.passes.trips import at_most
+from pto.passes.trips import Trips
 
 SYNC, DRAIN = (EXECUTION_OPS[row.mnemonic] for row in (sync.SYNC_ALL, sync.PIPE_BARRIER))
 BARRIERS = SYNC, DRAIN  # of all cores; of the pipes of each core
+FEW = 6  # steps between two barriers of a block: of so few no pair of pipes needs more flags than there are
 
 
 @dataclass
@@ -72,11 +74,6 @@ class Pending:
         return self if barrier is None else Pending() if barrier is SYNC else replace(self, near=Slots())
 
 
-def is_alone(graph: Graph, node: Node) -> bool:
-    """Does the first core run a step alone: a grid of one block at most?"""
-    return node.op is FOR and "grid" in dict(node.attrs) and at_most(graph, node) <= 1
-
-
 def is_shared(node: Node) -> bool:
     """Does every core run all iterations of a loop, with a grid inside?"""
     if node.op is not FOR or "grid" in dict(node.attrs) or node.body is None:
@@ -84,14 +81,28 @@ def is_shared(node: Node) -> bool:
     return any(n.op is FOR and "grid" in dict(n.attrs) for _, _, n in node.body.walk())
 
 
+def fences(block: Graph) -> Iterator[int]:
+    """The steps of a block before which a barrier leaves few flags between two barriers."""
+    near = 0
+    for key, node in block.items():
+        near += node.op.instr is not None and "tiles" in node.op.attrs
+        if node.op is FOR or near == FEW:
+            yield key
+            near = 1
+
+
 class Barriers:
     """Finds the steps that need a barrier before them."""
 
-    def __init__(self, root: Graph, *, everywhere: bool) -> None:
-        self.everywhere = everywhere
-        self.accesses = Accesses(root)
+    def __init__(self, root: Graph, *, everywhere: bool, inside: bool) -> None:
+        self.everywhere, self.inside = everywhere, inside
+        self.accesses, self.trips = Accesses(root), Trips(root)
         self.before: dict[tuple[int, int], Op] = {}
         self.walk(root, Pending())
+
+    def is_alone(self, graph: Graph, node: Node) -> bool:
+        """Does the first core run a step alone: a grid of one block at most?"""
+        return node.op is FOR and "grid" in dict(node.attrs) and self.trips.at_most(graph, node) <= 1
 
     def touched(self, node: Node) -> Slots:
         """The slots that a step reads and writes."""
@@ -113,7 +124,9 @@ class Barriers:
                 once = self.walk(node.body, pending)
                 pending = pending.joined(self.walk(node.body, once))
                 continue
-            now, alone = self.touched(node), is_alone(graph, node)
+            if self.inside and node.body is not None:
+                self.before |= {(id(node.body), step): DRAIN for step in fences(node.body)}
+            now, alone = self.touched(node), self.is_alone(graph, node)
             needed = self.needed((id(graph), key), node, pending.barrier(now, alone=alone), pending)
             pending = pending.after(needed).then(now, alone=alone)
         return pending
@@ -140,6 +153,8 @@ class _Insert(Rewriter):
         return super().visit(old, key, node, new, env)
 
 
-def insert_barriers(graph: Graph, *, everywhere: bool = False) -> Graph:
-    """Order the nests of an Execution graph between cores; `everywhere`: also those that need no order."""
-    return _Insert(Barriers(graph, everywhere=everywhere).before).run(graph)
+def insert_barriers(graph: Graph, *, everywhere: bool = False, inside: bool = False) -> Graph:
+    """Order the nests of an Execution graph between cores; `everywhere`: also those that need no order; `inside`: and
+    the loops of each block.
+    """
+    return _Insert(Barriers(graph, everywhere=everywhere, inside=inside).before).run(graph)

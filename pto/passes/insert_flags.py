@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from pto.core.errors import CapacityError, Loc
 from pto.core.types import EFFECT
 from pto.ir.graph import Buffer, Graph, Node, Val, joined
 from pto.ir.ops import DIM, EXECUTION_OPS, FOR
@@ -33,31 +32,11 @@ from pto.ir.rewrite import Rewriter
 from pto.isa.spec import Pipe
 from pto.isa.table import sync
 from pto.passes.accesses import Access, Accesses, meet, slot_name, span
-from pto.passes.insert_barriers import BARRIERS, is_shared
-from pto.passes.order import Schedule
+from pto.passes.flag_ids import Segments, numbered
+from pto.passes.insert_barriers import BARRIERS
+from pto.passes.order import Flag, Schedule
 
 SET, WAIT = EXECUTION_OPS[sync.SET_FLAG.mnemonic], EXECUTION_OPS[sync.WAIT_FLAG.mnemonic]
-
-
-class OutOfFlags(CapacityError):
-    """A pair of pipes needs more ids than the target has; fewer slots need fewer."""
-
-
-@dataclass(frozen=True, eq=False)
-class Flag:
-    """A flag relation: set by `src` after item `after` of a body, waited for by `dst` before item `before`.
-
-    `locs` are the spans of two accesses that it orders.
-    """
-
-    body: Graph
-    src: Pipe
-    after: int
-    dst: Pipe
-    before: int
-    slots: int
-    back: bool
-    locs: tuple[Loc, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,53 +142,14 @@ def all_flags(accesses: Accesses) -> list[Flag]:
     return found
 
 
-def needed(accesses: Accesses, flags: list[Flag], segments: Segments) -> list[Flag]:
+def needed(schedule: Schedule, flags: list[Flag]) -> list[Flag]:
     """Flags without those that the others, and the order within pipes, make unnecessary."""
-    schedule = Schedule(accesses, flags, segments.home)
     first = sorted(range(len(flags)), key=lambda n: not flags[n].back)  # to be dropped
     kept = set(first) - schedule.idle(first[::-1])
     for number in [n for n in first if n in kept]:
         if schedule.ordered(kept - {number}, gone=number):
             kept.remove(number)
     return [flags[n] for n in sorted(kept)]
-
-
-class Segments:
-    """Stretches of a program between barriers: flags of different stretches may share ids.
-
-    What runs outside of grids is the same on all cores, and a barrier there drains all pipes. A stretch has a path: its
-    number in the body it is in, after the path of the stretch that body's loop is in. Two stretches can be active
-    together only if one's path begins with the other's.
-    """
-
-    def __init__(self, root: Graph) -> None:
-        self.path: dict[int, tuple[int, ...]] = {}
-        self.home: dict[int, tuple[int, int]] = {}  # body: the step of a stretch that it is of
-        if any(node.op in BARRIERS for _, _, node in root.walk()):
-            self._walk(root, (), None)
-
-    def _walk(self, body: Graph, path: tuple[int, ...], home: tuple[int, int] | None) -> None:
-        """`home`: the outermost loop that the body is in, if any. It primes and drains the flags of those inside: there
-        need be no barrier between the end of an inner one and its next start.
-        """
-        self.path[id(body)] = path[:1]
-        if home:
-            self.home[id(body)] = home
-        count = sum(node.op in BARRIERS for _, node in body.items())
-        number = 0
-        for key, node in body.items():
-            number += node.op in BARRIERS
-            here = (*path, number % count if home and count else number)  # the last stretch meets the next first
-            if is_shared(node):
-                assert node.body is not None
-                self._walk(node.body, here, home or (id(body), key))
-            elif node.body is not None:
-                for inner in (node.body, *(n.body for _, _, n in node.body.walk() if n.body is not None)):
-                    self.path[id(inner)], self.home[id(inner)] = here, (id(body), key)
-
-    def of(self, flag: Flag) -> tuple[int, ...]:
-        """The stretch in which a flag is used."""
-        return self.path.get(id(flag.body), ())
 
 
 class _Insert(Rewriter):
@@ -269,27 +209,10 @@ class _Insert(Rewriter):
         return super().enter(node, parameters, inputs)
 
 
-def number(flags: list[Flag], limit: int, segments: Segments) -> dict[Flag, int]:
-    """Ids, for each ordered pair of pipes from 0 on, above those of the stretches around.
-
-    Raises:
-        OutOfFlags: a pair needs more than the target has.
-    """
-    used: dict[tuple[Pipe, Pipe, tuple[int, ...]], int] = {}
-    found: dict[Flag, int] = {}
-    for flag in sorted(flags, key=lambda f: len(segments.of(f))):
-        path = segments.of(flag)
-        around = [used.get((flag.src, flag.dst, path[:n]), 0) for n in range(len(path) + 1)]
-        found[flag] = sum(around)
-        used[flag.src, flag.dst, path] = around[-1] + flag.slots
-        if found[flag] + flag.slots > limit:
-            raise OutOfFlags(f"{flag.src.name} and {flag.dst.name} need more than {limit} flags",
-                             loc=flag.locs[0] if flag.locs else None)
-    return found
-
-
 def insert_flags(graph: Graph, limit: int) -> Graph:
     """Order every conflict of an allocated Execution graph; `limit` ids for each pair of pipes."""
     accesses, segments = Accesses(graph), Segments(graph)
-    flags = needed(accesses, all_flags(accesses), segments)
-    return _Insert(flags, number(flags, limit, segments), segments).run(graph)
+    candidates = all_flags(accesses)
+    schedule = Schedule(accesses, candidates, segments.home)
+    flags = needed(schedule, candidates)
+    return _Insert(flags, numbered(flags, limit, segments, schedule), segments).run(graph)

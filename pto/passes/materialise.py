@@ -21,7 +21,7 @@ from pto.core.types import TensorType
 from pto.ir.graph import LOOP_BOUNDS, Graph, Node, Val
 from pto.ir.ops import ARG, FOR, GET, REDUCTIONS, TENSOR_OPS, TILE_OPS
 from pto.ir.rewrite import Made, Rewriter
-from pto.passes.analysis import RESULT, SCRATCH, is_expression, room, slot_of, view_of
+from pto.passes.analysis import RESULT, SCRATCH, is_expression, room, slot_of, view_of, written_slots
 from pto.passes.offsets import Block, Offsets
 from pto.passes.share_scratch import share_scratch
 
@@ -31,15 +31,6 @@ COSTLY = {*PRODUCTS, TENSOR_OPS["unpack"]}
 STORE = TILE_OPS["store"]
 MOST_STAGES = 3  # of row reductions in one nest; layer_norm has two
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
-
-
-def written_slots(graph: Graph, node: Node) -> list[int]:
-    """The slots that a node stores to: an assignment, a store, or a loop that carries tensors it stores to."""
-    if node.op in (ASSIGN, STORE):
-        return [slot_of(graph, node.inputs[0])]
-    if node.body is None:
-        return []
-    return [slot for _, n in node.body.items() for slot in written_slots(node.body, n)]
 
 
 def last_uses(graph: Graph) -> dict[int, int]:

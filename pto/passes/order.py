@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
-from typing import Protocol
 
+from pto.core.errors import Loc
 from pto.core.types import TileType
 from pto.ir.graph import Graph, Node
 from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
 from pto.passes.accesses import Access, Accesses, span
 from pto.passes.insert_barriers import BARRIERS
-from pto.passes.trips import Bounds, Course, Trail, Trips, at_least_once, at_most, courses, exactly
+from pto.passes.trips import Bounds, Course, Trail, Trips, courses
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
@@ -35,23 +35,21 @@ Place = tuple[str, int]  # a buffer, and its slot, or -1
 Key = tuple[int, int]  # a body, by its identity, and the key of a node in it
 
 
-class Relation(Protocol):
-    """What the schedule needs to know of a flag."""
+@dataclass(frozen=True, eq=False)
+class Flag:
+    """A flag relation: set by `src` after item `after` of a body, waited for by `dst` before item `before`.
 
-    @property
-    def body(self) -> Graph: ...
-    @property
-    def src(self) -> Pipe: ...
-    @property
-    def after(self) -> int: ...
-    @property
-    def dst(self) -> Pipe: ...
-    @property
-    def before(self) -> int: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def back(self) -> bool: ...
+    `locs` are the spans of two accesses that it orders.
+    """
+
+    body: Graph
+    src: Pipe
+    after: int
+    dst: Pipe
+    before: int
+    slots: int
+    back: bool
+    locs: tuple[Loc, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Signal:
     """A set of a flag, or a wait for it; of all its slots where it is primed or drained."""
 
     number: int
-    flag: Relation
+    flag: Flag
     is_set: bool
     whole: bool = False
 
@@ -131,7 +129,7 @@ class Stretch:
 class Schedule:
     """The steps of a graph with all candidate flags; asked again and again with fewer of them."""
 
-    def __init__(self, accesses: Accesses, flags: Sequence[Relation], homes: Mapping[int, Key] | None = None) -> None:
+    def __init__(self, accesses: Accesses, flags: Sequence[Flag], homes: Mapping[int, Key] | None = None) -> None:
         """`homes`: the nodes before and after which the back flags of a body are primed and drained; else the program.
         """
         self.accesses, self.flags, self.homes = accesses, list(flags), homes or {}
@@ -149,7 +147,7 @@ class Schedule:
         """The steps between each two barriers; of a further course only some parts are looked at."""
         self.parts: list[tuple[tuple[Step, ...], bool]] = []
         self.out: list[Step] = []
-        self.entries: dict[int, int] = {}
+        self.entries: dict[int, int] = {}  # of this course, so that each takes a loop through the most iterations first
         self.iteration: dict[int, int] = {}
         for signal in self.primed.get(None, ()):
             self._signal(signal)
@@ -160,7 +158,7 @@ class Schedule:
         self._body(self.accesses.root)
         self._cut(0, looked_at=True)
         for course in courses(self.trail):  # flags stand as at the start; a barrier keeps the courses apart
-            self.course = course
+            self.course, self.entries = course, {}
             self._body(self.accesses.root)
             self._cut(0, looked_at=self.barrier in course.after)
 
@@ -228,10 +226,11 @@ class Schedule:
         self.out += [Step(pipe, signal.number, slot, signal.is_set) for slot in slots]
 
     def _loop(self, outer: Graph, node: Node) -> None:
-        if at_least_once(outer, node) and "grid" not in dict(node.attrs):  # a core may have no block of a grid
+        count = self.known.count(outer, node)
+        if count.surely and "grid" not in dict(node.attrs):  # a core may have no block of a grid
             self._turns(outer, node)
             return
-        bounds = self.known.bounds(outer, node)
+        bounds = count.bounds
         if self.course is not None:
             tour = self.course.tour(bounds)
             if self.iteration.get(bounds.home, 0) in tour.turns:
@@ -253,14 +252,14 @@ class Schedule:
     def _count(self, outer: Graph, node: Node) -> int:
         """How many iterations of a loop to take; of a constant number as many, or as odd or even a number."""
         entry = self.entries[id(node.body)] = self.entries.get(id(node.body), -1) + 1
-        known, most = exactly(outer, node), max(self.trips)
-        if known is not None and most == max(TRIPS):
-            return known if known <= most else most + (known - most) % 2
+        known, most = self.known.count(outer, node), max(self.trips)
+        if known.exactly is not None and most == max(TRIPS):
+            return known.exactly if known.exactly <= most else most + (known.exactly - most) % 2
         least = self.course is not None and self.course.least
         count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
-        return min(count, at_most(outer, node))
+        return min(count, known.most)
 
-    def _slot(self, flag: Relation) -> int:
+    def _slot(self, flag: Flag) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
 
     def _place(self, name: str) -> Place:
@@ -321,6 +320,11 @@ class Schedule:
         """
         return all(_ordered(stretch, live) for stretch in (self.stretches if gone is None else self.meeting[gone]))
 
+    def clashing(self, live: Set[int], numbers: Set[int]) -> set[frozenset[int]]:
+        """Pairs of flags that cannot be one: one may be set before it is known that the other was waited for."""
+        met = [stretch for stretch in self.stretches if stretch.flags & numbers]
+        return {pair for stretch in met for pair in _clashing(stretch, live, numbers)}
+
     def idle(self, numbers: Sequence[int]) -> set[int]:
         """Flags whose waits tell no pipe anything that it does not know, or that the other waits of the same moment do
         not tell it: without all of these, every clock is the same.
@@ -352,6 +356,26 @@ def _told(clocks: list[int], pipe: int, carried: dict[tuple[int, int], deque[int
         if clock != clocks[pipe]:
             clocks[pipe] = clock
             yield step.flag
+
+
+def _clashing(stretch: Stretch, live: Set[int], numbers: Set[int]) -> Iterator[frozenset[int]]:
+    """The pairs of `numbers` that clash in a stretch."""
+    clocks, carried = [0] * PIPES, stretch.queues()
+    waited = {bit: 0 for bit in carried if bit[0] in numbers}
+    for step in stretch.steps:
+        bit = step.flag, step.slot
+        if step.flag < 0:
+            clocks[step.pipe] += ONE[step.pipe]
+        elif step.flag in live and step.is_set:
+            for other, clock in waited.items() if bit in waited else ():
+                unknown = (clocks[step.pipe] | TOPS) - clock & TOPS != TOPS
+                if other[1] == step.slot and other != bit and (unknown or carried[other]):
+                    yield frozenset((step.flag, other[0]))
+            carried[bit].append(clocks[step.pipe])
+        elif step.flag in live:
+            clocks[step.pipe] = joined(clocks[step.pipe], carried[bit].popleft()) + ONE[step.pipe]
+            if bit in waited:
+                waited[bit] = clocks[step.pipe] & FIELD[step.pipe]
 
 
 def _ordered(stretch: Stretch, live: Set[int]) -> bool:

@@ -20,9 +20,10 @@ from pto.passes.choose_tiles import Tiles, choices
 from pto.passes.combine import combine
 from pto.passes.elide_copies import elide_copies
 from pto.passes.emit import emit
+from pto.passes.flag_ids import OutOfFlags
 from pto.passes.hoist import hoist
 from pto.passes.insert_barriers import insert_barriers
-from pto.passes.insert_flags import OutOfFlags, insert_flags
+from pto.passes.insert_flags import insert_flags
 from pto.passes.lower_quantised import lower_quantised
 from pto.passes.materialise import materialise
 from pto.passes.simplify import simplify
@@ -47,22 +48,26 @@ class Thrift:
     Attributes:
         slots: how many buffers of a memory have two slots at most.
         barriers: between all nests of the program, not only where one needs what another stored.
+        inside: barriers between the loops of a block, too.
         hoisting: tiles that are the same in each iteration of a loop stay in their memory while it runs.
     """
 
     slots: int | None = None
     barriers: bool = False
+    inside: bool = False
     hoisting: bool = True
 
     def fewer_flags(self) -> Thrift | None:
         """The next to try where a pair of pipes lacks flags: no tiles that outlive a loop; then barriers, for the nests
-        between two of them use the same ids; then fewer slots.
+        between two of them use the same ids; then fewer slots; and barriers between the loops of a block.
         """
         if self.hoisting:
             return replace(self, hoisting=False)
         if not self.barriers:
             return replace(self, barriers=True)
         slots = MOST_SLOTS if self.slots is None else self.slots - 1
+        if slots < 0 and not self.inside:
+            return replace(self, inside=True, slots=None)
         return replace(self, slots=slots) if slots >= 0 else None
 
 
@@ -90,7 +95,7 @@ def passes(target: Target, tiles: Tiles, thrift: Thrift | None = None) -> tuple[
         Pass("allocate", partial(allocate, target=target, limit=thrift.slots), needs=frozenset({facts.EXECUTION_LEVEL}),
              makes=frozenset({facts.ALLOCATED})),
         # Before flags: what a barrier orders needs none.
-        Pass("insert-barriers", partial(insert_barriers, everywhere=thrift.barriers),
+        Pass("insert-barriers", partial(insert_barriers, everywhere=thrift.barriers, inside=thrift.inside),
              needs=frozenset({facts.ALLOCATED})),
         Pass("insert-flags", partial(insert_flags, limit=target.flags), needs=frozenset({facts.ALLOCATED}),
              makes=frozenset({facts.SYNCHRONISED})),

@@ -148,15 +148,26 @@ class Placing(Rewriter):
         return self.make(new, BLOCK_OPS[row.mnemonic], tensor, index, *where, type=in_ub(node.type),
                          valid=(where[1], where[2]), locs=node.locs)
 
-    def over(self, old: Graph, key: int, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """A tile over the valid region of another, in that one's place where nothing needs it any more."""
-        under, tile = (self.into(new, v, Space.UB, node.locs) for v in inputs)
-        source = node.inputs[0]
-        if source in old.outputs or any(user > key for user, _ in old.users(source)):
-            under = self.copy(new, under, node.locs)
+    def changed(self, old: Graph, key: int, new: Graph, value: Val | Fill, locs: tuple[Loc, ...]) -> Val:
+        """The tile that a node changes: its first operand, in its place where nothing needs it any more."""
+        tile, source = self.into(new, value, Space.UB, locs), old[key].inputs[0]
+        needed = source in old.outputs or any(user > key for user, _ in old.users(source))
+        return self.copy(new, tile, locs) if needed and not isinstance(value, Fill) else tile
+
+    def over(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """A tile over the valid region of another."""
+        under, tile = inputs[0], self.into(new, inputs[1], Space.UB, node.locs)
         assert isinstance(node.type, TileType)
         return self.make(new, BLOCK_OPS[move.TINSERT.mnemonic], under, tile, 0, 0, *self.size(tile),
                          type=in_ub(node.type), valid=self.valid.get(under, (None, None)), locs=node.locs)
+
+    def stream_rows(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """A product of a row with a matrix that is read by rows as it is used, added to a row of sums."""
+        sums, row, tensor, *where = inputs
+        assert isinstance(node.type, TileType)
+        x = self.into(new, row, Space.UB, node.locs)
+        return self.make(new, BLOCK_OPS[cube.TGEVM_STREAM.mnemonic], sums, x, tensor, *where, type=in_ub(node.type),
+                         valid=(1, where[3]), locs=node.locs)
 
     def once(self, new: Graph, versions: list[Val], body: Callable[[Graph, list[Val]], list[Val]],
              locs: tuple[Loc, ...]) -> list[Val]:

@@ -6,7 +6,7 @@ A sum carries one value for each row; the position of an extreme carries the ext
 from __future__ import annotations
 
 from pto.core.dtypes import S32, DType
-from pto.core.types import TileType
+from pto.core.types import TensorType, TileType
 from pto.ir.graph import Graph, Node, Val
 from pto.ir.ops import REDUCTIONS, TILE_OPS, Reduction
 
@@ -55,6 +55,7 @@ def merged(graph: Graph, node: Node, before: list[Val], later: list[Val]) -> lis
 def neutral(graph: Graph, node: Node, dtype: DType, rows: int) -> list[Val]:
     """What no tiles give, for elements of a type."""
     row = how(node)
-    kinds = [(row, dtype)] if not row.of else [(REDUCTIONS[row.of], dtype), (row, S32)]
+    assert isinstance(node.type, TensorType)
+    kinds = [(row, node.type.dtype)] if not row.of else [(REDUCTIONS[row.of], dtype), (row, S32)]
     return [graph.op(TILE_OPS["full"], type=TileType(kind, rows, 1), scalar=one.neutral(kind), locs=node.locs)
             for one, kind in kinds]

@@ -46,12 +46,13 @@ from pto.passes.analysis import carries_sum, deep_users
 from pto.passes.packed import in_block
 from pto.passes.parallel import is_parallel, parallel_nest
 from pto.passes.placing import Fill, Placing, Size, in_ub, shape
-from pto.passes.trips import at_least_once
+from pto.passes.trips import Trips
 
 Maker = Callable[[Node, Graph, list[Any]], Made]
-LOAD, STORE, FULL, MATMUL, GEMV, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS, *PACKED = (
-    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "iota", "gather", "take", "topk", "topk_index",
-                          "pick", "over", "report", "report_unless", "packed_matmul", "unpack")
+(LOAD, STORE, FULL, MATMUL, GEMV, GEVM, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS,
+ *PACKED) = (
+    TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "gevm", "iota", "gather", "take", "topk",
+                          "topk_index", "pick", "over", "report", "report_unless", "packed_matmul", "unpack")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -72,7 +73,7 @@ class Sum:
 
 def streams(node: Node) -> bool:
     """Is there a product in a loop whose weights are streamed?"""
-    return node.body is not None and any(n.op is GEMV for _, _, n in node.body.walk())
+    return node.body is not None and any(n.op in (GEMV, GEVM) for _, _, n in node.body.walk())
 
 
 class ToBlock(Placing):
@@ -88,6 +89,7 @@ class ToBlock(Placing):
 
     def run(self, old: Graph) -> Graph:
         new = Graph(name=old.name, level=self.level, symbols=old.symbols)
+        self.known_trips = Trips(old)
         self.core = new.op(DIM, type=INDEX, name="core")
         self.cores = new.op(DIM, type=INDEX, name="cores")
         env: dict[int, Any] = {}
@@ -112,15 +114,16 @@ class ToBlock(Placing):
             return self.load(old, key, node, new, inputs)
         if node.op is EXP and inputs[0] is None:
             return self.power(old[node.inputs[0]], node, new, env)
-        if node.op is OVER:
-            return self.over(old, key, node, new, inputs)
+        if node.op in (OVER, GEVM):
+            inputs[0] = self.changed(old, key, new, inputs[0], node.locs)
         make: Maker = self.makers.get(node.op, self.vector)
         return make(node, new, inputs)
 
     @property
     def makers(self) -> dict[Op, Maker]:
         """What makes the values of an operation; else it is one of the vector unit."""
-        return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream, IOTA: self.iota,
+        return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream,
+                GEVM: self.stream_rows, IOTA: self.iota, OVER: self.over,
                 **dict.fromkeys((GATHER, TAKE), self.gather), **dict.fromkeys((TOPK, TOPK_INDEX), self.largest),
                 **dict.fromkeys((REPORT, REPORT_UNLESS), self.report), PICK: self.pick,
                 **dict.fromkeys(PACKED, partial(in_block, self))}
@@ -189,6 +192,11 @@ class ToBlock(Placing):
         alone = shape(tile)[axis] == 1
         if alone and row.tensor_op in REDUCTIONS and REDUCTIONS[row.tensor_op].of:
             return Fill(node.type, 0.0, node.locs)  # where the only element is
+        assert isinstance(tile.type, TileType)
+        if alone and tile.type.dtype != node.type.dtype:  # one predicate, counted
+            ones = self.into(new, Fill(node.type, 1.0, node.locs), Space.UB, node.locs)
+            return self.make(new, BLOCK_OPS[vector.TSELS.mnemonic], tile, ones, *self.size(tile), valid=region,
+                             type=in_ub(node.type), locs=node.locs, scalar=0.0)
         if alone:  # one element is its own sum
             return self.make(new, BLOCK_OPS[move.TMOV.mnemonic], tile, *self.size(tile), type=in_ub(node.type),
                              valid=region, locs=node.locs)
@@ -421,7 +429,7 @@ class ToBlock(Placing):
         for position, init in enumerate(given):
             parameter = body.params[1 + position]
             found = carries_sum(node, position)
-            if found and isinstance(init, Fill) and init.value == 0.0 and at_least_once(old, node):
+            if found and isinstance(init, Fill) and init.value == 0.0 and self.known_trips.at_least_once(old, node):
                 product = body[found[1]]
                 locs = joined(body[found[0]].locs, product.locs, init.locs)
                 sums[found[0]] = Sum(parameter, replace(product, locs=locs), 0)

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, product
-from typing import Any
 
-from pto.ir.graph import Graph, Node, origin
-from pto.ir.ops import CONST, DIM, PARAM
+from pto.ir.graph import LOOP_BOUNDS, Graph, Node, origin
+from pto.ir.ops import CONST, PARAM
 from pto.isa.table import scalar
+from pto.passes.ranges import ALL, Range, Ranges
 
 FACTORS = {  # what rises with its operands, and how many of them are multiplied: these must not be below 0
     **dict.fromkeys((scalar.ADD.mnemonic, scalar.MIN.mnemonic, scalar.MAX.mnemonic), 0),
@@ -23,7 +23,6 @@ FACTORS = {  # what rises with its operands, and how many of them are multiplied
 }
 TURNS = frozenset((0, 1, 2))  # iterations of a schedule
 EXPANDED = {row.mnemonic for row in (scalar.ADD, scalar.MUL, scalar.DIV, scalar.MIN)}
-Term = int | tuple[Any, ...]
 Turns = dict["Bounds", frozenset[int]]  # which loops that may be empty run, and in which iterations around them
 Tours = dict["Bounds", "Tour"]
 
@@ -48,7 +47,7 @@ class Bounds:
 
     low: End
     high: End
-    least: int | None = field(default=None, compare=False)
+    least: int = field(default=ALL[0], compare=False)
     grows: bool = field(default=False, compare=False)
 
     @property
@@ -62,19 +61,37 @@ class Bounds:
 
     def goes_on(self, other: Bounds) -> bool:
         """Does it begin where another ends, and at least one of the two run?"""
-        first, last = other.low.constant, self.least
-        return self.low == other.high and first is not None and last is not None and first < last
+        first = other.low.constant
+        return self.low == other.high and first is not None and first < self.least
 
 
 def _at_most(a: End, b: End) -> bool:
     return a == b or (a.constant is not None and b.constant is not None and a.constant <= b.constant)
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How often a loop runs: exactly so, if that is known; at most; and whether it surely runs."""
+
+    bounds: Bounds
+    exactly: int | None
+    most: int
+    surely: bool
+
+
 class Trips:
     """What is known of the loops of one graph."""
 
     def __init__(self, root: Graph) -> None:
-        self.loops = {id(n.body): (graph, n) for graph, _, n in root.walk() if n.body is not None}
+        self.ranges = Ranges(root)
+        self._counts: dict[int, Count] = {}  # by the identities of the bodies
+
+    def count(self, graph: Graph, node: Node) -> Count:
+        """How often a loop runs; looked at once."""
+        if id(node.body) not in self._counts:
+            self._counts[id(node.body)] = Count(self.bounds(graph, node), self.exactly(graph, node),
+                                                self.at_most(graph, node), self.at_least_once(graph, node))
+        return self._counts[id(node.body)]
 
     def bounds(self, graph: Graph, node: Node) -> Bounds:
         """From where to where a loop runs."""
@@ -89,26 +106,39 @@ class Trips:
             return End(int(node["value"]))
         return End(None, id(node), id(graph) if graph.outer is not None else 0)
 
-    def least(self, graph: Graph, key: int) -> int | None:
+    def least(self, graph: Graph, key: int) -> int:
         """A number that an index is surely not below."""
+        return self.ranges.of(graph, key)[0]
+
+    def at_most(self, graph: Graph, node: Node) -> int:
+        """How many iterations a loop has at most, as far as its bounds tell; else more than a schedule takes."""
+        low, high, step = (self.term(graph, key) for key in node.inputs[:LOOP_BOUNDS])
+        if "grid" in dict(node.attrs):  # from the number of the core, by the number of cores: all, where there is one
+            return max(high.range[1], 0)
+        if step.number is None or step.number < 1:
+            return len(TURNS)
+        return max(-(-gap(high, low) // step.number), 0)
+
+    def at_least_once(self, graph: Graph, node: Node) -> bool:
+        """Does a loop surely run?"""
+        low, high = (self.term(graph, key) for key in node.inputs[:2])
+        return gap(low, high) < 0 or (low.number == 0 and _edge(high))
+
+    def exactly(self, graph: Graph, node: Node) -> int | None:
+        """How many iterations a loop has, if it is always as many."""
+        low, high, step = (self.ranges.known(graph, key) for key in node.inputs[:LOOP_BOUNDS])
+        return None if low is None or high is None or step is None else max(-(-(high - low) // step), 0)
+
+    def term(self, graph: Graph, key: int, depth: int = 8) -> Term:
+        """An index as an expression."""
+        found = self.ranges.of(graph, key)
         graph, key = origin(graph, key)
         node = graph[key]
-        if node.op is CONST:
-            return int(node["value"])
-        if node.op is DIM:
-            symbols = {s.name: s.low for s in _root(graph).symbols}
-            return symbols.get(node["name"], 0)
-        if node.op is PARAM and id(graph) in self.loops and key == graph.params[0]:
-            outer, loop = self.loops[id(graph)]
-            return self.least(outer, loop.inputs[0])
-        found = [self.least(graph, i) for i in node.inputs] if node.op.name in _LEAST else [None]
-        known = [n for n in found if n is not None]
-        return _LEAST[node.op.name](known) if len(known) == len(found) else None
-
-    def counts(self, graph: Graph, key: int) -> bool:
-        """Is an index surely not below 0?"""
-        least = self.least(graph, key)
-        return least is not None and least >= 0
+        if found[0] == found[1]:
+            return Term(CONST.name, (), found[0], found)
+        if node.op.name not in EXPANDED or depth == 0:
+            return Term("", (), id(node), found)
+        return Term(node.op.name, tuple(self.term(graph, k, depth - 1) for k in node.inputs), 0, found)
 
     def stays(self, graph: Graph, key: int, home: int) -> bool:
         """Is an index the same in all iterations of a body?"""
@@ -123,22 +153,11 @@ class Trips:
             return True
         if node.op.name == scalar.DIV.mnemonic:
             above, by = node.inputs
-            return self.stays(graph, by, home) and self.counts(graph, by) and self.rises(graph, above, home)
+            return self.stays(graph, by, home) and self.least(graph, by) >= 0 and self.rises(graph, above, home)
         if node.op.name not in FACTORS:
             return False
-        return (all(self.counts(graph, i) for i in node.inputs[:FACTORS[node.op.name]])
+        return (all(self.least(graph, i) >= 0 for i in node.inputs[:FACTORS[node.op.name]])
                 and all(self.rises(graph, i, home) for i in node.inputs))
-
-
-def _nonnegative(values: list[int]) -> int | None:
-    return 0 if min(values) >= 0 else None
-
-
-_LEAST: dict[str, Callable[[list[int]], int | None]] = {
-    scalar.ADD.mnemonic: sum, scalar.MIN.mnemonic: min, scalar.MAX.mnemonic: max,
-    scalar.MADD.mnemonic: lambda values: values[2] if min(values[:2]) >= 0 else None,
-    **dict.fromkeys((scalar.MUL.mnemonic, scalar.DIV.mnemonic, scalar.MOD.mnemonic), _nonnegative),
-}
 
 
 @dataclass(frozen=True)
@@ -298,84 +317,74 @@ def _choices(grows: bool) -> Iterator[frozenset[int]]:
                 yield frozenset(turns)
 
 
-def exactly(graph: Graph, node: Node) -> int | None:
-    """How many iterations a loop of constant bounds has."""
-    low, high, step = (term(graph, key) for key in node.inputs[:3])
-    if not (isinstance(low, int) and isinstance(high, int) and isinstance(step, int)):
-        return None
-    return max(-(-(high - low) // step), 0)
+@dataclass(frozen=True, slots=True)
+class Term:
+    """An index as an expression: an operation on others or, without operands, what a node says.
+
+    Attributes:
+        range: between which numbers it lies.
+    """
+
+    name: str
+    operands: tuple[Term, ...]
+    node: int
+    range: Range = field(compare=False)
+
+    @property
+    def number(self) -> int | None:
+        """What it is, if it can be but one number."""
+        return self.range[0] if self.range[0] == self.range[1] else None
+
+    @property
+    def multiple_of(self) -> Term | None:
+        """x, where this is x // c * c."""
+        quotient, times = self.operands
+        if times.number is None or times.number < 1 or quotient.name != scalar.DIV.mnemonic:
+            return None
+        return quotient.operands[0] if quotient.operands[1].number == times.number else None
 
 
-def at_most(graph: Graph, node: Node) -> int:
-    """How many iterations a loop has at most, as far as its bounds tell; else more than a schedule takes."""
-    low, high, stride = (term(graph, key) for key in node.inputs[:3])
-    if "grid" in dict(node.attrs):  # from the number of the core, by the number of cores: all, where there is one
-        low, stride = 0, 1
-    span = gap(high, low)
-    if span is None or not isinstance(stride, int) or stride < 1:
-        return len(TURNS)
-    return max(-(-span // stride), 0)
-
-
-def term(graph: Graph, key: int, depth: int = 8) -> Term:
-    """An index as an expression: a number, an operation of others, or the identity of the node that says it."""
-    graph, key = origin(graph, key)
-    node = graph[key]
-    if node.op is CONST:
-        return int(node["value"])
-    if node.op.name in EXPANDED and depth > 0:
-        return (node.op.name, *(term(graph, k, depth - 1) for k in node.inputs))
-    return "", id(node)
-
-
-def gap(high: Term, low: Term) -> int | None:
-    """What one index is at most above another; None: nobody knows."""
-    if isinstance(high, int) and isinstance(low, int):
-        return high - low
+def gap(high: Term, low: Term) -> int:
+    """What one index is at most above another."""
     if high == low:
         return 0
-    match low:
-        case (scalar.ADD.mnemonic, one, int(more)):
-            return _plus(gap(high, one), -more)
-        case (scalar.MUL.mnemonic, (scalar.DIV.mnemonic, one, int(by)), int(times)) if by == times:
-            return _plus(gap(high, one), by - 1)
-        case (scalar.MIN.mnemonic, one, other):
-            gaps = gap(high, one), gap(high, other)
-            return None if None in gaps else max(n for n in gaps if n is not None)
-    match high:
-        case (scalar.ADD.mnemonic, one, int(more)):
-            return _plus(gap(one, low), more)
-        case (scalar.MIN.mnemonic, one, other):
-            return min((n for n in (gap(one, low), gap(other, low)) if n is not None), default=None)
-    return None
+    known = high.range[1] - low.range[0]
+    for rules, name in ((_BELOW, low.name), (_ABOVE, high.name)):
+        if name in rules and (apart := rules[name](high, low)) is not None:
+            return min(known, apart)
+    return known
 
 
-def _plus(one: int | None, other: int) -> int | None:
-    return None if one is None else one + other
+def _below_a_sum(high: Term, low: Term) -> int | None:
+    one, more = low.operands
+    return None if more.number is None else gap(high, one) - more.number
 
 
-def at_least_once(graph: Graph, node: Node) -> bool:
-    """Does a loop surely run: from 0 to a positive constant, or to an extent (which is at least 1)?"""
-    low, high = graph.constant(node.inputs[0]), origin(graph, node.inputs[1])
-    end = high[0][high[1]]
-    if low is None:
-        return False
-    if end.op is CONST:
-        return int(end["value"]) > low
-    return low == 0 and (_positive(graph, end) or _edge(end))
+def _below_a_multiple(high: Term, low: Term) -> int | None:
+    one, by = low.multiple_of, low.operands[1].number
+    return None if one is None or by is None else gap(high, one) + by - 1
 
 
-def _root(graph: Graph) -> Graph:
-    while graph.outer is not None:
-        graph = graph.outer
-    return graph
+def _above_a_sum(high: Term, low: Term) -> int | None:
+    one, more = high.operands
+    return None if more.number is None else gap(one, low) + more.number
 
 
-def _positive(graph: Graph, node: Node) -> bool:
-    """Is it an extent: a symbol of the program that is at least 1?"""
-    return node.op is DIM and all(s.low > 0 for s in _root(graph).symbols if s.name == node["name"])
+def _above_a_multiple(high: Term, low: Term) -> int | None:
+    return None if high.multiple_of is None else gap(high.multiple_of, low)
 
 
-def _edge(node: Node) -> bool:
+Rules = dict[str, Callable[[Term, Term], "int | None"]]  # what two indices are at most apart, by how one is made
+_BELOW: Rules = {
+    scalar.ADD.mnemonic: _below_a_sum, scalar.MUL.mnemonic: _below_a_multiple,
+    scalar.MIN.mnemonic: lambda high, low: max(gap(high, x) for x in low.operands),
+}
+_ABOVE: Rules = {
+    scalar.ADD.mnemonic: _above_a_sum, scalar.MUL.mnemonic: _above_a_multiple,
+    scalar.MIN.mnemonic: lambda high, low: min(gap(x, low) for x in high.operands),
+}
+
+
+def _edge(end: Term) -> bool:
     """The smaller of a tile's extent and what is left of a tensor: at least 1 inside a loop over it."""
-    return node.op.name == scalar.MIN.mnemonic
+    return end.name == scalar.MIN.mnemonic

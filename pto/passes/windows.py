@@ -45,6 +45,7 @@ class Windows:
     def __init__(self, old: Graph, graph: Graph, env: dict[int, Any], dims: dict[str, Val]) -> None:
         self.old, self.graph, self.env, self.dims = old, graph, env, dims
         self.flat = False  # the rows of all leading axes are one axis
+        self.merged = 1  # so many of the last axes are one
 
     # extents
 
@@ -62,7 +63,12 @@ class Windows:
         return type
 
     def two(self, dims: Dims) -> tuple[Any, Any]:
-        """Rows and columns: the last two axes, or, in a flat nest, all axes but the last as one (a tuple)."""
+        """Rows and columns: the last two axes; of several that are one, as all axes but the last in a flat nest, a
+        tuple.
+        """
+        if self.merged > 1:
+            rows, cols = (1, *dims[:-self.merged])[-1], tuple(dims[-self.merged:])
+            return rows, 1 if set(cols) <= {1} else cols
         *rows, cols = dims or (1,)
         if self.flat and len(rows) > 1:
             return tuple(rows), cols
@@ -88,7 +94,7 @@ class Windows:
 
     def leading(self, dims: Dims, at: Place) -> list[tuple[Any, Size]]:
         """Leading extents with their coordinates, aligned at the right; an axis of extent 1 is for all."""
-        mine = () if self.flat else dims[:-2]
+        mine = () if self.flat else dims[:-1 - self.merged]
         given = at.batch[len(at.batch) - len(mine):]
         return [(extent, 0 if extent == 1 else c) for extent, c in zip(mine, given, strict=True)]
 
@@ -102,7 +108,7 @@ class Windows:
 
     def load(self, graph: Graph, key: int, at: Place) -> Val:
         """A tile of a tensor that lies in memory, on behalf of the expressions that use it."""
-        source, dims = self.env[key], self.extents(key)
+        source, dims = self.env[key] if self.merged == 1 else self.placed(key), self.extents(key)
         where = ((source.base, *self.seen(graph, source, dims, at)) if isinstance(source, Strided)
                  else (source, *self.window(graph, dims, at)))
         return graph.op(TILE_OPS["load"], *where, type=TileType(self.dtype(key), at.rows, at.cols), locs=self.locs(key))
@@ -112,7 +118,8 @@ class Windows:
         offset = source.offset
         for (_, coordinate), stride in zip(self.leading(dims, at), source.strides, strict=False):
             offset = graph.index("madd", coordinate, stride, offset)
-        sizes, steps = map(self.size, self.two(dims)), (0, 0, *source.strides)[-2:]
+        sizes, strides = map(self.size, self.two(dims)), (*[0] * (self.merged + 1), *source.strides)
+        steps = strides[-1 - self.merged], strides[-1]
         return at.i, at.j, *self.valid(graph, dims, at), offset, *sizes, *steps
 
     def locs(self, key: int) -> tuple[Loc, ...]:
@@ -126,12 +133,14 @@ class Windows:
     def placed(self, key: int) -> Strided:
         """Where the elements of a tensor in memory lie."""
         source = self.env[key]
-        if isinstance(source, Strided):
-            return source
+        return source if isinstance(source, Strided) else self.dense(source, self.extents(key))
+
+    def dense(self, base: Val, dims: Dims) -> Strided:
+        """The elements of a tensor one after the other."""
         strides: list[Size] = [1]
-        for extent in reversed(self.extents(key)[1:]):
+        for extent in reversed(dims[1:]):
             strides.insert(0, self.graph.index("mul", strides[0], self.size(extent)))
-        return Strided(source, 0, tuple(strides))
+        return Strided(base, 0, tuple(strides))
 
     def lies_transposed(self, key: int) -> bool:
         """Is a value a view whose columns, not rows, lie in one piece?"""

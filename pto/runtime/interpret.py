@@ -164,13 +164,13 @@ class Interpreter:
             "report": self.reported, "report_unless": self.reported,
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
-            "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "matmul": self.product,
-            "packed_matmul": self.packed, "unpack": self.unpacked,
+            "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "gevm": self.streamed_rows,
+            "matmul": self.product, "packed_matmul": self.packed, "unpack": self.unpacked,
         }
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
     def assigned(self, node: Node, target: Array, value: Array, *view: int) -> Array:
-        (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value
+        (strided(target, view[0], value.shape, view[1:]) if view else target)[...] = value.copy()  # they may overlap
         return target
 
     def viewed(self, node: Node, tensor: Array, offset: int, *strides: int) -> Array:
@@ -250,6 +250,13 @@ class Interpreter:
         o = Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=numpy_dtype(node.type.dtype))
         return MEANING[cube.TGEMV_STREAM.mnemonic](o).astype(o.dtype, copy=False)
 
+    def streamed_rows(self, node: Node, y: Array, x: Array, tensor: Array, i: int, j: int, k: int, n: int,
+                      *view: int) -> Array:
+        w, found = seen(tensor, view)[i:i + k, j:j + n], y.copy()
+        o = Operands(y=y[:, :n], x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=y.dtype)
+        found[:, :n] = MEANING[cube.TGEVM_STREAM.mnemonic](o)
+        return found
+
     def product(self, node: Node, a: Array, b: Array) -> Array:
         if over := dict(node.attrs).get("over", 0):
             plain = replace(node, attrs=())
@@ -309,7 +316,9 @@ class Interpreter:
         o = Operands(**dict(zip(names, arrays, strict=True)), **dict(node.attrs), rows=rows, cols=cols, exact=True,
                      shape=(rows, 1 if reduces else cols), dtype=numpy_dtype(node.type.dtype))
         result = MEANING[op.instr.mnemonic](o).astype(o.dtype, copy=False)
-        return result.reshape((*common[:-1], result.shape[1])) if shaped else result
+        if not shaped:
+            return result
+        return result.reshape((*common[:-1], result.shape[1]) if common else ())
 
     # Block
 

@@ -43,7 +43,7 @@ from pto.lang.kernel import Source, Traced
 from pto.lang.quantised import Parts
 from pto.lang.tiling import DIRECTIONS, TileOptimizer, config_of
 from pto.lang.trace import Argument, is_tracing
-from pto.passes.insert_flags import OutOfFlags
+from pto.passes.flag_ids import OutOfFlags
 from pto.passes.pipeline import Options, compile_graph
 from pto.quant.forms import Form, Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of

@@ -1,4 +1,4 @@
-"""Dot products in registers: a row of weights against a vector, in `DOT_LANES` sums."""
+"""Products of a vector with rows of weights, in registers: dot products in `DOT_LANES` sums, and sums of multiples."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from pto.sim.vec import (
     load,
     pointer,
     store,
+    store_first,
 )
 
 I8, I16 = ir.IntType(8), ir.IntType(16)
@@ -157,6 +158,46 @@ class Dot:
         more = combine(load(b, to, total.type), total)
         total = b.select(b.icmp_signed("!=", add, ir.Constant(add.type, 0)), more, total)
         store(b, to, total if self.integer else canonical(b, total))
+
+
+class Multiples:
+    """Sums of multiples of some rows of weights, for `DOT_LANES` columns: of f32, or of integers in s32.
+
+    Attributes:
+        step: add, at an address of sums, the products of the numbers and the rows at two others; the rows lie so many
+            bytes apart. Products are added in order, each with one rounding.
+        last: the same for the first so many columns alone; nothing else is read or written.
+    """
+
+    def __init__(self, dot: Dot, rows: int) -> None:
+        self.dot, self.rows = dot, rows
+        self.kind = of(I32 if dot.integer else vec.F32)
+        self.step = emits(VOID, INT, INT, INT, INT)(self._step)
+        self.last = emits(VOID, INT, INT, INT, INT, INT)(self._last)
+
+    def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value) -> None:
+        stored = of(STORED[self.dot.weights])
+        total = self._added(b, load(b, sums, self.kind), x, w, apart, lambda at: load(b, at, stored))
+        store(b, sums, total)
+
+    def _last(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value,
+              count: ir.Value) -> None:
+        stored = of(STORED[self.dot.weights])
+        before = load_first(b, sums, self.kind, count)
+        store_first(b, sums, count, self._added(b, before, x, w, apart, lambda at: load_first(b, at, stored, count)))
+
+    def _added(self, b: ir.IRBuilder, total: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value,
+               read: Callable[[ir.Value], ir.Value]) -> ir.Value:
+        dot = self.dot
+        for _ in range(self.rows):
+            factor, weights = load(b, x, STORED[dot.factor]), read(w)
+            if dot.integer:
+                factor = broadcast(b, b.sext(factor, I32), self.kind)
+                total = b.add(total, b.mul(factor, b.sext(weights, self.kind)))
+            else:
+                total = call(b, "fma", broadcast(b, factor, self.kind), TO_F32[dot.weights](b, weights), total)
+            x, w = b.add(x, x.type(dot.factor.size)), b.add(w, apart)
+        return total if dot.integer else canonical(b, total)
 
 
 def trees(b: ir.IRBuilder, rows: list[ir.Value], combine: Callable[..., ir.Value]) -> ir.Value:

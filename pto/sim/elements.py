@@ -19,11 +19,12 @@ from pto.sim.vec import (
     I64,
     I64X8,
     INT,
-    INTEGERS,
     LANES,
     VOID,
+    VectorType,
     broadcast,
     canonical,
+    declared,
     emits,
     emits_int,
     load,
@@ -32,6 +33,8 @@ from pto.sim.vec import (
 )
 
 TRUTHS = 128  # predicates that are looked at together
+INTEGER_BYTES = 32  # of a register of integers
+INTEGERS_MANY = 32  # that are looked at together
 CANONICAL_F64 = 0x7FF8_0000_0000_0000
 
 
@@ -83,20 +86,38 @@ def put_sequence(dtype: DType) -> Any:
     return emits(VOID, INT, INT, INT)(put)
 
 
-@emits(INTEGERS, INT)
-def load_integers(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
-    """Eight s32."""
-    return load(b, at, I32X8)
+@emits_int(INT)
+def truths_of(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+    """How many of `TRUTHS` predicates are true."""
+    kind, mask = ir.VectorType(ir.IntType(8), TRUTHS // 2), ir.IntType(TRUTHS // 2)
+    count = declared(b.module, ir.FunctionType(mask, [mask]), f"llvm.ctpop.i{mask.width}")
+    halves = (load(b, b.add(at, I64(TRUTHS // 2 * i)), kind) for i in range(2))
+    first, second = (b.call(count, [b.bitcast(b.icmp_unsigned("!=", x, ir.Constant(kind, None)), mask)])
+                     for x in halves)
+    return b.add(first, second)
 
 
-def of_integers(operation: Callable[..., ir.Value]) -> tuple[Any, Any]:
-    """An operation of `pto.sim.operations` on two vectors of s32, and on all the lanes of one."""
+def of_integers(operation: Callable[..., ir.Value], dtype: DType) -> tuple[Any, Any, Any]:
+    """Vectors of an integer type: a load, an operation of `pto.sim.operations` on two, and on all the lanes of one."""
+    vector = ir.VectorType(ir.IntType(dtype.bits), INTEGER_BYTES // dtype.size)
+    kind = VectorType(f"{dtype.name} lanes", vector)
+
     def both(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         return operation(b, None, x, y)
 
     def all_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-        return b.sext(tree(b, x, lambda low, high: operation(b, None, low, high)), I64)
-    return emits(INTEGERS, INTEGERS, INTEGERS)(both), emits_int(INTEGERS)(all_lanes)
+        found = tree(b, x, lambda low, high: operation(b, None, low, high))
+        return b.zext(found, I64) if dtype.kind == "u" else b.sext(found, I64)
+    read = emits(kind, INT)(lambda b, at: load(b, at, vector))
+    return read, emits(kind, kind, kind)(both), emits_int(kind)(all_lanes)
+
+
+@emits_int(INT, INT)
+def integers_before(b: ir.IRBuilder, at: ir.Value, number: ir.Value) -> ir.Value:
+    """How many of `INTEGERS_MANY` s32 from an address on come before the first that is equal to a number."""
+    kind, mask = ir.VectorType(I32, INTEGERS_MANY), ir.IntType(INTEGERS_MANY)
+    equal = b.bitcast(b.icmp_signed("==", load(b, at, kind), broadcast(b, b.trunc(number, I32), kind)), mask)
+    return b.cttz(b.or_(b.zext(equal, I64), I64(1 << INTEGERS_MANY)), ir.IntType(1)(1))
 
 
 def add_element(dtype: DType) -> Any:

@@ -142,6 +142,20 @@ def log(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return f.fma(e, LOG_LN2[0], b.fadd(s, rest))
 
 
+def log_or_end(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The natural logarithm of what is not subnormal, and of what has none: of 0, of numbers below it, of infinity."""
+    f = F32Lanes(b, x)
+    value, zero = log(b, x), f.number(0.0)
+    value = b.select(f.below(x, LARGEST), value, x)
+    value = b.select(b.fcmp_ordered("<", x, zero), f.number(math.nan), value)
+    return b.select(b.fcmp_ordered("==", x, zero), f.number(-math.inf), value)
+
+
+def is_not_tiny(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Whether an argument is no subnormal number above 0."""
+    return b.or_(b.fcmp_unordered(">=", x, filled(2.0**-126, x.type)), b.fcmp_ordered("<=", x, filled(0.0, x.type)))
+
+
 def erf(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """The error function: a series about 0, and 1 - exp(a polynomial) in the tail."""
     f = F32Lanes(b, x)
@@ -186,7 +200,7 @@ FUNCTIONS: dict[str, tuple[Emit, Emit]] = {  # the short form, and which argumen
     "sigmoid": (sigmoid, from_to(-SIGMOID_LIMIT, SIGMOID_LIMIT)),
     "tanh": (tanh, from_to(-math.inf, math.inf)),
     "erf": (erf, from_to(-math.inf, math.inf)),
-    "log": (log, from_to(2.0**-126, LARGEST)),
+    "log": (log_or_end, is_not_tiny),
     "sin": (partial(turned, more=0), from_to(-FAR, FAR)),
     "cos": (partial(turned, more=1), from_to(-FAR, FAR)),
 }

@@ -94,6 +94,14 @@ def ceiling(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return b.fneg(vec.call(b, "floor", b.fneg(x)))
 
 
+def whole_part(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """x without its fraction; by way of floor, as `ceiling`."""
+    bits, sign = like(x.type, vec.I32), constant(like(x.type, vec.I32), ~MAGNITUDE)
+    size = b.bitcast(b.and_(b.bitcast(x, bits), constant(bits, MAGNITUDE)), x.type)
+    whole = b.bitcast(vec.call(b, "floor", size), bits)
+    return b.bitcast(b.or_(whole, b.and_(b.bitcast(x, bits), sign)), x.type)
+
+
 def positive_part(dtype: DType) -> Emit:
     """The larger of x and +0; NaN gives +0."""
     def emit(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
@@ -151,6 +159,11 @@ def truth(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
     return b.zext(b.icmp_unsigned("!=", x, constant(x.type, 0)), x.type)
 
 
+def number_of_truth(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
+    """Predicates as 0 and 1 in s32."""
+    return b.zext(truth(b, how, x), like(x.type, vec.I32))
+
+
 def same(b: ir.IRBuilder, how: ir.Value, x: ir.Value) -> ir.Value:
     """x."""
     return x
@@ -171,7 +184,7 @@ ONE = {
     "relu": positive_part, "neg": negative, "abs": magnitude, "not": inverted, "sqrt": of_floats(root),
     "rsqrt": of_floats(lambda b, x: over_one(b, root(b, x))), "recip": of_floats(over_one),
     "floor": of_floats(lambda b, x: vec.call(b, "floor", x)), "ceil": of_floats(ceiling),
-    "round": of_floats(lambda b, x: vec.call(b, "rint", x)),
+    "round": of_floats(lambda b, x: vec.call(b, "rint", x)), "trunc": of_floats(whole_part),
 }
 EXACT: dict[str, Emit] = {  # transcendental functions of the exact mode
     **{name: emitted(getattr(exact_functions, name)) for name in ("log", "sigmoid", "tanh", "erf")},

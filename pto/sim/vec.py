@@ -40,7 +40,7 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, kind.lanes)
 
 
-VECTOR, INTEGERS = VectorType("f32x8", F32X8), VectorType("i32x8", I32X8)
+VECTOR = VectorType("f32x8", F32X8)
 INT, FLOAT, VOID = types.int64, types.float32, types.void
 declared = cgutils.get_or_insert_function
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from pto.core.errors import PtoError
 from tests.campaigns.pieces import Piece, side_by_side
 from tests.campaigns.report import Report, main
+from tests.fuzz.arrays import ArrayWriter
 from tests.fuzz.flags import extents, redundant
-from tests.fuzz.generate import SMALL, generate
+from tests.fuzz.generate import SMALL, Writer, generate
 from tests.fuzz.judge import Judge, Senseless, judge
 from tests.fuzz.planted import BUGS, found_after
 from tests.fuzz.shrink import shrink
 
-COUNT = 20_000
+COUNT, ARRAYS = 20_000, 2000  # kernels of expressions, and such that store to arrays again and again
 PART, MANY = 250, 20  # kernels that one process judges, and whose flags it leaves out, at a time
 WITHIN = 2000  # kernels, in which a planted bug is found
 FLAGS = 50  # of so many kernels the flags of one are left out in turn
@@ -27,17 +29,17 @@ SENSELESS = "cannot be compared"  # of a kernel: what its generator follows a st
 FEW = 200  # of so many kernels one may be so
 
 
-def run(count: int, seed: int, first: int = 0) -> Report:
+def run(count: int, seed: int, first: int = 0, kind: type[Writer] = Writer) -> Report:
     """Judge `count` kernels, from the `first` of a seed on; too few that can be compared are a broken promise, too."""
-    return told(judged(count, seed, first), count)
+    return told(judged(count, seed, first, kind), count)
 
 
-def judged(count: int, seed: int, first: int) -> Report:
+def judged(count: int, seed: int, first: int, kind: type[Writer] = Writer) -> Report:
     """What is seen of `count` kernels."""
     report = Report()
     start = seed * COUNT + first
     for number in range(start, start + count):
-        one(report, number, len(report.failures) < SHRUNK)
+        one(report, number, len(report.failures) < SHRUNK, kind)
     return report
 
 
@@ -49,9 +51,9 @@ def told(report: Report, count: int) -> Report:
     return report
 
 
-def one(report: Report, number: int, small: bool) -> None:
+def one(report: Report, number: int, small: bool, kind: type[Writer]) -> None:
     """Judge the kernel of a number."""
-    case, used = generate(number)
+    case, used = generate(number, kind=kind)
     try:
         found = judge(case)
     except Senseless as err:
@@ -59,7 +61,7 @@ def one(report: Report, number: int, small: bool) -> None:
         return
     if found.kind:
         case = shrink(case) if small else case
-        report.fail(f"kernel {number}, {found.kind}: {found.said}\n{case.text}")
+        report.fail(f"kernel {number} of {kind.__name__}, {found.kind}: {found.said}\n{case.text}")
         return
     report.saw("kernels")
     if found.refused:
@@ -72,8 +74,8 @@ def one(report: Report, number: int, small: bool) -> None:
         report.saw(f"level: {level}")
     for what in case.arguments.values():
         if not isinstance(what, int):
-            kind = what[0] if isinstance(what[0], str) else what[0][0]
-            report.saw(f"argument: {kind}, {len(what) - 1} axes")
+            elements = what[0] if isinstance(what[0], str) else what[0][0]
+            report.saw(f"argument: {elements}, {len(what) - 1} axes")
 
 
 def relations(count: int, seed: int, first: int = 0) -> Report:
@@ -109,9 +111,10 @@ def plant(name: str, count: int, seed: int) -> Report:
     return report
 
 
-def parts(name: str, work: Callable[[int, int, int], Report], count: int, most: int, seed: int) -> list[Piece]:
+def parts(name: str, work: Callable[..., Report], count: int, most: int, *rest: Any) -> list[Piece]:
     """`count` kernels in pieces of `most`."""
-    return [Piece(f"{name} from {first}", work, (min(most, count - first), seed, first))
+    seed, *kind = rest
+    return [Piece(f"{name} from {first}", work, (min(most, count - first), seed, first, *kind))
             for first in range(0, count, most)]
 
 
@@ -119,7 +122,8 @@ def all_of_it(count: int, seed: int) -> Report:
     """All of a run: every kernel, the flags of some, and each planted bug."""
     os.environ["PTO_DISABLE_CACHE"] = "1"
     bugs = [Piece(f"planted: {bug.name}", plant, (bug.name, min(count, WITHIN), seed)) for bug in BUGS]
-    return told(side_by_side([*parts("kernels", judged, count, PART, seed), *bugs,
+    arrays = parts("kernels of arrays", judged, count * ARRAYS // COUNT, PART, seed, ArrayWriter)
+    return told(side_by_side([*parts("kernels", judged, count, PART, seed), *arrays, *bugs,
                               *parts("flags of kernels", relations, count // FLAGS, MANY, seed)]), count)
 
 

@@ -55,6 +55,7 @@ class Writer:
         self.space: dict[str, Any] = {"pt": PT}
         self.used: list[str] = []
         self.stored: set[str] = set()
+        self.rooms: set[str] = set()  # tensors of the kernel's own that more than one statement stores to
         self.count = 0
 
     # choices
@@ -168,7 +169,8 @@ class Writer:
     def put(self, lines: Sequence[str], **made: Info) -> bool:
         """Keep lines that have a meaning; `made` are the tensors that they bind."""
         before = {n: self.space.get(n) for n in made}
-        kept = {n: v.seen(np.array) for n, v in self.space.items() if isinstance(v, Value) and n in self.arguments}
+        kept = {n: v.seen(np.array) for n, v in self.space.items()
+                if isinstance(v, Value) and (n in self.arguments or n in self.rooms)}
         try:
             with np.errstate(all="ignore"):
                 exec("\n".join(lines), self.space)
@@ -530,10 +532,14 @@ class Writer:
 
     # the whole
 
+    def statement(self) -> bool:
+        """One more statement of the table, if it has a meaning."""
+        return STATEMENT[int(self.rng.choice(len(STATEMENT), p=WEIGHTS))](self)
+
     def case(self) -> Case:
         for _ in range(int(self.one(STATEMENTS))):
             for _ in range(20):
-                if STATEMENT[int(self.rng.choice(len(STATEMENT), p=WEIGHTS))](self):
+                if self.statement():
                     break
         made = [n for n in self.info if n not in self.arguments and n not in self.stored]
         chosen = [made[-1]] if made else []
@@ -559,7 +565,7 @@ STATEMENT = tuple(row[0] for row in STATEMENT_ROWS)
 WEIGHTS = np.array([row[1] for row in STATEMENT_ROWS]) / sum(row[1] for row in STATEMENT_ROWS)
 
 
-def generate(seed: int, tiles: Sequence[int] = TILES) -> tuple[Case, list[str]]:
+def generate(seed: int, tiles: Sequence[int] = TILES, kind: type[Writer] = Writer) -> tuple[Case, list[str]]:
     """A kernel, and what it is made of."""
-    writer = Writer(seed, tiles)
+    writer = kind(seed, tiles)
     return writer.case(), writer.used

@@ -27,7 +27,7 @@ class Value:
 
     def __init__(self, value: Any, error: Any = None) -> None:
         self.value = np.asarray(value, np.float64)
-        self.error = np.zeros_like(self.value) if error is None else np.broadcast_to(error, self.value.shape)
+        self.error = np.zeros_like(self.value) if error is None else np.array(np.broadcast_to(error, self.value.shape))
 
     def seen(self, look: Callable[[np.ndarray], np.ndarray]) -> Value:
         """A view of both parts."""
@@ -82,6 +82,7 @@ class Value:
         for mine, its in ((self.value, other.value), (self.error, other.error)):
             room = mine[where]
             near = [slice(0, n) for n in room.shape]
+            its = np.array(its)  # NumPy 2.4 copies an axis in the wrong order onto one of another stride that overlaps
             mine[where] = its if its.ndim < room.ndim else its[tuple(near)]
 
     def __neg__(self) -> Value:
@@ -389,7 +390,13 @@ def rms_norm(x: Value, weight: Any = None, eps: float = 1e-5) -> Value:
 
 
 def sigmoid(x: Value) -> Value:
-    return 1.0 / (1.0 + exp(-x))
+    return logistic(x, 1.0, 2.0**-126)
+
+
+def logistic(x: Value, over: Any, least: float) -> Value:
+    """A number over 1 + e to the power of -x: 0 where that is infinite in f32, and the result at most `least`."""
+    found = over / (1.0 + exp(-x))
+    return Value(found.value, found.error + least)
 
 
 def attention(q: Value, k: Value, v: Value, *, causal: bool = False, start: int = 0, scale: float | None = None,
@@ -418,6 +425,23 @@ def empty(shape: tuple[int, ...], dtype: Any = None) -> Value:
 def full(shape: tuple[int, int], value: float, dtype: Any = None) -> Value:
     """A tile of one value is as large as its user wants."""
     return Value(np.full((1, 1), np.float32(value)))
+
+
+def window(x: Value, at: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
+    """A window that is inside."""
+    if any(not 0 <= start <= extent - n for start, n, extent in zip(at, sizes, x.shape, strict=True)):
+        raise IndexError("a window outside of its tensor")
+    return tuple(slice(start, start + n) for start, n in zip(at, sizes, strict=True))
+
+
+def store(x: Value, at: Sequence[int], tile: Value) -> None:
+    x[window(x, at, tile.shape)] = tile
+
+
+def require(condition: Test, message: str = "") -> None:
+    """An assertion of a kernel: one that holds."""
+    if not condition.true.all() or condition.unsure.any():
+        raise ValueError(message)
 
 
 def tile_kernel(function: Any = None, **options: Any) -> Any:
@@ -452,9 +476,10 @@ PT = SimpleNamespace(
     max=largest, min=smallest, mean=mean, matmul=product, tile_matmul=matmul, dot=matmul, where=where,
     argmax=lambda x, axis=-1, *, keepdims=True: S32.of(first_of_largest(x, axis)), masked_fill=masked_fill, clamp=clamp,
     softmax=softmax, layer_norm=layer_norm,
-    rms_norm=rms_norm, sigmoid=sigmoid, silu=lambda x: x / (1.0 + exp(-x)), attention=attention, concat=concat,
+    rms_norm=rms_norm, sigmoid=sigmoid, silu=lambda x: logistic(x, x, 2.0**-121), attention=attention, concat=concat,
     embedding=lambda ids, table: table[ids], arange=lambda start, stop, step=1: Value(
         np.arange(start, stop, step)),
     empty=empty, full=full, zeros=lambda shape, dtype=None: full(shape, 0.0), range=range, static_range=range,
+    load=lambda x, at, sizes: x[window(x, at, sizes)], store=store, print=lambda *parts: None, assert_=require,
     cdiv=lambda a, b: -(-a // b), tile_kernel=tile_kernel, index=_Type(), constexpr=_Type(), **ELEMENTS,
 )

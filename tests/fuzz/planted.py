@@ -15,21 +15,24 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from tests.fuzz.generate import generate
+from tests.fuzz.arrays import ArrayWriter
+from tests.fuzz.generate import Writer, generate
 from tests.fuzz.judge import Senseless, judge
 
 
 @dataclass(frozen=True)
 class Bug:
-    """An edit of one function: `place` is a module of the compiler and a name in it."""
+    """An edit of one function: `place` is a module of the compiler and a name in it; kernels of a `kind` find it."""
 
     name: str
     place: str
     old: str
     new: str
+    kind: type[Writer] = Writer
 
 
 E, T, B = "passes.expression:Expression.", "passes.materialise:", "passes.tile_to_block:ToBlock."
+S = "passes.simplify:Simplify."
 A, F, W = "passes.allocate:", "passes.insert_flags:", "passes.windows:Windows."
 BUGS = tuple(Bug(*row) for row in (
     ("a sum starts at one", "passes.reducing:neutral", "scalar=one.neutral(kind)", "scalar=1.0"),
@@ -45,7 +48,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("slices of k one too far apart", E + "product", "(0, inner, k)", "(0, inner, k + 1)"),
     ("the first tile of a row left out", E + "row", "wide if self.keeps else 0", "wide"),
     ("rows of a table from its first column", E + "gathered", "index, at.j, count", "index, 0, count"),
-    ("always the first slice of a stream", E + "stream", "part(body, kk)", "part(body, 0)"),
+    ("always the first slice of a stream", E + "stream", "part(body, kk, sums[0])", "part(body, 0, sums[0])"),
     ("a value read after it was overwritten", T + "Costs._overtaken", "if not between:", "if True:"),
     ("a tensor overwritten while it is read", T + "Costs.clobbers", "return bool(leaves) and far", "return False"),
     ("carried tensors swapped one by one", T + "Materialise.carry", "len(fresh) > 1 or ", ""),
@@ -89,12 +92,14 @@ BUGS = tuple(Bug(*row) for row in (
      "once"),
     ("no core waits for what the first one did alone", "passes.insert_barriers:Pending.barrier",
      "not alone and self.first", "alone and self.first"),
-    ("a grid of some blocks is the first core's", "passes.insert_barriers:is_alone", "<= 1", "<= 1 << 30"),
+    ("a grid of some blocks is the first core's", "passes.insert_barriers:Barriers.is_alone", "<= 1", "<= 1 << 30"),
     ("no flag from one turn to the next", F + "wanted", "(j < i and not repeats)", "j < i"),
     ("flags dropped that are needed", F + "needed", "if schedule.ordered(kept - {number}, gone=number):",
      "if flags[number].back:"),
     ("what is read may be overwritten", F + "Conflicts.between", "a in x.writes or b in y.writes", "a in x.writes"),
-    ("two flags with one id", F + "number", "around[-1] + flag.slots", "around[-1]"),
+    ("two flags with one id", "passes.flag_ids:number", "around[-1] + flag.slots", "around[-1]"),
+    ("flags that are up together have one id", "passes.order:_clashing", "(unknown or carried[other])", "False"),
+    ("a flag is set again too soon", "passes.order:_clashing", "(unknown or carried[other])", "carried[other]"),
     ("both slots wait for one flag", F + "_Insert.put", 'graph.index("add", self.parity[id(flag.body)], number)',
      "number"),
     ("one of two slots is primed", F + "_Insert.ends", "range(flag.slots)", "range(1)"),
@@ -111,6 +116,10 @@ BUGS = tuple(Bug(*row) for row in (
     ("joined tensors on each other", "lang.language:concat", "start + width", "start"),
     ("both sides of a branch on one condition", "lang.language:branch", "(1 - test, other)", "(test, other)"),
     ("a window past its tensor", "lang.views:span", 'graph.index("min", extent, left)', "extent"),
+)) + tuple(Bug(*row, kind=ArrayWriter) for row in (
+    ("a scalar folded past a store", S + "source", "self.last.get(memory(found), 0) <= self.born[inner]", "True"),
+    ("an array under another name is what it was", "lang.trace:Tracer.latest", "value in self.next", "False"),
+    ("rows moved onto rows that are read later", T + "moves_within", "return strides != others or", "return False and"),
 ))
 
 
@@ -160,8 +169,8 @@ def planted(bug: Bug) -> Iterator[None]:
 
 
 def found_after(bug: Bug, count: int, first: int = 0) -> int:
-    """How many kernels it took to find a bug; 0: so many did not."""
-    cases = (generate(number)[0] for number in range(first, first + count))
+    """How many kernels of its kind it took to find a bug; 0: so many did not."""
+    cases = (generate(number, kind=bug.kind)[0] for number in range(first, first + count))
     for number, case in enumerate(cases, start=1):
         with planted(bug):
             try:

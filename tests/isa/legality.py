@@ -13,6 +13,7 @@ EVERY = (*ARITHMETIC, "pred")
 TYPES = {
     "arithmetic": ARITHMETIC, "bits": (*INTEGER, "pred"), "integers": INTEGER, "transcendental": FLOATING,
     "comparison": ARITHMETIC, "conversion": ARITHMETIC, "reduction": REDUCED, "choice": REDUCED, "movement": EVERY,
+    "extreme": ARITHMETIC,
     "gather": EVERY, "scatter": EVERY, "report": EVERY, "bytes": ("s32",), "predicates": ("pred",),
 }
 FAMILIES = {
@@ -22,11 +23,12 @@ FAMILIES = {
     "bits": "tand tor txor tnot",
     "integers": "tshl tshr tshls tshrs tands tors txors",
     "transcendental": "tdiv tdivs trdivs trowexpanddiv tcolexpanddiv tfma texp tlog tsqrt trsqrt trecip ttanh "
-                      "tsigmoid tsilu tgelu terf tsin tcos tfloor tceil tround trowexpandexpdif",
+                      "tsigmoid tsilu tgelu terf tsin tcos tfloor tceil tround ttrunc trowexpandexpdif",
     "comparison": "tcmp tcmps",
     "conversion": "tcvt",
     "conversion at random": "tcvt_sr",
-    "reduction": "trowsum trowmax trowmin trowprod trowdot tcolsum tcolmax tcolmin tcolprod ttopk",
+    "reduction": "trowprod trowdot tcolprod ttopk",
+    "extreme": "trowmax trowmin tcolmax tcolmin",
     "choice": "trowargmax trowargmin ttopk_index",
     "movement": "tload tstore tmov tinsert textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels "
                 "tgetval ldg",
@@ -42,8 +44,9 @@ OTHERS = {
     "tmatmul": {("f32", "f32", "f32"), ("f32", "f16", "f16"), ("f32", "bf16", "bf16"), ("s32", "s8", "s8"),
                 ("s32", "s16", "s8")},
 }
+OTHERS |= {name: {*((kind, kind) for kind in REDUCED), ("s32", "pred")} for name in ("trowsum", "tcolsum")}
 STREAMED = {*OTHERS["tmatmul"], ("f32", "f32", "f16"), ("f32", "f32", "bf16"), ("f32", "f32", "s8")}
-OTHERS |= {"tgemv_stream": STREAMED, "tgemv_stream_acc": STREAMED}
+OTHERS |= {"tgemv_stream": STREAMED, "tgemv_stream_acc": STREAMED, "tgevm_stream": STREAMED}
 RESULTS = {"q8": "f32", "q4": "f32", "t3": "f32", "t2": "s32"}  # of packed weights, which are bytes
 OTHERS |= {f"tgemv_{name}": {(to, "s16", "u8"), (to, "s8", "u8")} for name, to in RESULTS.items()}
 OTHERS |= {f"tunpack_{name}": {(to, "u8")} for name, to in RESULTS.items()}

@@ -27,12 +27,12 @@ def test_every_row_is_in_it():
 
 
 def test_an_entry():
-    assert entry("trowsum") == """\
-### trowsum
+    assert entry("trowprod") == """\
+### trowprod
 
-`trowsum %dst, %a, rows, cols` (opcode 0x80)
+`trowprod %dst, %a, rows, cols` (opcode 0x83)
 
-dst[i] = sum over j of a[i, j], from the left.
+dst[i] = product over j of a[i, j], from the left.
 
 - `dst`: tile, written: `rows` x 1
 - `a`: tile, read: `rows` x `cols`

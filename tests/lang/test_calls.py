@@ -245,3 +245,15 @@ def test_conditions_that_python_joins_say_how_to_join_them(test):
         k(X)
     assert all(word in caught.value.hint for word in ("&", "|", "!="))
     assert caught.value.loc.file == __file__
+
+
+def test_a_loop_stores_to_an_array_under_one_name():
+    @pt.tile_kernel
+    def k(a, b):
+        b = a
+        for i in pt.range(3):
+            a[i] = a[i] + 1.0
+            b[i] = a[i] * 2.0
+
+    with pytest.raises(pt.PtoError, match="a and b are one array, and this loop stores to it under both names"):
+        k(X.copy(), X.copy())

@@ -154,6 +154,30 @@ def test_a_name_that_only_a_branch_needs_and_changes():
     np.testing.assert_array_equal(out, expected)
 
 
+def test_a_loop_in_a_loop_is_broken_off():
+    @pt.tile_kernel
+    def k(x, out):
+        for i in pt.range(x.shape[0]):
+            for j in pt.range(x.shape[1]):
+                if j == 1:
+                    continue
+                if j > i:
+                    break
+                out[i, j] = x[i, j] + out[i, j]
+
+    x = some(5, 6)
+    out, expected = np.ones_like(x), np.ones_like(x)
+    k(x, out)
+    for i in range(5):
+        for j in range(6):
+            if j == 1:
+                continue
+            if j > i:
+                break
+            expected[i, j] += x[i, j]
+    np.testing.assert_array_equal(out, expected)
+
+
 def halving(x, out):
     n = x.shape[0]
     while n > 1:

@@ -327,6 +327,24 @@ def test_gather_takes_along_any_axis(shape, axis, dtype, count, seed):
     np.testing.assert_array_equal(found, np.take(x, one, axis))
 
 
+@settings(max_examples=8, deadline=None)
+@given(st.lists(EXTENT, min_size=1, max_size=4), st.integers(0, 3), st.integers(1, 9))
+def test_an_axis_is_turned_and_repeated(shape, axis, count):
+    axis %= len(shape)
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    np.testing.assert_array_equal(pt.tile_kernel(lambda x: pt.flip(x, axis))(x), np.flip(x, axis))
+    found = pt.tile_kernel(lambda x: pt.repeat_interleave(x, count, axis))(x)
+    np.testing.assert_array_equal(found, np.repeat(x, count, axis))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("bad", [-1, 4])
+def test_a_slice_outside_of_the_axis_is_an_error(axis, bad):
+    x, index = np.ones((4, 4, 3), np.float32), np.array([0, bad], np.int32)
+    with pytest.raises(pt.PtoError, match="mgather"):
+        pt.tile_kernel(lambda x, index: pt.index_select(x, axis, index))(x, index)
+
+
 @pytest.mark.parametrize("bad", [-1, 9])
 def test_a_position_outside_of_the_axis_is_an_error(bad):
     x, index = np.ones((3, 9), np.float32), np.full((3, 2), bad, np.int32)

@@ -161,3 +161,35 @@ def test_a_view_needs_elements_one_after_the_other():
 
     x = array(4, 6)
     assert np.array_equal(copied(x), x.T.reshape(24))
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: x[1:] - x[:-1], lambda x: x[:, 2:] * x[:, :-2], lambda x: x[0:-1][1:] + 1.0,
+    lambda x: x[:-1, None, 2:] + x[0, 2:]])
+def test_slices_to_or_from_the_end_are_tensors(function):
+    x = np.arange(30, dtype=np.float32).reshape(5, 6)
+    np.testing.assert_array_equal(pt.tile_kernel(function)(x), function(x))
+
+
+def test_the_inside_of_a_tensor_is_stored_to():
+    def smoothed(x):
+        for _ in pt.range(3):
+            x[1:-1, 1:-1] = 0.25 * (x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:])
+
+    kernel = pt.tile_kernel(smoothed)
+    for shape in ((5, 6), (9, 4)):
+        found, expected = (np.arange(np.prod(shape), dtype=np.float32).reshape(shape) ** 2 for _ in range(2))
+        kernel(found)
+        for _ in range(3):
+            inside = expected[:-2, 1:-1] + expected[2:, 1:-1] + expected[1:-1, :-2] + expected[1:-1, 2:]
+            expected[1:-1, 1:-1] = np.float32(0.25) * inside
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_slice_beyond_the_end_is_refused():
+    @pt.tile_kernel
+    def k(x):
+        return x[7:] + 1.0
+
+    with pytest.raises(pt.PtoError, match="this slice of an axis of extent 5 is empty"):
+        k(np.ones((5, 6), np.float32))

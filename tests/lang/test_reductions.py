@@ -40,6 +40,48 @@ def test_a_reduction_is_numpys(name, case, keepdims):
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-4)
 
 
+@pytest.mark.parametrize("name", ["sum", "max", "any"])
+@pytest.mark.parametrize("axis", [0, (0, 1), (0, 2)])
+def test_leading_axes_are_reduced_as_the_rows_of_a_matrix(name, axis):
+    x = some(5, 7, 30)
+    kernel = pt.tile_kernel(lambda x: getattr(pt, name)(x, axis=axis))
+    np.testing.assert_allclose(kernel(x), getattr(np, name)(x, axis=axis), rtol=1e-5, atol=1e-5)
+    assert f"col{name}" in str(pt.text(kernel.graph("tile")))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "bool"])
+@pytest.mark.parametrize("name", ["max", "min", "count_nonzero", "sum", "argmax", "argmin"])
+@given(data=st.data())
+@settings(max_examples=8)
+def test_reductions_of_integers_and_predicates_are_exact(name, dtype, data):
+    shape = data.draw(st.tuples(st.integers(1, 80), st.integers(1, 300)))
+    axis = data.draw(st.sampled_from([0, 1, None]))
+    rng = np.random.default_rng(shape)
+    limits = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    span = data.draw(st.sampled_from([limits, (0, 1), (limits[0], limits[0]), (limits[1], limits[1])]))
+    x = rng.integers(*span, shape, np.int64, endpoint=True).astype(dtype)
+    want = getattr(np, name)(x, axis=axis)
+    got = pt.tile_kernel(lambda x: getattr(pt, name)(x, axis=axis))(x)
+    np.testing.assert_array_equal(got, np.asarray(want).astype(np.int64).astype(got.dtype))
+
+
+@given(rows=st.integers(1, 40), cols=st.integers(1, 90), seed=st.integers(0, 99), name=st.sampled_from(["max", "min"]))
+@settings(max_examples=25)
+def test_extremes_of_columns_with_zeros_and_what_is_no_number(rows, cols, seed, name):
+    """Where one comparison does not tell: -0 is below 0, and NaN is ignored unless all of a column is."""
+    rng = np.random.default_rng(seed)
+    x = rng.choice(np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1.5, -1.5], np.float32), (rows, cols))
+    got = pt.tile_kernel(lambda x: getattr(pt, name)(x, axis=0))(x)
+    sign = 1 if name == "max" else -1
+    for column, found in zip(x.T, got, strict=True):
+        numbers = column[~np.isnan(column)]
+        if len(numbers) == 0:
+            assert np.isnan(found)
+            continue
+        best = max(numbers, key=lambda v: (sign * v, sign * np.copysign(1, v)))
+        assert (found, np.signbit(found)) == (best, np.signbit(best))
+
+
 @given(rows=st.integers(1, 70), cols=st.integers(1, 40))
 @settings(max_examples=15)
 def test_the_columns_of_a_tile_are_summed_at_its_valid_rows(rows, cols):

@@ -84,3 +84,32 @@ def test_attention_stores_to_its_argument():
     p = np.exp(q @ k.T / 4)
     np.testing.assert_allclose(out, p / p.sum(-1, keepdims=True) @ v, rtol=1e-5, atol=1e-6)
     assert [inst.spec.mnemonic for inst in attend.program().code].count("tstore") == 1
+
+
+RETURNED = {  # kernels of a matrix, what they give, and how many nests they are: one more where there is a copy
+    "vector": (lambda x: pt.matmul(x, x[0]), lambda x: x @ x[0], 1),
+    "row": (lambda x: pt.matmul(x[:, 0], x), lambda x: x[:, 0] @ x, 1),
+    "times": (lambda x: pt.tile(x, 3, 1), lambda x: np.tile(x, (3, 1)), 3),
+    "again": (lambda x: pt.repeat_interleave(x, 2, 1), lambda x: np.repeat(x, 2, 1), 2),
+    "one more axis": (lambda x: (x + 1.0).view(1, *x.shape), lambda x: (x + 1)[None], 1),
+    "loop": (lambda x: made(x).view(1, x.shape[0], 8), lambda x: 2 * x[None], 1),
+    "rows of another length": (lambda x: made(x).view(x.shape[0], 2, 4), lambda x: 2 * x.reshape(-1, 2, 4), 2),
+    "turned": (lambda x: (x + 1.0).T, lambda x: (x + 1).T, 2),
+    "column": (lambda x: (x + 1.0).narrow(1, 2, 1), lambda x: (x + 1)[:, 2:3], 2),
+    "many axes": (lambda x: (x.unsqueeze(0) + 1.0).view(*x.shape), lambda x: x + 1, 2),
+}
+
+
+@pytest.mark.parametrize("name", RETURNED)
+def test_what_is_returned_as_a_view_of_all_of_it_is_made_in_its_place(name):
+    ours, numpys, nests = RETURNED[name]
+    kernel = pt.tile_kernel(ours)
+    np.testing.assert_array_equal(kernel(X), numpys(X))
+    agree(kernel, (X,), numpys(X), ("elide-copies", "materialise", "tensor-to-tile", "tile-to-block"))
+    assert str(pt.text(kernel.graph("block"))).count("grid=") == nests
+
+
+def test_what_is_returned_twice_is_copied():
+    kernel = pt.tile_kernel(lambda x: (lambda y: (y.view(1, *y.shape), y))(x + 1.0))
+    for one, other in zip(kernel(X), ((X + 1)[None], X + 1), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pto.core.errors import PtoError
 from pto.sim.slow import SlowMachine
+from tests.fuzz.case import Case
 from tests.fuzz.flags import extents, redundant
 from tests.fuzz.generate import SMALL, generate
-from tests.fuzz.judge import Judge, Senseless
+from tests.fuzz.judge import Judge, Senseless, judge
 from tests.kernels import CASES, bind, on_slow
 
 SAMPLE = 16
 ORDERS = range(8)
+FLAG_CASES = sorted((Path(__file__).parent / "flag_cases").glob("*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +44,19 @@ def test_no_relation_of_a_random_kernel_is_redundant(first):
         count += all_of_them
         assert not useless, f"kernel {seed}\n{found.case.text}"
     assert count > 5 * SAMPLE
+
+
+@pytest.mark.parametrize("path", FLAG_CASES, ids=lambda path: path.stem)
+def test_a_kernel_whose_flags_once_were_too_many_is_right_and_needs_them_all(path):
+    case = Case.read(path.read_text())
+    found = judge(case)
+    assert not found.kind and not found.refused, found.said
+    judged = Judge(case)
+    judged.called()
+    judged.bound()
+    count, useless = redundant(judged.variant.program, extents(case))
+    assert count
+    assert not useless
 
 
 def test_no_legal_order_changes_a_result_of_a_random_kernel():

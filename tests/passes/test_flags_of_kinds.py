@@ -70,6 +70,16 @@ def position(x: pt.f32["m", "n"]):
     return pt.argmax(x, axis=1)
 
 
+@pt.tile_kernel(**SMALL)
+def row_times_matrix(x: pt.f32["m"], w: pt.f32["m", 9]):
+    return pt.matmul(x, w)
+
+
+@pt.tile_kernel(**SMALL)
+def matrix_times_column(w: pt.f32["n", "m"], x: pt.f32["m"]):
+    return pt.matmul(w, x)
+
+
 def scalar_loops():
     return pt.tile_kernel(**SMALL)(runpy.run_path(str(EXAMPLES / "scalar_loops.py"))["normalised"].__wrapped__)
 
@@ -84,7 +94,8 @@ def decoder():
 @pytest.mark.parametrize(("kernel", "sizes"), [
     (sums_of_columns, COLUMNS), (wide_softmax, ROWS), (wide_layer_norm, ROWS), (large_product, (600, 1, 256, 257)),
     (long_attention, (700, 1, 129, 257, 300)), (causal_attention, MANY), (attention_of_halves, MANY),
-    (convolution, MANY), (lookup, MANY), (position, MANY),
+    (convolution, MANY), (lookup, MANY), (position, MANY), (row_times_matrix, MANY),
+    (matrix_times_column, MANY),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_no_relation_is_redundant(kernel, sizes):
     count, useless = redundant(kernel.program(), sizes)

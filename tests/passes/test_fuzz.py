@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.campaigns import kernels
+from tests.fuzz.arrays import ArrayWriter
 from tests.fuzz.case import Case
-from tests.fuzz.generate import generate
+from tests.fuzz.generate import Writer, generate
 from tests.fuzz.judge import judge
 from tests.fuzz.planted import BUGS, edited, found_after, planted
 from tests.fuzz.shrink import kind_of, shrink
 
 SAMPLE, PART = 2000, 100  # kernels, and how many of them are one test
+ARRAYS = 100  # kernels that store to arrays
 CASES = sorted((Path(__file__).parent / "fuzz_cases").glob("*.py"))
 EASY = ("parts of a maximum are added", "tail as long as the whole axis", "the first tile of a row left out",
         "rows and columns expanded as each other", "every part stored at the start",
@@ -33,6 +35,14 @@ def test_a_sample_agrees_with_numpy(first):
     assert min(report.counts["compared bit for bit"], report.counts["compared within bounds"]) > 0.25 * PART
 
 
+@pytest.mark.parametrize("first", range(0, ARRAYS, PART // 4))
+def test_a_sample_that_stores_to_arrays_agrees_with_numpy(first):
+    report = kernels.run(PART // 4, 0, first, ArrayWriter)
+    assert report.failures == []
+    assert report.of("refused") < 0.2 * PART // 4
+    assert report.of("store") > PART // 4
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_a_kernel_that_once_failed(path):
     text = path.read_text()
@@ -42,10 +52,11 @@ def test_a_kernel_that_once_failed(path):
 
 
 def test_the_text_of_a_case_is_read_back():
-    for seed in range(20):
-        case, _ = generate(seed)
+    for seed in range(40):
+        kind = (Writer, ArrayWriter)[seed % 2]
+        case, _ = generate(seed, kind=kind)
         assert Case.read(case.text) == case
-        assert generate(seed)[0] == case
+        assert generate(seed, kind=kind)[0] == case
 
 
 def test_at_least_forty_bugs_are_planted():

@@ -13,7 +13,7 @@ import pto as pt
 from pto.core.errors import CompilerBug, PtoError
 from pto.core.target import DEFAULT
 from pto.isa.program import Program
-from pto.passes import expression, order
+from pto.passes import expression, trips
 from pto.passes import tile_to_block as lowering
 from pto.passes.pipeline import Options, compile_graph
 from pto.sim.happens_before import races
@@ -212,7 +212,7 @@ def test_planted_a_power_of_every_difference(monkeypatch):
 
 def test_planted_flags_tried_with_loops_that_run(monkeypatch):
     """A flag is dropped because a loop orders what it does, and the loop is empty."""
-    monkeypatch.setattr(order, "at_least_once", lambda graph, node: True)
+    monkeypatch.setattr(trips.Trips, "at_least_once", lambda self, graph, node: True)
     assert wrong(monkeypatch, softmax, 40)
 
 

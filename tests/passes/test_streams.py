@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pto as pt
 from pto.passes.choose_tiles import NARROWEST, Tiles
 from pto.sim.machine import Machine
 
+KERNELS = {tiles: pt.tile_kernel(**dict(tiles))(lambda a, b: pt.matmul(a, b))
+           for tiles in ((), (("tile_n", 5), ("tile_k", 3)))}
+TYPES = [(a, a) for a in (np.float32, np.float16, np.int8)] + [
+    (np.float32, np.float16), (np.float32, np.int8), (np.int16, np.int8), (np.float16, np.int8)]
+TURNED_LEFT = pt.tile_kernel(lambda a, b: pt.matmul(a.T, b))
+TURNED_RIGHT = pt.tile_kernel(lambda a, b: pt.matmul(a, b.T))
+TWISTED = pt.tile_kernel(lambda x: x ^ x[0].unsqueeze(0))
 TILES = Tiles((128, 256, 64), (64, 64), 64, (192, 64), shares=4, pairs=2)
 
 
@@ -29,6 +36,27 @@ def test_tiles_of_products_of_matrices_come_in_pairs(extent, cols):
     assert TILES.multiplied(extent)[1] == cols
 
 
+@pytest.mark.parametrize(("extent", "cols"), [(64, 96), (1024, 256), (8192, 2048), ("N", 2048)])
+def test_what_is_streamed_by_rows_comes_in_wide_tiles(extent, cols):
+    assert TILES.streamed(extent, by_rows=True) == cols
+
+
+@pytest.mark.parametrize(("size", "tall"), [(4, 16), (2, 32), (1, 64)])
+def test_tiles_of_narrow_elements_have_as_many_bytes(size, tall):
+    tiles = Tiles((64, 64, 32), (16, 1024), 16384, (64, 64), area=16 * 1024).of_bytes(size)
+    assert (tiles.vector, tiles.line * size, tiles.area * size) == ((tall, 1024), 65536, 65536)
+    directed = Tiles((64, 64, 32), (16, 1024), 16384, (64, 64))
+    assert directed.of_bytes(size) == directed
+
+
+@given(shape=st.tuples(st.integers(1, 150), st.integers(1, 2100)), name=st.sampled_from(["int8", "uint8", "bool"]))
+@settings(max_examples=15)
+def test_many_narrow_elements_are_all_computed(shape, name):
+    rng = np.random.default_rng(shape[0])
+    x = rng.integers(0, 2 if name == "bool" else 120, shape).astype(name)
+    np.testing.assert_array_equal(TWISTED(x), x ^ x[:1])
+
+
 def test_the_author_directs_the_columns():
     assert Tiles((64, 64, 32), (64, 64), 64, (40, 64)).streamed(576) == 40
     assert Tiles((64, 80, 32), (64, 64), 64, (40, 64)).multiplied(576) == (64, 80)
@@ -44,7 +72,8 @@ def test_every_column_is_computed_once_on_any_number_of_cores(columns, cores):
     rng = np.random.default_rng(columns)
     x, w = (rng.standard_normal(shape, np.float32) for shape in ((1, 64), (columns, 64)))
     out = np.full_like(product(x, w), np.nan)
-    Machine(product.program(), cores=cores).run([x, w, out], [columns])
+    program = product.program()  # one column is a program of its own
+    Machine(program, cores=cores).run([x, w, out], [columns] * len(program.parameters))
     np.testing.assert_allclose(out, x @ w.T, rtol=1e-4, atol=1e-4)
 
 
@@ -73,3 +102,46 @@ def test_a_tile_of_weights_serves_all_rows_before_the_next():
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape, np.float32) for shape in ((5, 1, 64), (960, 64)))
     np.testing.assert_allclose(products(x, w), x @ w.T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("types", TYPES)
+@given(data=st.data())
+@settings(max_examples=25)
+def test_products_of_a_vector_are_those_of_numpy(types, data):
+    m, k, n = (data.draw(st.integers(1, 40)) for _ in range(3))
+    lead = data.draw(st.sampled_from([(), (2,), (2, 3)]))
+    vector = data.draw(st.sampled_from([(k,), (1, k), (*lead, 1, k)]))
+    by_columns, transposed, swapped, tiles = (data.draw(st.booleans()) for _ in range(4))
+    rng = np.random.default_rng(m * 1600 + k * 40 + n)
+    left, right = types[::-1] if swapped and (by_columns or np.int16 not in types) else types
+    x = rng.integers(-9, 9, vector).astype(right if by_columns else left)
+    w = rng.integers(-9, 9, (*lead, k, m)).astype(left if by_columns else right)
+    column = x if x.ndim == 1 else np.ascontiguousarray(np.swapaxes(x, -1, -2))
+    matrix = np.swapaxes(w, -1, -2)
+    kernel = KERNELS[list(KERNELS)[tiles]]
+    if not transposed:
+        matrix = np.ascontiguousarray(matrix)
+        got = kernel(matrix, column) if by_columns else kernel(x, w)
+    else:
+        got = (TURNED_LEFT if by_columns else TURNED_RIGHT)(*((w, column) if by_columns else (x, matrix.copy())))
+    wide = np.int64 if got.dtype == np.int32 else np.float64
+    want = matrix.astype(wide) @ column.astype(wide) if by_columns else x.astype(wide) @ w.astype(wide)
+    np.testing.assert_array_equal(got, want)  # of integers, which float32 adds exactly
+    assert got.shape == want.shape
+
+
+@pytest.mark.parametrize("make", [lambda x, w: pt.matmul(x, w), lambda x, w: pt.matmul(w.T, x)])
+def test_the_sum_over_a_long_inner_axis_is_carried(make):
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-4, 4, shape).astype(np.float32) for shape in ((9000,), (9000, 3)))
+    kernel = pt.tile_kernel(make)
+    np.testing.assert_array_equal(kernel(x, w), x @ w)
+    assert "tgevm_stream" in str(pt.text(kernel.graph("block")))
+
+
+def test_a_dot_product_makes_no_tile_of_products():
+    kernel = pt.tile_kernel(lambda x, y: pt.matmul(x, y))
+    x = np.arange(70000, dtype=np.float32) % 7
+    assert kernel(x, x) == x.astype(np.int64) @ x.astype(np.int64)
+    assert "trowdot" in str(pt.text(kernel.graph("execution")))
+

@@ -12,7 +12,7 @@ from pto.core.dtypes import F32
 from pto.core.types import Space, TileType
 from pto.isa.program import Arg, Inst, Program, Reg, TensorDecl, TileDecl, TileRef
 from pto.isa.spec import Instr, Kind, Role, Route, Trait
-from pto.isa.table import TABLE, scalar, sync, vector
+from pto.isa.table import TABLE, cube, scalar, sync, vector
 from pto.sim.machine import Machine
 from pto.sim.slow import SlowMachine
 from pto.sim.traps import MachineTrap, TrapKind
@@ -74,6 +74,17 @@ def test_exact_mode_is_the_meaning(row: Instr, route: Route, types: tuple[str, .
     for _ in range(CASES):
         case = Case(rng, row, route, types)
         assert assert_equal(case.program(), case.arrays) == ""
+
+
+@pytest.mark.parametrize("types", cube.STREAMED, ids="-".join)
+@pytest.mark.parametrize("row", [cube.TGEMV_STREAM, cube.TGEMV_STREAM_ACC], ids=lambda row: row.mnemonic)
+def test_streams_of_rows_of_any_length_are_the_meaning(row: Instr, types: tuple[str, ...]) -> None:
+    """Rows of several rounds, with a rest and without; next to each other and apart; short ones and long ones."""
+    rng = generator(row, row.routes[0], types, 3)
+    for k in (64, 129, 256, 257, 608):
+        for _ in range(CASES // 2):
+            case = Case(rng, row, row.routes[0], types, {"n": 11, "k": k, "j": 0})
+            assert assert_equal(case.program(), case.arrays) == ""
 
 
 WRONG = [-1, -64, 2**31, 2**62, 2**63 - 1, -(2**63)]

@@ -132,6 +132,15 @@ def test_long_rows_of_integers(columns: int) -> None:
         run(row, ("s32", "s32"), (Layout.COL, Layout.ROW), (24, columns), (0, 1024), ((24, 1), (24, 130)))
 
 
+@pytest.mark.parametrize("columns", [7, 31, 63, 127, 128, 129, 300])
+@pytest.mark.parametrize("dtype", ["s16", "s8", "u8", "pred"])
+def test_long_rows_of_narrow_elements(columns: int, dtype: str) -> None:
+    """Extremes of integers, and how many predicates are true."""
+    for row in (vector.TROWSUM,) if dtype == "pred" else (vector.TROWMAX, vector.TROWMIN):
+        kinds = ("s32", dtype) if dtype == "pred" else (dtype, dtype)
+        run(row, kinds, (Layout.COL, Layout.ROW), (24, columns), (0, 16384), ((24, 1), (24, 300)))
+
+
 @pytest.mark.parametrize("dtype", ["s32", "s16", "s8", "u8"])
 def test_integers_at_the_ends_of_a_type(dtype: str) -> None:
     """NumPy's cast where it has a meaning, and the row's own where it has none."""

@@ -26,12 +26,16 @@ def fma(a: Array, b: Array, c: Array) -> Array:
 
 
 def matmul(o: Operands) -> Array:
-    """Products in increasing k, one rounding a term."""
-    total: Array = o.c if o.acc else np.zeros(o.shape, o.dtype)
-    if o.dtype == np.int32:
-        return np.asarray(total + o.a.astype(np.int64) @ o.b.astype(np.int64))
-    a, b = o.a.astype(np.float32), o.b.astype(np.float32)
-    for k in range(o.k):
+    """A product, added to c where `acc` says so."""
+    return added(o.c if o.acc else np.zeros(o.shape, o.dtype), o.a, o.b)
+
+
+def added(total: Array, a: Array, b: Array) -> Array:
+    """A sum and the products of a and b in increasing k, one rounding a term."""
+    if total.dtype == np.int32:
+        return np.asarray(total + a.astype(np.int64) @ b.astype(np.int64))
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    for k in range(a.shape[1]):
         total = fma(a[:, k : k + 1], b[k : k + 1, :], total)
     return total
 
@@ -55,4 +59,5 @@ MEANING: dict[str, Meaning] = {
     cube.TMATMUL.mnemonic: matmul,
     cube.TGEMV_STREAM.mnemonic: streamed,
     cube.TGEMV_STREAM_ACC.mnemonic: lambda o: o.y + streamed(o),
+    cube.TGEVM_STREAM.mnemonic: lambda o: added(o.y, o.x, o.w),
 }

@@ -133,6 +133,7 @@ def fold(function: Function, axis: int, empty: Callable[[np.dtype[Any]], float])
     """Columns or rows combined in index order, from the first, in f32 or s32; `empty` where there is none."""
     def meaning(o: Operands) -> Array:
         slices = np.moveaxis(wide(o.a), axis, 0)
+        slices = slices if is_float(o.dtype) else slices.astype(o.dtype)  # predicates that are counted
         if len(slices) == 0:
             return np.full(o.shape, empty(o.dtype))
         total: Array = slices[0]
@@ -252,7 +253,8 @@ UNARY: dict[str, Callable[[Array], Array]] = {
     "rsqrt": lambda x: np.float32(1) / np.sqrt(x), "recip": lambda x: np.float32(1) / x,
     "tanh": exact(exact_functions.tanh), "sigmoid": exact(exact_functions.sigmoid), "erf": exact(exact_functions.erf),
     "silu": lambda x: over_one_and_exp(x, -x), "gelu": gelu,
-    "sin": exact(turned(0)), "cos": exact(turned(1)), "floor": np.floor, "ceil": np.ceil, "round": np.rint,
+    "sin": exact(turned(0)), "cos": exact(turned(1)), "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc,
+    "round": np.rint,
     "neg": np.negative, "abs": magnitude, "not": np.invert,
 }
 Folded = dict[Instr, tuple[Function, Callable[["np.dtype[Any]"], float]]]

@@ -41,3 +41,10 @@ TGEMV_STREAM_ACC = stream(
     "tgemv_stream_acc", 0x42, Role.INOUT,
     "y = y + (x times the transpose of the window w of n x k elements at row i, column j)",
 )
+TGEVM_STREAM = Instr(  # ours
+    "tgevm_stream", 0x43,
+    (tile("y", 1, "n", role=Role.INOUT), tile("x", 1, "k"), tensor("w", "k", "n"), *index("i", "j", "k", "n")),
+    "y = y + (x times the window w of k x n elements at row i, column j); products are added in increasing k, each "
+    "with one rounding; sums of integers wrap",
+    dtypes=STREAMED, routes=(Route((UB, UB, GM), Pipe.M, also=Pipe.MTE2),),
+)

@@ -60,10 +60,10 @@ def with_scalar(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[s
 
 
 def row_reduce(mnemonic: str, opcode: int, doc: str, op: str, passes: int = 1,
-               names: Iterable[str] = REDUCED) -> Instr:
+               names: Iterable[str] = REDUCED, more: Types = ()) -> Instr:
     operands = (tile("dst", "rows", 1, role=Role.OUT), tile("a"), *REGION)
     routes = (Route((COL, ROW), Pipe.V, passes=passes),)
-    return Instr(mnemonic, opcode, operands, doc, alike(names), routes, Trait.NONE, op)
+    return Instr(mnemonic, opcode, operands, doc, (*alike(names), *more), routes, Trait.NONE, op)
 
 
 def row_choose(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
@@ -72,9 +72,11 @@ def row_choose(mnemonic: str, opcode: int, doc: str, op: str) -> Instr:
                  tuple(("s32", name) for name in REDUCED), (Route((COL, ROW), Pipe.V, passes=8),), Trait.NONE, op)
 
 
-def col_reduce(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = REDUCED) -> Instr:
+def col_reduce(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[str] = REDUCED,
+               more: Types = ()) -> Instr:
     operands = (tile("dst", 1, "cols", role=Role.OUT), tile("a"), *REGION)
-    return Instr(mnemonic, opcode, operands, doc, alike(names), (Route((ROW, ROW), Pipe.V),), Trait.NONE, op)
+    routes = (Route((ROW, ROW), Pipe.V),)
+    return Instr(mnemonic, opcode, operands, doc, (*alike(names), *more), routes, Trait.NONE, op)
 
 
 def row_largest(mnemonic: str, opcode: int, doc: str, dtypes: Types, traits: Trait = Trait.NONE) -> Instr:
@@ -95,6 +97,7 @@ def row_expand(mnemonic: str, opcode: int, doc: str, op: str, names: Iterable[st
     return Instr(mnemonic, opcode, operands, doc, alike(names), routes, Trait.NONE, op)
 
 
+COUNTED = (("s32", "pred"),)  # how many are true
 ONE_NAN = "one NaN is ignored, -0 is below +0"
 SHIFT = "modulo the bits of an element"
 
@@ -156,6 +159,7 @@ TSILU = unary("tsilu", 0x98, "dst = a / (1 + e to the power -a): tmuls by -1, te
               passes=8)
 TGELU = unary("tgelu", 0x99, f"dst = a / (1 + e to the power a (a a {GELU[0]} + {GELU[1]})), the tanh form of the "
               "Gaussian error linear unit: tmul, tmuls, tadds, tmul, texp, tadds, tdiv", "gelu", passes=8)  # ours
+TTRUNC = unary("ttrunc", 0x9E, "dst = a without its fraction, with its sign", "trunc")  # ours
 TNEG = unary("tneg", 0x6E, "dst = -a", "neg", ARITHMETIC)
 TABS = unary("tabs", 0x6F, "dst = the magnitude of a", "abs", ARITHMETIC)
 
@@ -182,9 +186,12 @@ TSELS = elementwise("tsels", 0x7D, (tile("mask"), tile("a"), SCALAR), "dst = a w
 TSUBS = with_scalar("tsubs", 0x7E, "dst = a - scalar", "subs")
 TRSUBS = with_scalar("trsubs", 0x7F, "dst = scalar - a", "rsubs")
 
-TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the left", "rowsum", passes=2)
-TROWMAX = row_reduce("trowmax", 0x81, "dst[i] = largest a[i, j]; NaN is ignored unless all are", "rowmax")
-TROWMIN = row_reduce("trowmin", 0x82, "dst[i] = smallest a[i, j]; NaN is ignored unless all are", "rowmin")
+TROWSUM = row_reduce("trowsum", 0x80, "dst[i] = sum over j of a[i, j], from the left; of predicates, how many are true",
+                     "rowsum", passes=2, more=COUNTED)
+TROWMAX = row_reduce("trowmax", 0x81, "dst[i] = largest a[i, j]; NaN is ignored unless all are", "rowmax",
+                     names=ARITHMETIC)
+TROWMIN = row_reduce("trowmin", 0x82, "dst[i] = smallest a[i, j]; NaN is ignored unless all are", "rowmin",
+                     names=ARITHMETIC)
 TROWPROD = row_reduce("trowprod", 0x83, "dst[i] = product over j of a[i, j], from the left", "rowprod")
 TROWANY = row_reduce("trowany", 0x8C, "dst[i] = whether an a[i, j] is true", "rowany", names=("pred",))  # ours
 TROWALL = row_reduce("trowall", 0x8E, "dst[i] = whether every a[i, j] is true", "rowall", names=("pred",))  # ours
@@ -199,9 +206,10 @@ TROWDOT = Instr(  # ours: a sum of squares, or of products, without a tile of th
     "dst[i] = sum over j of a[i, j] * b[i, j] from 0 on, from the left, each term with one rounding; integers wrap",
     alike(REDUCED), (Route((COL, ROW, ROW), Pipe.V),),
 )
-TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the top", "colsum")
-TCOLMAX = col_reduce("tcolmax", 0x89, "dst[j] = largest a[i, j]; NaN is ignored unless all are", "colmax")
-TCOLMIN = col_reduce("tcolmin", 0x8A, "dst[j] = smallest a[i, j]; NaN is ignored unless all are", "colmin")
+TCOLSUM = col_reduce("tcolsum", 0x88, "dst[j] = sum over i of a[i, j], from the top; of predicates, how many are true",
+                     "colsum", more=COUNTED)
+TCOLMAX = col_reduce("tcolmax", 0x89, "dst[j] = largest a[i, j]; NaN is ignored unless all are", "colmax", ARITHMETIC)
+TCOLMIN = col_reduce("tcolmin", 0x8A, "dst[j] = smallest a[i, j]; NaN is ignored unless all are", "colmin", ARITHMETIC)
 TCOLPROD = col_reduce("tcolprod", 0x8B, "dst[j] = product over i of a[i, j], from the top", "colprod")
 TCOLANY = col_reduce("tcolany", 0x8F, "dst[j] = whether an a[i, j] is true", "colany", ("pred",))  # ours
 TCOLALL = col_reduce("tcolall", 0x9D, "dst[j] = whether every a[i, j] is true", "colall", ("pred",))  # ours

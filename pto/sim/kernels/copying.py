@@ -104,17 +104,19 @@ def gatherer(size: int) -> Any:
 
 @cache
 def exchanger(size: int) -> Any:
-    """A copy of a region element by element, between any two orders of elements."""
+    """A copy of a region element by element, between any two orders of elements; first along the nearer ones."""
     move = mover(size)
 
-    @inline
+    @called
     def run(d: int, d_row: int, d_col: int, s: int, s_row: int, s_col: int, rows: int, cols: int) -> None:
-        for j in range(cols):
-            to, at = d + j * d_col, s + j * s_col
-            for _ in range(rows):
+        if d_row + s_row < d_col + s_col:
+            d_row, d_col, s_row, s_col, rows, cols = d_col, d_row, s_col, s_row, cols, rows
+        for i in range(rows):
+            to, at = d + i * d_row, s + i * s_row
+            for _ in range(cols):
                 move(to, at)
-                to += d_row
-                at += s_row
+                to += d_col
+                at += s_col
     return run
 
 

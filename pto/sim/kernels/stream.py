@@ -1,4 +1,4 @@
-"""The matrix-vector product whose weights are streamed from global memory."""
+"""Products of a vector and a matrix whose weights are streamed from global memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
-from pto.sim.dots import Dot
+from pto.sim.dots import Dot, Multiples
 from pto.sim.kernels.checks import step, stride
 from pto.sim.kernels.copying import clear, gatherer
 from pto.sim.kernels.operands import Body, Form
@@ -18,7 +18,10 @@ from pto.sim.vec import inline, prefetch, word
 
 LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
+SHORT = 512  # bytes of rows that follow each other, of which memory does not mind several at once
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
+TOGETHER = 8  # rows that are added to the sums in one pass over these
+ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
 
 
 def widening(dot: Dot) -> Any:
@@ -79,6 +82,26 @@ def product(dot: Dot) -> Any:
     return run
 
 
+def products(dot: Dot) -> Any:
+    """The same of four rows together, of neighbouring elements: each part of the vector is loaded once for all."""
+    zero, advance, last, size, factor_size = dot.zero, dot.step, dot.last, dot.weights.size, dot.factor.size
+
+    @inline
+    def run(x: int, w: int, pitch: int, k: int) -> Any:
+        a = b = c = d = zero()
+        rest = k % DOT_LANES
+        for _ in range(k // DOT_LANES):
+            a, b = advance(a, x, w), advance(b, x, w + pitch)
+            c, d = advance(c, x, w + 2 * pitch), advance(d, x, w + 3 * pitch)
+            x += factor_size * DOT_LANES
+            w += size * DOT_LANES
+        if rest:
+            a, b = last(a, x, w, rest), last(b, x, w + pitch, rest)
+            c, d = last(c, x, w + 2 * pitch, rest), last(d, x, w + 3 * pitch, rest)
+        return a, b, c, d
+    return run
+
+
 @inline
 def ask_for(w: int, pitch: int, lines: int, rows: int) -> None:
     """Fetch the lines of some rows; of rows that follow each other there are none."""
@@ -96,7 +119,9 @@ def streamed(form: Form) -> Body:
     """
     _, vector, weights = form.types
     dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
-    widen, multiply, settle, settle_four, size = widening(dot), product(dot), dot.settle, dot.settle_four, weights.size
+    widen, multiply, multiply_four = widening(dot), product(dot), products(dot)
+    settle, settle_four, size = dot.settle, dot.settle_four, weights.size
+    floats = dot.factor is F32  # of integers one row has two chains already
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         k, factors = word(ops, K), word(ctx, SPARE)
@@ -106,17 +131,81 @@ def streamed(form: Form) -> Body:
         n, lines = word(ops, N), 0 if pitch == k * size else -(-k * size // LINE)
         ahead = max(AHEAD // max(lines, 1) // 4 * 4, FEWEST)
         ask_for(w, pitch, lines, min(ahead, n))
-        for _ in range(n // 4):
-            ask_for(w + ahead * pitch, pitch, lines, 4)
-            first = multiply(factors, w, apart, k, scratch)
-            second = multiply(factors, w + pitch, apart, k, scratch)
-            third = multiply(factors, w + 2 * pitch, apart, k, scratch)
-            fourth = multiply(factors, w + 3 * pitch, apart, k, scratch)
+        side_by_side = floats and apart == size and (lines > 0 or k * size <= SHORT)
+        for row in range(0, n - n % 4, 4):
+            ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
+            if side_by_side:
+                first, second, third, fourth = multiply_four(factors, w, pitch, k)
+            else:
+                first = multiply(factors, w, apart, k, scratch)
+                second = multiply(factors, w + pitch, apart, k, scratch)
+                third = multiply(factors, w + 2 * pitch, apart, k, scratch)
+                fourth = multiply(factors, w + 3 * pitch, apart, k, scratch)
             settle_four(y, add, first, second, third, fourth)
             y += 16
             w += 4 * pitch
         for _ in range(n % 4):
             settle(y, add, multiply(factors, w, apart, k, scratch))
             y += 4
+            w += pitch
+    return run
+
+
+def sweep(multiples: Multiples) -> Any:
+    """A pass over the sums, to which multiples of some rows are added."""
+    step, last, size = multiples.step, multiples.last, multiples.dot.weights.size
+
+    @inline
+    def run(y: int, x: int, w: int, pitch: int, n: int) -> None:
+        for _ in range(n // DOT_LANES):
+            step(y, x, w, pitch)
+            y += 4 * DOT_LANES
+            w += size * DOT_LANES
+        if n % DOT_LANES:
+            last(y, x, w, pitch, n % DOT_LANES)
+    return run
+
+
+def scattered(multiples: Multiples) -> Any:
+    """A pass of one row whose elements lie apart; they come by way of scratch memory."""
+    last, size = multiples.last, multiples.dot.weights.size
+    gather = gatherer(size)
+
+    @inline
+    def run(y: int, x: int, w: int, apart: int, n: int, scratch: int) -> None:
+        for at in range(0, n, DOT_LANES):
+            count = min(n - at, DOT_LANES)
+            gather(scratch, w, apart, count)
+            last(y, x, scratch, 0, count)
+            y += 4 * DOT_LANES
+            w += apart * DOT_LANES
+    return run
+
+
+@kernel(cube.TGEVM_STREAM, Layout.ROW, Layout.ROW)
+def streamed_rows(form: Form) -> Body:
+    """y = y + x W: several rows of W together, for the sums are read and written once for all of them."""
+    _, vector, weights = form.types
+    dot = Dot(vector, weights)
+    many, one = Multiples(dot, TOGETHER), Multiples(dot, 1)
+    add_many, add_one, add_apart, widen = sweep(many), sweep(one), scattered(one), widening(dot)
+    size, factor_size = weights.size, dot.factor.size
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        k, n, factors = word(ops, ROWS), word(ops, COLUMNS), word(ctx, SPARE)
+        y, x, w, _ = at
+        scratch = widen(factors, x, k)
+        pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
+        whole = k // TOGETHER if apart == size else 0
+        for _ in range(whole):
+            add_many(y, factors, w, pitch, n)
+            factors += factor_size * TOGETHER
+            w += pitch * TOGETHER
+        for _ in range(whole * TOGETHER, k):
+            if apart == size:
+                add_one(y, factors, w, pitch, n)
+            else:
+                add_apart(y, factors, w, apart, n, scratch)
+            factors += factor_size
             w += pitch
     return run

@@ -12,16 +12,26 @@ from pto.core.dtypes import F32, PRED, S32, DType
 from pto.core.types import Layout
 from pto.isa.spec import Instr
 from pto.isa.table import vector
-from pto.sim.elements import TRUTHS, load_integers, of_integers, put_integer, reader, truths_with
+from pto.sim.elements import (
+    INTEGERS_MANY,
+    TRUTHS,
+    integers_before,
+    of_integers,
+    put_integer,
+    reader,
+    truths_of,
+    truths_with,
+)
+from pto.sim.exponential import filled
 from pto.sim.floats import MANY, Loads, key_of, put_float, put_lowest
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.copying import copy_rows
 from pto.sim.kernels.elementwise import row_of
 from pto.sim.kernels.operands import Body, Form, aside, extent
 from pto.sim.kernels.registry import kernel
-from pto.sim.lanes import Kind, Pass, Source
+from pto.sim.lanes import Kind, Pass, Source, limits
 from pto.sim.layout import EXACT, SPARE
-from pto.sim.operations import TWO, same, truth
+from pto.sim.operations import TWO, number_of_truth, same, truth
 from pto.sim.vec import (
     add_wrap,
     called,
@@ -31,6 +41,7 @@ from pto.sim.vec import (
     greater8,
     greatest_lane,
     inline,
+    load1,
     max8,
     maximum_lane,
     mover,
@@ -220,38 +231,58 @@ def first_fold(loads: Loads) -> Any:
     return fold
 
 
-def integer_fold(name: str, combine: Any, empty: int) -> Any:
-    """Integers combined in 32 lanes, and the rest one after the other: their order does not matter."""
-    both, all_lanes = of_integers(TWO[name](S32))
+def integer_fold(dtype: DType, name: str, combine: Any, empty: int) -> Any:
+    """Integers combined in four registers, and the rest one after the other: their order does not matter."""
+    vector, both, all_lanes = of_integers(TWO[name](dtype), dtype)
+    read, size = reader(dtype), dtype.size
 
     @inline
     def fold(ctx: int, a: int, cols: int) -> int:
-        total, end = empty, a + 4 * cols
-        if cols >= 32:
-            s0, s1, s2, s3 = load_integers(a), load_integers(a + 32), load_integers(a + 64), load_integers(a + 96)
+        total, end = empty, a + size * cols
+        if a + 128 <= end:
+            s0, s1, s2, s3 = vector(a), vector(a + 32), vector(a + 64), vector(a + 96)
             a += 128
             while a + 128 <= end:
-                s0, s1 = both(s0, load_integers(a)), both(s1, load_integers(a + 32))
-                s2, s3 = both(s2, load_integers(a + 64)), both(s3, load_integers(a + 96))
+                s0, s1 = both(s0, vector(a)), both(s1, vector(a + 32))
+                s2, s3 = both(s2, vector(a + 64)), both(s3, vector(a + 96))
                 a += 128
             total = all_lanes(both(both(s0, s1), both(s2, s3)))
         while a < end:
-            total = combine(total, read_integer(a))
-            a += 4
+            total = combine(total, read(a))
+            a += size
         return total
     return fold
 
 
-def first_integer_fold(sign: int) -> Any:
+def first_integer_fold(extreme: Any) -> Any:
     """The index of the first of a row's largest integers, or of its smallest."""
     @inline
     def fold(ctx: int, a: int, cols: int) -> int:
-        best = 0
-        for j in range(1, cols):
-            if sign * read_integer(a + 4 * j) > sign * read_integer(a + 4 * best):
-                best = j
-        return best
+        best, start = extreme(ctx, a, cols), 0
+        while start + INTEGERS_MANY <= cols:
+            found = integers_before(a + 4 * start, best)
+            if found < INTEGERS_MANY:
+                return start + found
+            start += INTEGERS_MANY
+        while start < cols:
+            if read_integer(a + 4 * start) == best:
+                return start
+            start += 1
+        return 0
     return fold
+
+
+@inline
+def count_fold(ctx: int, a: int, cols: int) -> int:
+    """How many bytes of a row are not 0."""
+    total, j = 0, 0
+    while j + TRUTHS <= cols:
+        total += truths_of(a + j)
+        j += TRUTHS
+    while j < cols:
+        total += read_truth(a + j)
+        j += 1
+    return total
 
 
 def truth_fold(*, every: bool) -> Any:
@@ -283,18 +314,67 @@ def smallest(x: int, y: int) -> int:
     return min(x, y)
 
 
+class Totals:
+    """The passes of a reduction of columns: the first row, one or two rows more, and the result."""
+
+    def __init__(self, form: Form, two: Any, first: Any = None) -> None:
+        dtype, source = form.types
+        counts = source is PRED and dtype is S32
+        taken = number_of_truth if counts else truth if dtype is PRED else same
+        total = F32 if dtype.kind == "f" else dtype
+        stored, kept = Source(source), Source(total)
+
+        def both(b: Any, how: Any, x: Any, y: Any) -> Any:
+            return two(b, how, x, taken(b, how, y))
+
+        self.start = row_of(Pass(total, (stored,), first or taken))
+        self.add, self.add_two = row_of(Pass(total, (kept, stored), both)), row_of(Pass(
+            total, (kept, stored, stored), lambda b, how, x, y, z: both(b, how, both(b, how, x, y), z)))
+        self.finish = row_of(Pass(dtype, (kept,), same))
+
+
+def totals(form: Form, passes: Totals) -> Any:
+    """One row of a tile after the other into a row of sums, two in a pass."""
+    start, add, add_two = passes.start, passes.add, passes.add_two
+
+    @called
+    def run(sums: int, a: int, apart: int, rows: int, cols: int) -> None:
+        start(sums, a, NOTHING, NOTHING, NOTHING, cols)
+        for i in range(1, rows - 1, 2):
+            add_two(sums, sums, a + i * apart, a + (i + 1) * apart, NOTHING, cols)
+        if rows % 2 == 0:
+            add(sums, sums, a + (rows - 1) * apart, NOTHING, NOTHING, cols)
+    return run
+
+
+def compared_once(form: Form, name: str, all_rows: Any) -> Any:
+    """Extremes by one comparison of each element, and a second look where NaN or the sign of zero may decide."""
+    sign, end = (">", LOWEST) if name == "maximum" else ("<", -LOWEST)
+
+    def nearer(b: Any, how: Any, x: Any, y: Any) -> Any:
+        return b.select(b.fcmp_ordered(sign, y, x), y, x)
+
+    quick = totals(form, Totals(form, nearer, lambda b, how, x: nearer(b, how, filled(float(end), x.type), x)))
+
+    @called
+    def run(sums: int, a: int, apart: int, rows: int, cols: int) -> None:
+        quick(sums, a, apart, rows, cols)
+        for j in range(cols):
+            found = load1(sums + 4 * j)
+            if found in (ZERO, end):
+                all_rows(sums, a, apart, rows, cols)
+                return
+    return run
+
+
 def col_reduce(form: Form, name: str, empty: int) -> Body:
-    """dst[j] = fold of a[:, j], one row after the other into a row of f32, s32 or predicates, two in a pass."""
+    """dst[j] = fold of a[:, j], in a row of f32, of integers or of predicates."""
     dtype, src = form.types[0], form.places[1]
-    total, taken = (dtype, truth) if dtype is PRED else (F32 if dtype.kind == "f" else S32, same)
-    lines, length, stored, kept, two = src.lines, src.length, Source(dtype), Source(total), TWO[name](total)
-
-    def both(b: Any, how: Any, x: Any, y: Any) -> Any:
-        return two(b, how, x, taken(b, how, y))
-
-    start, finish = row_of(Pass(total, (stored,), taken)), row_of(Pass(dtype, (kept,), same))
-    add, add_two = row_of(Pass(total, (kept, stored), both)), row_of(Pass(
-        total, (kept, stored, stored), lambda b, how, x, y, z: both(b, how, both(b, how, x, y), z)))
+    lines, length = src.lines, src.length
+    passes = Totals(form, TWO[name](F32 if dtype.kind == "f" else dtype))
+    finish, fold = passes.finish, totals(form, passes)
+    if dtype.kind == "f" and name in ("maximum", "minimum"):
+        fold = compared_once(form, name, fold)
     fill = row_of(Pass(dtype, (Source(dtype, Kind.NUMBER),), same))
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
@@ -303,12 +383,7 @@ def col_reduce(form: Form, name: str, empty: int) -> Body:
             fill(d, empty, NOTHING, NOTHING, NOTHING, cols)
             return
         sums = word(ctx, SPARE)
-        start(sums, a, NOTHING, NOTHING, NOTHING, cols)
-        apart = pitch(st, 1)
-        for i in range(1, rows - 1, 2):
-            add_two(sums, sums, a + i * apart, a + (i + 1) * apart, NOTHING, cols)
-        if rows % 2 == 0:
-            add(sums, sums, a + (rows - 1) * apart, NOTHING, NOTHING, cols)
+        fold(sums, a, pitch(st, 1), rows, cols)
         finish(d, sums, NOTHING, NOTHING, NOTHING, cols)
     return run
 
@@ -362,13 +437,18 @@ def row_largest(form: Form) -> Body:
     return run
 
 
-INT_MIN, INT_MAX = -(2**31), 2**31 - 1
-INTEGER_FOLDS = {
-    vector.TROWSUM: integer_fold("add", add_wrap, 0), vector.TROWPROD: integer_fold("mul", mul_wrap, 1),
-    vector.TROWMAX: integer_fold("maximum", largest, INT_MIN),
-    vector.TROWMIN: integer_fold("minimum", smallest, INT_MAX),
-    vector.TROWARGMAX: first_integer_fold(1), vector.TROWARGMIN: first_integer_fold(-1),
-}
+def integers_of(row: Instr, dtype: DType) -> Any:
+    """The fold of a row of integers."""
+    if row in (vector.TROWARGMAX, vector.TROWARGMIN):
+        return first_integer_fold(integers_of(vector.TROWMAX if row is vector.TROWARGMAX else vector.TROWMIN, dtype))
+    least, most = (limits(dtype)[at] for at in (0, 1))
+    name, combine, empty = {
+        vector.TROWSUM: ("add", add_wrap, 0), vector.TROWPROD: ("mul", mul_wrap, 1),
+        vector.TROWMAX: ("maximum", largest, least), vector.TROWMIN: ("minimum", smallest, most),
+    }[row]
+    return integer_fold(dtype, name, combine, empty)
+
+
 COLUMNS = {
     vector.TCOLSUM: ("add", 0.0), vector.TCOLPROD: ("mul", 1.0),
     vector.TCOLMAX: ("maximum", -np.inf), vector.TCOLMIN: ("minimum", np.inf),
@@ -387,8 +467,10 @@ FLOAT_FOLDS: dict[Instr, tuple[bool, Callable[[Loads], Any]]] = {  # of negated 
 def reduction(form: Form) -> Body:
     """A reduction of rows."""
     row, dtype = form.row, form.types[1]
-    if dtype is S32:
-        return row_reduce(form, INTEGER_FOLDS[row], put_index)
+    if dtype is PRED:
+        return row_reduce(form, count_fold, put_index)
+    if dtype.kind != "f":
+        return row_reduce(form, integers_of(row, dtype), put_integer(form.types[0]))
     negate, fold = FLOAT_FOLDS[row]
     put = put_index if form.types[0] is S32 else put_float(dtype, negate=negate)
     return row_reduce(form, fold(Loads(dtype, negate=negate)), put)

@@ -1,0 +1,12 @@
+import pto as pt
+
+ARGUMENTS = {'x2': ('f32', 65, 1), 'x3': ('f32', 65, 1)}
+EXACT, SEED = True, 100214
+
+
+@pt.tile_kernel()
+def k(x2, x3):
+    v1 = x2
+    for _ in pt.range(1):
+        v1 = x2 * pt.sum(x3, keepdims=True)
+    return v1
