@@ -323,7 +323,8 @@ class Schedule:
     def clashing(self, live: Set[int], numbers: Set[int]) -> set[frozenset[int]]:
         """Pairs of flags that cannot be one: one may be set before it is known that the other was waited for."""
         met = [stretch for stretch in self.stretches if stretch.flags & numbers]
-        return {pair for stretch in met for pair in _clashing(stretch, live, numbers)}
+        bodies = {number: self.flags[number].body for number in numbers}
+        return {pair for stretch in met for pair in _clashing(stretch, live, bodies)}
 
     def idle(self, numbers: Sequence[int]) -> set[int]:
         """Flags whose waits tell no pipe anything that it does not know, or that the other waits of the same moment do
@@ -358,10 +359,14 @@ def _told(clocks: list[int], pipe: int, carried: dict[tuple[int, int], deque[int
             yield step.flag
 
 
-def _clashing(stretch: Stretch, live: Set[int], numbers: Set[int]) -> Iterator[frozenset[int]]:
-    """The pairs of `numbers` that clash in a stretch."""
+def _clashing(stretch: Stretch, live: Set[int], bodies: Mapping[int, Graph]) -> Iterator[frozenset[int]]:
+    """The pairs of the flags in `bodies` that clash in a stretch.
+
+    Those of one body use the same slot in the same iteration; which slots those of two bodies use one after the other
+    depends on how often loops run, so all are looked at.
+    """
     clocks, carried = [0] * PIPES, stretch.queues()
-    waited = {bit: 0 for bit in carried if bit[0] in numbers}
+    waited = {bit: 0 for bit in carried if bit[0] in bodies}
     for step in stretch.steps:
         bit = step.flag, step.slot
         if step.flag < 0:
@@ -369,7 +374,8 @@ def _clashing(stretch: Stretch, live: Set[int], numbers: Set[int]) -> Iterator[f
         elif step.flag in live and step.is_set:
             for other, clock in waited.items() if bit in waited else ():
                 unknown = (clocks[step.pipe] | TOPS) - clock & TOPS != TOPS
-                if other[1] == step.slot and other != bit and (unknown or carried[other]):
+                meet = other[1] == step.slot or bodies[other[0]] is not bodies[step.flag]
+                if meet and other != bit and (unknown or carried[other]):
                     yield frozenset((step.flag, other[0]))
             carried[bit].append(clocks[step.pipe])
         elif step.flag in live:
