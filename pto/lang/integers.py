@@ -17,6 +17,9 @@ ASSERTED = ('annotate the argument, as x: pt.f32["M", 64]: each call is then che
             "constants")
 
 
+EXTREMES = "of integers write pt.minimum(a, b) and pt.maximum(a, b)"
+
+
 class Proxy:
     """What an author's name is bound to while a kernel is traced: it stands for one value of the graph."""
 
@@ -124,8 +127,11 @@ class Index(Proxy):
             loc=Loc.of_user(), hint=hint)
 
     def __bool__(self) -> bool:
-        word = Loc.of_user().source().partition(":")[0].split(None, 1)[:1]
+        source = Loc.of_user().source()
+        word = source.partition(":")[0].split(None, 1)[:1]
         hint = {"assert": ASSERTED, "if": uncaptured(), "while": uncaptured()}.get("".join(word), "")
+        if source.startswith(("min(", "max(")):
+            hint = EXTREMES
         return bool(self._python("a condition", hint or JOINED))
 
     def __float__(self) -> float:
@@ -150,3 +156,23 @@ class Index(Proxy):
     def __index__(self) -> int:
         return int(self._python("Python", "loop with `for ... in pt.range(...)`; give what must be constant as an "
                                           "option of @pt.tile_kernel"))
+
+
+def are_integers(*values: Any) -> bool:
+    """Is each an integer, of Python or of the program?"""
+    return all(isinstance(v, Index | int) for v in values)
+
+
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two integers."""
+    if not isinstance(a, Index):
+        a, b = b, a
+    return a._op("max", b) if isinstance(a, Index) else max(a, b)
+
+
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of two integers.
+
+    Not by the machine's own instruction for it: with that the compiler cuts tiles at an edge, so it is at least 1 there.
+    """
+    return -larger(-a, -b)

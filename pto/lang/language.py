@@ -13,7 +13,7 @@ from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
 from pto.lang import stores, values
-from pto.lang.integers import Index, Proxy, unwrap
+from pto.lang.integers import Index, Proxy, are_integers, larger, smaller, unwrap
 from pto.lang.reductions import max, mean, sum
 from pto.lang.regions import is_version, outside, valid
 from pto.lang.trace import Tracer, tracer, uncaptured
@@ -91,13 +91,13 @@ def abs(x: Any) -> Any:
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """The larger of a and b, element by element; one of them may be a number."""
-    return values.either("maximum", a, b)
+    """The larger of a and b, element by element; one of them may be a number, or both integers of the program."""
+    return larger(a, b) if are_integers(a, b) else values.either("maximum", a, b)
 
 
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller of a and b, element by element; one of them may be a number."""
-    return values.either("minimum", a, b)
+    """The smaller of a and b, element by element; one of them may be a number, or both integers of the program."""
+    return smaller(a, b) if are_integers(a, b) else values.either("minimum", a, b)
 
 
 def sigmoid(x: Any) -> Any:
