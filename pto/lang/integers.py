@@ -127,10 +127,10 @@ class Index(Proxy):
             loc=Loc.of_user(), hint=hint)
 
     def __bool__(self) -> bool:
-        source = Loc.of_user().source()
-        word = source.partition(":")[0].split(None, 1)[:1]
+        loc = Loc.of_user()
+        word = loc.source().partition(":")[0].split(None, 1)[:1]
         hint = {"assert": ASSERTED, "if": uncaptured(), "while": uncaptured()}.get("".join(word), "")
-        if source.startswith(("min(", "max(")):
+        if loc.source()[loc.col:].startswith(("min(", "max(")):
             hint = EXTREMES
         return bool(self._python("a condition", hint or JOINED))
 
@@ -173,6 +173,6 @@ def larger(a: Any, b: Any) -> Any:
 def smaller(a: Any, b: Any) -> Any:
     """The smaller of two integers.
 
-    Not by the machine's own instruction for it: with that the compiler cuts tiles at an edge, so it is at least 1 there.
+    Not by the machine's own instruction for it: the compiler cuts tiles with that, and takes it to be 1 at least.
     """
     return -larger(-a, -b)
