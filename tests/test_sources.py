@@ -25,7 +25,7 @@ TEXTS = {"core/errors.py", "core/cache.py", "core/files.py"}
     ("pto.sim.compile", objects.SOURCES, {"isa/program.py", "sim/jit.py"}),
     ("pto.passes.pipeline", programs.SOURCES, set()),
     ("pto.models.llama.read", weights.SOURCES, {"core/types.py", "isa/program.py", "isa/spec.py", "isa/words.py",
-                                                "runtime/threads.py"}),
+                                                "core/processors.py"}),
 ])
 def test_all_that_is_imported_is_among_the_sources(module, sources, others):
     done = subprocess.run([sys.executable, "-c", IMPORTED.format(module=module)], check=True, capture_output=True,

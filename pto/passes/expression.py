@@ -236,7 +236,8 @@ class Expression(Windows):
     def streams(self, node: Node) -> bool:
         """Is a product of one row whose right operand lies in memory with its rows or its columns contiguous?"""
         a, b = node.inputs
-        one_row = not node.attrs and self.extents(a)[-2] == 1 and 1 not in (self.extents(a)[-1], self.extents(b)[-1])
+        inner = self.extents(a)[-1], self.tiles.stream[1]  # a tile of one column lies otherwise
+        one_row = not node.attrs and self.extents(a)[-2] == 1 and 1 not in (*inner, self.extents(b)[-1])
         types = self.dtype(a), self.dtype(b)
         return one_row and self.is_leaf(b) and 1 in self.placed(b).strides[-2:] and types in STREAMED
 
