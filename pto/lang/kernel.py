@@ -312,6 +312,7 @@ class Source:
             value, written = self.run_grid(given, options, sizes) if grid else self.run(given, options)
             returned = list(value) if isinstance(value, tuple | list) else [value] * (value is not None)
             for result in (v for v in (*returned, *written.values()) if isinstance(v, Tensor)):
+                found.require_current([result.val], loc=found.bound_at(result.val) or self.loc)
                 result.val = found.latest(result.val)
             known = {v.val for v in returned if isinstance(v, Tensor)} | set(before.values())
             last = [written.get(name, value) for name, value in values.items()]

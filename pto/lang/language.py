@@ -12,11 +12,12 @@ from pto.core.errors import CaptureError, Loc, ShapeError, UnsupportedError, loc
 from pto.core.types import INDEX, TensorType, TileType
 from pto.ir.graph import Graph, Val
 from pto.ir.ops import TENSOR_OPS, TILE_OPS
+from pto.lang import carried as arrays
 from pto.lang import stores, values
 from pto.lang.integers import Index, Proxy, are_integers, larger, smaller, unwrap
 from pto.lang.reductions import max, mean, sum
 from pto.lang.regions import is_version, outside, valid
-from pto.lang.trace import Tracer, tracer, uncaptured
+from pto.lang.trace import Sources, Tracer, tracer, uncaptured
 from pto.lang.values import wrap
 
 
@@ -456,25 +457,34 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     """A loop of the program: `body` is traced once, with a counter and the carried values, and gives the next ones."""
     found = tracer()
 
+    last: list[Any] = []
+    known: list[Sources] = []
+
     def trace(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:
+        arrays.begins(inits, carried)
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
             found.require_seen(map(unwrap, results))
             results = tuple(_kept(before, after) for before, after in zip(carried, results, strict=True))
+            last.extend(map(_latest, results))
         _stored_once(inits, carried, names, loc)
+        known.extend(arrays.ends(carried, last, loc))
         for name, before, after in zip(names, carried, results, strict=True):
             was, kind = (_kind(found, value) for value in (before, after))
             if kind != was:
                 raise ShapeError(f"{name} is {was} before the loop and {kind} after its body", loc=loc,
                                  hint="a value that a loop carries keeps its type")
-        return list(map(unwrap, results))
+        return last
 
     limits = [unwrap(b) for b in (bounds.low, bounds.high, bounds.step)]
     found.require_seen([*limits, *map(unwrap, carried)])
     inits = [Val(found.graph, found.graph.use(v)) for v in map(_latest, carried)]
     found.replaced.update(v for v in map(unwrap, carried) if isinstance(v, Val))
+    low, high = bounds.low, bounds.high
+    first = arrays.before(inits, surely=isinstance(low, int) and isinstance(high, int) and low < high)
     made = found.graph.loop(limits, inits, trace, found.spans(loc))
     _note_versions(inits, made)
+    arrays.over(inits, first, known, last, made)
     return tuple(map(wrap, made))
 
 

@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pto.core.dtypes import S32, DType
-from pto.core.errors import CaptureError, CompilerBug, Loc, located, user_frame
+from pto.core.errors import CaptureError, CompilerBug, Loc, UnsupportedError, located, user_frame
 from pto.core.numeric import active
 from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, INDEX, TensorType, Type
-from pto.ir.graph import Graph, Node, Symbol, Val
-from pto.ir.ops import ARG, DIM, TENSOR_OPS, TILE_OPS, Op
+from pto.ir.graph import Graph, Node, Symbol, Val, origin
+from pto.ir.ops import ARG, DIM, GET, TENSOR_OPS, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter
 from pto.lang.symbols import Symbols
 
 Factory = Callable[[Any], Any]
+Sources = frozenset[Val] | None  # versions of arrays of which something has elements; None: of one that is outdated
 STORES = (TENSOR_OPS["assign"], TILE_OPS["store"])  # they give the next version of a tensor
 
 
@@ -78,6 +79,13 @@ def undrawn(value: Any, seed: Any) -> Any:
     raise CompilerBug("a tracer that rounds at random has no random bits")
 
 
+def outdated(loc: Loc) -> UnsupportedError:
+    """The error about a copy that would differ from NumPy's view."""
+    return UnsupportedError("a loop or a branch binds this name again, to an array or a part of one, and there is a "
+                            "store to the array between that and this", loc=loc,
+                            hint="subscript the array itself, or bind the name to a copy: row = x[i].contiguous()")
+
+
 class Tracer:
     """What is being built: the graph in which operations land, its extents, and what is known of them."""
 
@@ -96,6 +104,8 @@ class Tracer:
         self.lifted: dict[int, Val] = {}  # by the identity of the array
         self.replaced = set[Val]()  # versions of tensors that have a next one, or may have
         self.next: dict[Val, Val] = {}  # versions of tensors, and what stores made of them
+        self.copies: dict[Val, Sources] = {}  # what loops carry that is an array, or a part of one
+        self.used: set[Val] = set()  # those that were read
         self.sites: list[Site] = []  # that report
         self.log: Any = None  # where they do
         self.numeric = active().config
@@ -153,6 +163,7 @@ class Tracer:
         with located(loc):
             self.require_seen(inputs)
             self.require_fresh(inputs)
+            self.require_current(inputs, stores=op in STORES)
             inputs = tuple(self.latest(v) if isinstance(v, Val) else v for v in inputs)
             types = tuple(INDEX if isinstance(v, int) else self.symbols.type(v.type) for v in inputs)
             found = op.rule(types, attrs, type if type is not None else EFFECT)
@@ -176,6 +187,43 @@ class Tracer:
             return value
         base, *place = (Val(value.graph, k) for k in node.inputs)
         return self.graph.op(node.op, self.latest(base), *place, type=value.type, locs=node.locs)
+
+    def base(self, value: Val) -> Val:
+        """The tensor that a view is of; any other value."""
+        value = Val(*origin(value.graph, value.key))
+        if value.node.op is TENSOR_OPS["view"]:
+            value = Val(*origin(value.graph, value.node.inputs[0]))
+        return value
+
+    def sources(self, value: Val) -> Sources:
+        """The versions of arrays whose elements a tensor has, as a view or as a copy; None: one was stored to since."""
+        root = self.base(value)
+        if root not in self.copies:
+            return frozenset((root,))
+        found = self.copies[root]
+        return None if found is None or any(v in self.next for v in found) else found
+
+    def bound_at(self, value: Val) -> Loc | None:
+        """The line of the loop that binds a carried value."""
+        base = self.base(value)
+        return next(iter(base.graph[base.node.inputs[0]].locs), None) if base.node.op is GET else None
+
+    def is_array(self, value: Val) -> bool:
+        """Is it memory, or what stores made of that?"""
+        return value.node.op is ARG or value in self.next.values()
+
+    def require_current(self, values: Sequence[Any], *, stores: bool = False, loc: Loc | None = None) -> None:
+        """An array or a part of one, by a name that a loop or a branch binds again, is a copy: nothing was stored to
+        the array since, and nothing is stored to the copy, for in NumPy it is the array.
+
+        Raises:
+            UnsupportedError: it would show.
+        """
+        for n, value in enumerate(values):
+            if isinstance(value, Val) and (root := self.base(value)) in self.copies:
+                self.used.add(root)
+                if self.sources(value) is None or (stores and n == 0):
+                    raise outdated(loc or Loc.of_user())
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:
