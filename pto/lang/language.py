@@ -457,18 +457,20 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     """A loop of the program: `body` is traced once, with a counter and the carried values, and gives the next ones."""
     found = tracer()
 
+    inside: list[Val] = []
     last: list[Any] = []
     known: list[Sources] = []
 
     def trace(inner: Graph, counter: Val, carried: list[Val]) -> list[Any]:
-        arrays.begins(inits, carried)
+        arrays.begin(inits, carried)
+        inside.extend(carried)
         with found.inside(inner):
             results = body(wrap(counter), *map(wrap, carried))
             found.require_seen(map(unwrap, results))
             results = tuple(_kept(before, after) for before, after in zip(carried, results, strict=True))
             last.extend(map(_latest, results))
         _stored_once(inits, carried, names, loc)
-        known.extend(arrays.ends(carried, last, loc))
+        known.extend(arrays.end(carried, last, loc))
         for name, before, after in zip(names, carried, results, strict=True):
             was, kind = (_kind(found, value) for value in (before, after))
             if kind != was:
@@ -480,11 +482,12 @@ def loop(bounds: Range, body: Callable[..., tuple[Any, ...]], carried: tuple[Any
     found.require_seen([*limits, *map(unwrap, carried)])
     inits = [Val(found.graph, found.graph.use(v)) for v in map(_latest, carried)]
     found.replaced.update(v for v in map(unwrap, carried) if isinstance(v, Val))
-    low, high = bounds.low, bounds.high
-    first = arrays.before(inits, surely=isinstance(low, int) and isinstance(high, int) and low < high)
+    first = list(map(arrays.sources, inits))
     made = found.graph.loop(limits, inits, trace, found.spans(loc))
     _note_versions(inits, made)
-    arrays.over(inits, first, known, last, made)
+    low, high = bounds.low, bounds.high
+    surely = isinstance(low, int) and isinstance(high, int) and low < high
+    arrays.over(inits, first, inside, known, last, made, surely=surely)
     return tuple(map(wrap, made))
 
 

@@ -15,7 +15,7 @@ from pto.core.numeric import active
 from pto.core.target import DEFAULT, Target
 from pto.core.types import EFFECT, INDEX, TensorType, Type
 from pto.ir.graph import Graph, Node, Symbol, Val, origin
-from pto.ir.ops import ARG, DIM, GET, TENSOR_OPS, TILE_OPS, Op
+from pto.ir.ops import ARG, DIM, GET, PARAM, TENSOR_OPS, TILE_OPS, Op
 from pto.ir.rewrite import Made, Rewriter
 from pto.lang.symbols import Symbols
 
@@ -105,7 +105,7 @@ class Tracer:
         self.replaced = set[Val]()  # versions of tensors that have a next one, or may have
         self.next: dict[Val, Val] = {}  # versions of tensors, and what stores made of them
         self.copies: dict[Val, Sources] = {}  # what loops carry that is an array, or a part of one
-        self.used: set[Val] = set()  # those that were read
+        self.used: dict[Val, int] = {}  # tensors that were read, and how many versions had a next one at the last time
         self.sites: list[Site] = []  # that report
         self.log: Any = None  # where they do
         self.numeric = active().config
@@ -196,12 +196,12 @@ class Tracer:
         return value
 
     def sources(self, value: Val) -> Sources:
-        """The versions of arrays whose elements a tensor has, as a view or as a copy; None: one was stored to since."""
-        root = self.base(value)
-        if root not in self.copies:
-            return frozenset((root,))
-        found = self.copies[root]
-        return None if found is None or any(v in self.next for v in found) else found
+        """The versions of arrays whose elements a tensor has, as a view or as a copy, and the copy itself; None: one
+        was stored to since.
+        """
+        base = self.base(value)
+        found = self.copies.get(base, frozenset[Val]())
+        return None if found is None or any(v in self.next for v in found) else found | {base}
 
     def bound_at(self, value: Val) -> Loc | None:
         """The line of the loop that binds a carried value."""
@@ -209,8 +209,12 @@ class Tracer:
         return next(iter(base.graph[base.node.inputs[0]].locs), None) if base.node.op is GET else None
 
     def is_array(self, value: Val) -> bool:
-        """Is it memory, or what stores made of that?"""
-        return value.node.op is ARG or value in self.next.values()
+        """Is it memory, what stores made of that, or something that a loop carries?"""
+        return value.node.op in (ARG, PARAM) or value in self.next.values()
+
+    def used_after(self, value: Val, version: Val) -> bool:
+        """Was a tensor read after a version of an array had a next one?"""
+        return self.used.get(value, 0) > list(self.next).index(version)
 
     def require_current(self, values: Sequence[Any], *, stores: bool = False, loc: Loc | None = None) -> None:
         """An array or a part of one, by a name that a loop or a branch binds again, is a copy: nothing was stored to
@@ -220,10 +224,12 @@ class Tracer:
             UnsupportedError: it would show.
         """
         for n, value in enumerate(values):
-            if isinstance(value, Val) and (root := self.base(value)) in self.copies:
-                self.used.add(root)
-                if self.sources(value) is None or (stores and n == 0):
-                    raise outdated(loc or Loc.of_user())
+            if not isinstance(value, Val) or not isinstance(value.type, TensorType):
+                continue
+            base = self.base(value)
+            self.used[base] = len(self.next)
+            if self.sources(value) is None or (stores and n == 0 and base in self.copies):
+                raise outdated(loc or Loc.of_user())
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:

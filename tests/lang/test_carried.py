@@ -63,10 +63,21 @@ def stored_to_as_an_array(x: pt.f32["N", 8], n: pt.index):
     return out
 
 
+@pt.tile_kernel
+def read_through_a_view(x: pt.f32["N", 8]):
+    out = pt.empty((4, 8))
+    for i in pt.range(4):
+        row = x[i]
+        x[i] = row * 2.0
+        out[i] = row
+    return out
+
+
 @pytest.mark.parametrize(("kernel", "numbers", "expected"), [
     (running, (), ROWS.sum(0)), (summed, (), ROWS.sum(0)), (summed_and_stored, (), ROWS.sum(0)),
     (kept, (3,), ROWS[1]), (kept, (2,), ROWS[0]),
     (bound_after_the_store, (3,), 2 * ROWS[1]), (bound_after_the_store, (2,), ROWS[0]),
+    (read_through_a_view, (), 2 * ROWS),
     (stored_to_as_an_array, (4,), np.stack((ROWS[0], 2 * ROWS[0], 2 * ROWS[1], 2 * ROWS[2]))),
 ])
 def test_a_name_that_is_bound_again_has_the_elements_that_it_was_bound_to(kernel, numbers, expected):
@@ -93,6 +104,26 @@ def stored_in_the_loop(x: pt.f32["N", 8], n: pt.index):
 
 
 @pt.tile_kernel
+def bound_in_an_iteration_before(x: pt.f32["N", 8], n: pt.index):
+    row = x[0] * 1.0
+    for i in pt.range(2, 5):
+        x[:] = x * 2.0
+        if i == n:
+            row = x[1]
+    return row
+
+
+@pt.tile_kernel
+def read_after_the_store(x: pt.f32["N", 8], n: pt.index):
+    row, out = x[0] * 1.0, pt.empty((4, 8))
+    for i in pt.range(4):
+        x[:] = x * 2.0
+        out[i] = row
+        row = x[n]
+    return out
+
+
+@pt.tile_kernel
 def one_of_two_arrays(x: pt.f32["N", 8], n: pt.index):
     y = x * 1.0
     rows = x
@@ -114,6 +145,7 @@ def stored_to_under_the_name(x: pt.f32["N", 8], n: pt.index):
 @pytest.mark.parametrize(("kernel", "line"), [
     (stored_after_a_branch, "return row + 1.0"), (stored_in_the_loop, "for i in pt.range(2, 5):"),
     (one_of_two_arrays, "return rows[1]"),
+    (bound_in_an_iteration_before, "for i in pt.range(2, 5):"), (read_after_the_store, "for i in pt.range(4):"),
     (stored_to_under_the_name, "row[:] = x[2]"),
 ])
 def test_what_numpy_would_see_of_a_later_store_is_refused(kernel, line):
