@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 from pto.core.dtypes import F32, S32, DType
@@ -108,9 +111,20 @@ def tile(x: Any, *counts: int) -> Any:
     times = [1] * (x.ndim - len(times)) + times
     while x.ndim < len(times):
         x = x.unsqueeze(0)
-    for axis, count in enumerate(times):
+    if 1 < math.prod(times) <= MOST_SLICES and min(times) > 0:
+        return _in_places(x, times)
+    for axis, count in reversed(list(enumerate(times))):  # the longest rows are copied most
         x = x if count == 1 else _again(x, axis, axis, count)
     return x
+
+
+def _in_places(x: Any, times: Sequence[int]) -> Any:
+    """A tensor stored to each of a few places in one so many times as large along each axis."""
+    sizes = [pinned(x, axis) for axis in range(x.ndim)]
+    many = pt.empty(tuple(n for pair in zip(times, sizes, strict=True) for n in pair), x.dtype)
+    for at in itertools.product(*map(range, times)):
+        many = stores.assign(many, tuple(part for n in at for part in (n, slice(None))), x)
+    return many.view(*map(operator.mul, times, sizes))
 
 
 def _again(x: Any, axis: int, new: int, count: int) -> Any:
@@ -191,7 +205,7 @@ def _rows_selected(x: Any, axis: int, index: Any) -> Any:
     sizes = [pinned(x, at) for at in range(x.ndim)]
     lead, count, width = math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1:])
     ids = (pt.arange(lead) * count).unsqueeze(1) + index.unsqueeze(0)
-    found = pt.embedding(ids, x.view(lead * count, width))
+    found = pt.embedding(ids.flatten(), x.view(lead * count, width))  # a matrix, which can be made in its place
     return found.view(*sizes[:axis], *index.shape, *sizes[axis + 1:])
 
 
