@@ -10,7 +10,6 @@ What is returned as a view of all its elements is made in a result of the view's
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 from math import prod
 from typing import Any
 
@@ -54,7 +53,7 @@ def is_whole(graph: Graph, view: Node) -> bool:
         if extent != 1 and offsets.of(graph, stride) != dense:
             return False
         dense *= offsets.extent(graph, extent)
-    all_of_base = reduce(lambda a, b: a * b, (offsets.extent(graph, n) for n in base.dims), Sum.number(1))
+    all_of_base = prod((offsets.extent(graph, n) for n in base.dims), start=Sum.number(1))
     return graph.constant(view.inputs[1]) == 0 and all_of_base == dense
 
 

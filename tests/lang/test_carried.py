@@ -94,18 +94,8 @@ def stored_after_a_branch(x: pt.f32["N", 8], n: pt.index):
 
 
 @pt.tile_kernel
-def stored_in_the_loop(x: pt.f32["N", 8], n: pt.index):
-    row = x[0]
-    for i in pt.range(2, 5):
-        x[:] = x * 2.0
-        if i == n:
-            row = x[1]
-    return row
-
-
-@pt.tile_kernel
-def bound_in_an_iteration_before(x: pt.f32["N", 8], n: pt.index):
-    row = x[0] * 1.0
+def stored_in_the_loop(x: pt.f32["N", 8], n: pt.index, part: pt.constexpr):
+    row = x[0] if part else x[0] * 1.0
     for i in pt.range(2, 5):
         x[:] = x * 2.0
         if i == n:
@@ -142,14 +132,14 @@ def stored_to_under_the_name(x: pt.f32["N", 8], n: pt.index):
     return x
 
 
-@pytest.mark.parametrize(("kernel", "line"), [
-    (stored_after_a_branch, "return row + 1.0"), (stored_in_the_loop, "for i in pt.range(2, 5):"),
-    (one_of_two_arrays, "return rows[1]"),
-    (bound_in_an_iteration_before, "for i in pt.range(2, 5):"), (read_after_the_store, "for i in pt.range(4):"),
-    (stored_to_under_the_name, "row[:] = x[2]"),
+@pytest.mark.parametrize(("kernel", "numbers", "line"), [
+    (stored_after_a_branch, (3,), "return row + 1.0"), (one_of_two_arrays, (3,), "return rows[1]"),
+    (stored_in_the_loop, (3, True), "for i in pt.range(2, 5):"),
+    (stored_in_the_loop, (3, False), "for i in pt.range(2, 5):"),
+    (read_after_the_store, (3,), "for i in pt.range(4):"), (stored_to_under_the_name, (3,), "row[:] = x[2]"),
 ])
-def test_what_numpy_would_see_of_a_later_store_is_refused(kernel, line):
+def test_what_numpy_would_see_of_a_later_store_is_refused(kernel, numbers, line):
     with pytest.raises(pt.PtoError, match="there is a store") as caught:
-        kernel(ROWS.copy(), 3)
+        kernel(ROWS.copy(), *numbers)
     assert line in str(caught.value)
     assert "contiguous()" in str(caught.value)
