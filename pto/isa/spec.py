@@ -205,9 +205,10 @@ def tile(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role:
     return Operand(name, Kind.TILE, role, rows, cols, at, picks)
 
 
-def tensor(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role: Role = Role.IN) -> Operand:
-    """A window of an argument in global memory, at row `i` and column `j`."""
-    return Operand(name, Kind.TENSOR, role, rows, cols, ("i", "j"))
+def tensor(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role: Role = Role.IN,
+           column: str | int = "j") -> Operand:
+    """A window of an argument in global memory, at row `i` and a column."""
+    return Operand(name, Kind.TENSOR, role, rows, cols, ("i", column))
 
 
 def index(*names: str) -> tuple[Operand, ...]:

@@ -25,6 +25,7 @@ ELEMENT = 4  # bytes of the elements of which tiles of vectors have so many
 LINE = (16384, 8192, 4096, 1024, 256)
 LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
 STREAM = ((384, 4096), (64, 4096), (64, 2048), (64, 1024), (64, 512))
+ROWS_FULL = 2  # rows that a streamed product may have before its inner extent is cut
 SWEPT = 2048  # columns of a matrix that is streamed by rows: long pieces of these, and sums that the first cache holds
 
 
@@ -65,6 +66,11 @@ class Tiles:
         more = ELEMENT // size if self.area else 1
         tall, wide = self.vector
         return replace(self, vector=(more * tall, wide), line=more * self.line, area=more * self.area)
+
+    def streamed_inner(self, rows: int) -> int:
+        """Inner extent of the tiles of a streamed product of so many rows: of several a multiple of a line."""
+        most = self.stream[1]
+        return min(most, max(ROWS_FULL * most // rows // LANES * LANES, LANES))
 
     def multiplied(self, extent: object) -> tuple[int, int]:
         """Rows and columns of the tiles of a product of matrices."""

@@ -32,6 +32,7 @@ MATMUL, IOTA, GATHER, TAKE, FULL = (
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
 KEEPS_AXES = {MATMUL, IOTA, GATHER, TAKE, packed.PRODUCT, packed.UNPACK, *REDUCES}
+FEW = 8  # rows of a product that is streamed at most
 TALLEST, SMALLEST = 64, 4096  # rows of a tile, so that a matrix of few columns has tiles for all cores, or its elements
 Step = tuple[int, Place]
 
@@ -234,12 +235,16 @@ class Expression(Windows):
                         locs=joined(node.locs, self.seen_as(source)))
 
     def streams(self, node: Node) -> bool:
-        """Is a product of one row whose right operand lies in memory with its rows or its columns contiguous?"""
+        """Is a product of few rows whose right operand lies in memory with its columns contiguous, or its rows where
+        the left one is a single row?
+        """
         a, b = node.inputs
-        inner = self.extents(a)[-1], self.tiles.stream[1]  # a tile of one column lies otherwise
-        one_row = not node.attrs and self.extents(a)[-2] == 1 and 1 not in (*inner, self.extents(b)[-1])
-        types = self.dtype(a), self.dtype(b)
-        return one_row and self.is_leaf(b) and 1 in self.placed(b).strides[-2:] and types in STREAMED
+        rows = self.extents(a)[-2]
+        narrow = 1 in (self.extents(a)[-1], self.tiles.stream[1], self.extents(b)[-1])  # its tile lies otherwise
+        if node.attrs or narrow or not isinstance(rows, int) or rows > FEW or not self.is_leaf(b):
+            return False
+        contiguous = self.placed(b).strides[-2:] if rows == 1 else self.placed(b).strides[-2:-1]
+        return 1 in contiguous and (self.dtype(a), self.dtype(b)) in STREAMED
 
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""
@@ -252,7 +257,8 @@ class Expression(Windows):
                 return packed.cut(self, node, self.tiles)
         if products and all(map(self.streams, products)):
             by_rows = all(self.placed(product.inputs[1]).strides[-2] != 1 for product in products)
-            return 1, self.tiles.streamed(self.extents(key)[-1], by_rows=by_rows)
+            rows = max(self.extents(product.inputs[0])[-2] for product in products)
+            return rows, self.tiles.streamed(self.extents(key)[-1], by_rows=by_rows)
         if products:
             return self.tiles.multiplied(self.extents(key)[-1])
         tiles = self.tiles.of_bytes(max(self.dtype(k).size for k in inside))
@@ -271,18 +277,19 @@ class Expression(Windows):
         return tall, wide
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
-        """A product of one row with a matrix in memory, which is read once."""
+        """A product of few rows with a matrix in memory, which is read once."""
         a, b = node.inputs
         type, source, dims = node.type, self.placed(b), self.extents(b)
         assert isinstance(type, TensorType)
-        inner, most = self.extents(a)[-1], self.tiles.stream[1]
+        at = self.narrow(a, at)
+        inner, most = self.extents(a)[-1], self.tiles.streamed_inner(at.rows)
         k = inner if isinstance(inner, int) and inner <= most else most
-        kind, locs = TileType(type.dtype, 1, at.cols), joined(node.locs, self.seen_as(b))
+        kind, locs = TileType(type.dtype, at.rows, at.cols), joined(node.locs, self.seen_as(b))
         turned = replace(source, strides=(*source.strides[:-2], source.strides[-1], source.strides[-2]))
         turned_dims = (*dims[:-2], dims[-1], dims[-2])
 
         def part(body: Graph, kk: Size, sums: Val) -> Val:
-            x = self.value(body, a, replace(at, i=0, rows=1, j=kk, cols=k))
+            x = self.value(body, a, replace(at, j=kk, cols=k))
             if source.strides[-2] != 1:
                 here = self.seen(body, source, dims, replace(at, i=kk, rows=k))
                 return body.op(TILE_OPS["gevm"], sums, x, source.base, *here, type=kind, locs=locs)
@@ -355,7 +362,7 @@ class Expression(Windows):
         if self.shares_streams(key):  # a tile of the matrix is read once, for all rows
             def column(inner: Graph, j: Val, versions: list[Val]) -> list[Val]:
                 return self.each(inner, leading, (), versions, lambda deep, batch, vs: self.put(
-                    deep, key, Place(0, j, 1, self.wide, batch), vs, locs), locs)
+                    deep, key, Place(0, j, self.tall, self.wide, batch), vs, locs), locs)
 
             return graph.loop((0, self.size(dims[-1]), self.wide), [target], column, locs, parallel=1)[0]
 
@@ -371,7 +378,7 @@ class Expression(Windows):
         return self.each(graph, leading, (), [target], nest, locs)[0]
 
     def shares_streams(self, key: int) -> bool:
-        """Is a value made of several products of one row with the same streamed matrices?"""
+        """Is a value made of several products of few rows with the same streamed matrices?"""
         products = self.products(key)
         rows = [n for n in self.extents(key)[:-2] if n != 1]
         return bool(rows) and bool(products) and not self.depth(key) and all(

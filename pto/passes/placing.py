@@ -112,12 +112,17 @@ class Placing(Rewriter):
                          type=in_ub(node.type), valid=(None, None), locs=node.locs)
 
     def stream(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """A product of a row with a matrix that is read from global memory as it is used."""
-        row, tensor, *where = inputs
+        """A product of rows with a matrix that is read from global memory as it is used."""
+        left, tensor, i, j, n, k, *view = inputs
         assert isinstance(node.type, TileType)
-        x = self.into(new, row, Space.UB, node.locs)
-        return self.make(new, BLOCK_OPS[cube.TGEMV_STREAM.mnemonic], x, tensor, *where, type=in_ub(node.type),
-                         valid=(1, where[2]), locs=node.locs)
+        x, row = self.into(new, left, Space.UB, node.locs), cube.TGEMV_STREAM
+        rows, where = self.size(x)[0], [i, j, n, k]
+        if node.type.rows > 1:  # the instruction has no room for a first column: the view begins there
+            offset, height, width, down, across = view
+            view = [new.index("madd", j, across, offset), height, new.index("sub", width, j), down, across]
+            row, where = cube.TGEMM_STREAM, [i, rows, n, k]
+        return self.make(new, BLOCK_OPS[row.mnemonic], x, tensor, *where, *view, type=in_ub(node.type),
+                         valid=(rows, n), locs=node.locs)
 
     def largest(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
         """The largest elements of each row, or where they are."""

@@ -247,7 +247,7 @@ class Interpreter:
     def streamed(self, node: Node, x: Array, tensor: Array, i: int, j: int, n: int, k: int, *view: int) -> Array:
         w = seen(tensor, view)[i:i + n, j:j + k]
         assert isinstance(node.type, TileType)
-        o = Operands(x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=numpy_dtype(node.type.dtype))
+        o = Operands(x=x[:, :k], w=w, n=n, k=k, shape=(len(x), n), dtype=numpy_dtype(node.type.dtype))
         return MEANING[cube.TGEMV_STREAM.mnemonic](o).astype(o.dtype, copy=False)
 
     def streamed_rows(self, node: Node, y: Array, x: Array, tensor: Array, i: int, j: int, k: int, n: int,

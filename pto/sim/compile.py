@@ -28,6 +28,7 @@ from pto.sim.kernels import (
     log,
     move,
     packed,
+    standing,
     stream,
     vector,
     view,
@@ -39,8 +40,8 @@ from pto.sim.watch import engine as watched
 
 # Imported for what they register.
 SOURCES = (
-    engine, watched, convert, cube, elementwise, exponential, functions, gather, loans, log, move, packed, stream,
-    vector, view,
+    engine, watched, convert, cube, elementwise, exponential, functions, gather, loans, log, move, packed, standing,
+    stream, vector, view,
 )
 I64 = ir.IntType(64)
 # What LLVM may call and every process has.

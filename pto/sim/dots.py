@@ -123,7 +123,7 @@ class Dot:
         self.integer = vector in TO_S16
         self.vector, self.weights, self.factor = vector, weights, S16 if self.integer else F32
         self._change = (TO_S16 if self.integer else TO_F32)
-        made_of = of(I32, DOT_LANES // 2) if self.integer else of(vec.F32)
+        self.made_of = made_of = of(I32, DOT_LANES // 2) if self.integer else of(vec.F32)
         kind = Registers(made_of)
         self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
         self.widen = emits(VOID, INT, INT)(self._widen)
@@ -139,25 +139,67 @@ class Dot:
     def _widen(self, b: ir.IRBuilder, to: ir.Value, at: ir.Value) -> None:
         store(b, to, self._widened(b, at, self.vector))
 
-    def _add(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, weights: ir.Value) -> ir.Value:
-        """The sums with the products of the vector at an address and stored weights."""
-        w = self._change[self.weights](b, weights)
+    def stored(self, b: ir.IRBuilder, w: ir.Value, count: ir.Value | None = None) -> ir.Value:
+        """Weights from memory, or the first so many of them, widened."""
+        kind = of(STORED[self.weights])
+        return self._change[self.weights](b, load(b, w, kind) if count is None else load_first(b, w, kind, count))
+
+    def add(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, weights: ir.Value) -> ir.Value:
+        """The sums with the products of the vector at an address and weights."""
         if self.integer:
-            return add_pairs(b, sums, load(b, x, of(I16)), w)
-        return call(b, "fma", load(b, x, of(vec.F32)), w, sums)
+            return add_pairs(b, sums, load(b, x, of(I16)), weights)
+        return call(b, "fma", load(b, x, of(vec.F32)), weights, sums)
 
     def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value) -> ir.Value:
-        return self._add(b, sums, x, load(b, w, of(STORED[self.weights])))
+        return self.add(b, sums, x, self.stored(b, w))
 
     def _last(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, count: ir.Value) -> ir.Value:
-        return self._add(b, sums, x, load_first(b, w, of(STORED[self.weights]), count))
+        return self.add(b, sums, x, self.stored(b, w, count))
+
+    def total(self, b: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
+        """The sums of all lanes."""
+        return trees(b, rows, b.add if self.integer else b.fadd)
 
     def _settle(self, b: ir.IRBuilder, to: ir.Value, add: ir.Value, *rows: ir.Value) -> None:
-        combine = b.add if self.integer else b.fadd
-        total = trees(b, list(rows), combine)
-        more = combine(load(b, to, total.type), total)
+        total = self.total(b, list(rows))
+        more = (b.add if self.integer else b.fadd)(load(b, to, total.type), total)
         total = b.select(b.icmp_signed("!=", add, ir.Constant(add.type, 0)), more, total)
         store(b, to, total if self.integer else canonical(b, total))
+
+
+class Block:
+    """Dot products of each of some rows with each of some rows of weights, which are read once for all.
+
+    Attributes:
+        step: add the products of `DOT_LANES` elements; the rows, and those of the weights, lie so many bytes apart.
+        last: the same of the first so many elements alone; no others are read of the weights.
+        settle: write the sums of all lanes, those of a row beside each other; the rows lie so many bytes apart.
+    """
+
+    def __init__(self, dot: Dot, rows: int, columns: int) -> None:
+        self.dot, self.rows, self.columns = dot, rows, columns
+        made_of = ir.ArrayType(dot.made_of, rows * columns)
+        kind = Registers(made_of)
+        self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
+        self.step = emits(kind, kind, *[INT] * 4)(self._step)
+        self.last = emits(kind, kind, *[INT] * 5)(self._step)
+        self.settle = emits(VOID, INT, INT, kind)(self._settle)
+
+    def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, apart: ir.Value, w: ir.Value, pitch: ir.Value,
+              count: ir.Value | None = None) -> ir.Value:
+        for column in range(self.columns):
+            weights, at = self.dot.stored(b, w, count), x
+            for number in range(column, self.rows * self.columns, self.columns):
+                sums = b.insert_value(sums, self.dot.add(b, b.extract_value(sums, number), at, weights), number)
+                at = b.add(at, apart)
+            w = b.add(w, pitch)
+        return sums
+
+    def _settle(self, b: ir.IRBuilder, to: ir.Value, apart: ir.Value, sums: ir.Value) -> None:
+        for first in range(0, self.rows * self.columns, self.columns):
+            total = self.dot.total(b, [b.extract_value(sums, first + n) for n in range(self.columns)])
+            store(b, to, total if self.dot.integer else canonical(b, total))
+            to = b.add(to, apart)
 
 
 class Multiples:

@@ -45,7 +45,7 @@ from pto.sim.traps import TrapKind, trap_error
 from pto.sim.waiting import Wait, deadlock, events_left
 from pto.sim.watch.state import Watch
 
-SLICE = 1 << 21  # units that the engine may use before Python looks for Ctrl-C: 4 to 20 ms
+SLICE = 1 << 23  # units that the engine may use before Python looks for Ctrl-C: 4 to 80 ms
 SPINS = 1 << 17  # looks at what other host threads have done, some nanoseconds each, before a thread sleeps
 NAP = 1e-4
 HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)

@@ -38,7 +38,8 @@ from pto.sim.layout import (
 )
 from pto.sim.link import PAGE, Words, link
 from pto.sim.loans import JOINING, apart
-from pto.sim.names import ENGINE, WATCHED
+from pto.sim.names import ENGINE, STANDING, WATCHED
+from pto.sim.standing import Standing
 from pto.sim.watch.state import Watch, chosen
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
@@ -101,14 +102,16 @@ class Machine:
         self.joined = any(inst.spec in JOINING for inst in program.code)
         self._linked = link(program)
         engine = WATCHED if self.check else ENGINE
-        address = jit.addresses(sorted(self._linked.functions | {engine}))
+        address = jit.addresses(sorted(self._linked.functions | {engine, STANDING}))
         self._linked.bind(address)
         self._code = self._linked.code.ctypes.data
-        self._engine = ENTRY(address[engine])
+        self._engine, self._compare = ENTRY(address[engine]), ENTRY(address[STANDING])
         self._template = self._blank()
         self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
         self._answer: tuple[list[int], bool] = [], False
+        self._standing: Standing | None = None
+        self._before: list[int] = []  # the arrays of the last launch whose arrays were looked at one by one
         self._known: list[int] | None = None  # the parameters of the last launch, which were found to be right
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
@@ -133,9 +136,7 @@ class Machine:
         values = self._parameters(parameters)
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
-        words: list[int] = []
-        for number, (view, tensor) in enumerate(zip(self._views, tensors, strict=True)):
-            words += view.words(tensor, values, known=number < known)
+        words = self._descriptors(tensors, values, known)
         try:
             frame = self._frames.pop()
         except IndexError:
@@ -157,6 +158,23 @@ class Machine:
                 self._frames.append(frame)
                 _idle[self._linked.arena.nbytes].extend(memories)
         return stats
+
+    def _descriptors(self, tensors: Sequence[Array], values: list[int], known: int) -> list[int]:
+        """The descriptors of all arrays; those that are the same ones at each launch are looked at together."""
+        views, standing = self._views, self._standing
+        words = standing.words(tensors, self._compare) if standing else None
+        if standing and words is not None:
+            for number in standing.others:
+                standing.put(words, number, views[number].words(tensors[number], values, known=number < known))
+            return words
+        words = []
+        for number, (view, tensor) in enumerate(zip(views, tensors, strict=True)):
+            words += view.words(tensor, values, known=number < known)
+        ids, before = list(map(id, tensors)), self._before
+        same = [i for i, (one, other) in enumerate(zip(ids, before, strict=False)) if one == other]
+        self._before = ids
+        self._standing = Standing.of([i for i in same if not views[i].symbolic], tensors, words)
+        return words
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
@@ -218,7 +236,7 @@ class _View:
                 raise ProgramError(f"tensor {decl.name}: {dim} is no extent or parameter of {program.name}")
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
-        self._symbolic = max(self.dims, default=-1) >= 0
+        self.symbolic = max(self.dims, default=-1) >= 0
         self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
 
     def words(self, array: Array, values: list[int], *, known: bool = False) -> tuple[int, ...]:
@@ -240,7 +258,7 @@ class _View:
 
     def _about(self, array: Array, values: list[int]) -> tuple[object, ...]:
         """What a descriptor depends on besides what an array that was seen is."""
-        return array.flags.writeable or not self.decl.written, self._symbolic and values
+        return array.flags.writeable or not self.decl.written, self.symbolic and values
 
     def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
         decl = self.decl

@@ -6,7 +6,7 @@ from pto.core.dtypes import DType
 from pto.core.types import Layout
 from pto.isa.spec import Instr, Kind, Trait
 
-ENGINE, WATCHED, STORING = "engine", "watched", "storing"
+ENGINE, WATCHED, STORING, STANDING = "engine", "watched", "storing", "standing"
 
 
 def transposes(row: Instr, layouts: tuple[Layout, ...]) -> bool:

@@ -126,5 +126,5 @@ def test_a_token_of_the_ternary_twin_multiplies_no_weights_of_layers():
     decode = decode_kernel(twin.config, 8, twin.precision)
     decode(0, 1, *twin.arguments, *twin.cache())
     names = [inst.spec.mnemonic for inst in decode.program().code]
-    products = Counter(name for name in names if name.startswith(("tgemv", "tmatmul")))
-    assert products == {"tgemv_t2": 7, "tgemv_stream": 3}  # weights of a layer; the head, scores, and mixed values
+    products = Counter(name for name in names if name.startswith(("tgemv", "tgemm", "tmatmul")))
+    assert products == {"tgemv_t2": 7, "tgemv_stream": 1, "tgemm_stream": 2}  # of a layer; the head; of attention

@@ -13,6 +13,7 @@ KERNELS = {tiles: pt.tile_kernel(**dict(tiles))(lambda a, b: pt.matmul(a, b))
            for tiles in ((), (("tile_n", 5), ("tile_k", 3)))}
 TYPES = [(a, a) for a in (np.float32, np.float16, np.int8)] + [
     (np.float32, np.float16), (np.float32, np.int8), (np.int16, np.int8), (np.float16, np.int8)]
+FEW_TYPES = [(pt.f32, pt.f32), (pt.f32, pt.f16), (pt.f32, pt.s8), (pt.f16, pt.f16), (pt.s8, pt.s8), (pt.s16, pt.s8)]
 TURNED_LEFT = pt.tile_kernel(lambda a, b: pt.matmul(a.T, b))
 TURNED_RIGHT = pt.tile_kernel(lambda a, b: pt.matmul(a, b.T))
 TWISTED = pt.tile_kernel(lambda x: x ^ x[0].unsqueeze(0))
@@ -128,6 +129,54 @@ def test_products_of_a_vector_are_those_of_numpy(types, data):
     want = matrix.astype(wide) @ column.astype(wide) if by_columns else x.astype(wide) @ w.astype(wide)
     np.testing.assert_array_equal(got, want)  # of integers, which float32 adds exactly
     assert got.shape == want.shape
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("types", FEW_TYPES, ids=lambda types: " ".join(map(str, types)))
+@given(extents=st.tuples(st.integers(1, 70), st.integers(1, 70)), lead=st.sampled_from([(), (2,)]))
+@settings(max_examples=8)
+def test_few_rows_meet_each_row_of_weights_together(rows, types, extents, lead):
+    (n, k), (left, right) = extents, types
+
+    @pt.tile_kernel
+    def product(x: left[*lead, rows, "k"], w):
+        return pt.matmul(x, w.T)
+
+    rng = np.random.default_rng(n * 70 + k)
+    x, w = (rng.integers(-9, 9, shape).astype(kind.numpy)
+            for shape, kind in (((*lead, rows, k), left), ((*lead, n, k), right)))
+    np.testing.assert_array_equal(product(x, w), x.astype(np.float64) @ np.swapaxes(w, -1, -2).astype(np.float64))
+    streamed = "tgemm_stream" in product.disasm()
+    assert streamed == (1 < rows <= 8 and n > 1)
+
+
+@pytest.mark.parametrize("inner", [40, 5000])
+def test_few_rows_give_what_each_gives_alone(inner):
+    rows = pt.f32[3, "k"]
+
+    @pt.tile_kernel
+    def together(x: rows, w):
+        return pt.matmul(x, w.T)
+
+    rng = np.random.default_rng(inner)
+    x, w = (rng.standard_normal((n, inner), np.float32) for n in (3, 21))
+    np.testing.assert_allclose(together(x, w), x.astype(np.float64) @ w.T, rtol=1e-4, atol=1e-3)
+    if inner < 4096:  # else it is added up in pieces, of other extents
+        alone = pt.tile_kernel(lambda x, w: pt.matmul(x.unsqueeze(1), w.T))
+        np.testing.assert_array_equal(together(x, w), alone(x, w).reshape(3, 21))
+    else:
+        assert "for" in str(pt.text(together.graph("tile")))
+
+
+def test_few_rows_that_end_within_a_round_read_nothing_behind_them():
+    @pt.tile_kernel
+    def product(x: pt.f32[3, 64], w, length: pt.index):
+        return pt.matmul(x[:, :length], w[:, :length].T)
+
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal((n, 64), np.float32) for n in (3, 9))
+    x[:, 37:] = w[:, 37:] = np.nan
+    np.testing.assert_allclose(product(x, w, 37), x[:, :37] @ w[:, :37].T, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("make", [lambda x, w: pt.matmul(x, w), lambda x, w: pt.matmul(w.T, x)])

@@ -46,18 +46,19 @@ def streamed(o: Operands) -> Array:
         return np.asarray(o.x.astype(np.int64) @ o.w.T.astype(np.int64))
     missing = ((0, 0), (0, -o.k % cube.DOT_LANES))
     x, w = (np.pad(operand, missing).astype(np.float32) for operand in (o.x, o.w))
-    lanes: Array = np.zeros((o.n, cube.DOT_LANES), np.float32)
+    lanes: Array = np.zeros((len(x), o.n, cube.DOT_LANES), np.float32)
     for k in range(0, x.shape[1], cube.DOT_LANES):
-        lanes = fma(x[:, k : k + cube.DOT_LANES], w[:, k : k + cube.DOT_LANES], lanes)
-    while lanes.shape[1] > 1:
-        half = lanes.shape[1] // 2
-        lanes = lanes[:, :half] + lanes[:, half:]
-    return np.asarray(lanes.T)
+        lanes = fma(x[:, None, k : k + cube.DOT_LANES], w[:, k : k + cube.DOT_LANES], lanes)
+    while lanes.shape[-1] > 1:
+        half = lanes.shape[-1] // 2
+        lanes = lanes[..., :half] + lanes[..., half:]
+    return lanes[..., 0]
 
 
 MEANING: dict[str, Meaning] = {
     cube.TMATMUL.mnemonic: matmul,
     cube.TGEMV_STREAM.mnemonic: streamed,
     cube.TGEMV_STREAM_ACC.mnemonic: lambda o: o.y + streamed(o),
+    cube.TGEMM_STREAM.mnemonic: streamed,
     cube.TGEVM_STREAM.mnemonic: lambda o: added(o.y, o.x, o.w),
 }

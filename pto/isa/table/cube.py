@@ -23,9 +23,10 @@ STREAMED = (  # of y, x and w
 )
 
 
-def stream(mnemonic: str, opcode: int, role: Role, doc: str) -> Instr:
-    """A product of a row with the rows of a matrix that comes from global memory as it is used."""
-    operands = (tile("y", 1, "n", role=role), tile("x", 1, "k"), tensor("w", "n", "k"), *index("i", "j", "n", "k"))
+def stream(mnemonic: str, opcode: int, role: Role, doc: str, rows: int | str, *where: str) -> Instr:
+    """A product of rows with those of a matrix that comes from global memory as it is used."""
+    w = tensor("w", "n", "k", column="j" if "j" in where else 0)
+    operands = (tile("y", rows, "n", role=role), tile("x", rows, "k"), w, *index(*where))
     order = (
         f"sum number l of {DOT_LANES} adds the products at k = l, l + {DOT_LANES}, ..., each with one rounding; then "
         f"sum l and sum l + h are added, for h from {DOT_LANES // 2} down by halves"
@@ -35,11 +36,16 @@ def stream(mnemonic: str, opcode: int, role: Role, doc: str) -> Instr:
 
 
 TGEMV_STREAM = stream(
-    "tgemv_stream", 0x41, Role.OUT, "y = x times the transpose of the window w of n x k elements at row i, column j"
+    "tgemv_stream", 0x41, Role.OUT, "y = x times the transpose of the window w of n x k elements at row i, column j",
+    1, "i", "j", "n", "k",
 )
 TGEMV_STREAM_ACC = stream(
     "tgemv_stream_acc", 0x42, Role.INOUT,
-    "y = y + (x times the transpose of the window w of n x k elements at row i, column j)",
+    "y = y + (x times the transpose of the window w of n x k elements at row i, column j)", 1, "i", "j", "n", "k",
+)
+TGEMM_STREAM = stream(  # ours
+    "tgemm_stream", 0x4C, Role.OUT, "y = x times the transpose of the window w of n x k elements at row i, column 0",
+    "m", "i", "m", "n", "k",
 )
 TGEVM_STREAM = Instr(  # ours
     "tgevm_stream", 0x43,

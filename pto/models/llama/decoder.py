@@ -55,19 +55,18 @@ def gated(h: Any, gate: Any, up: Any, down: Any, times: Callable[[Any, Any], Any
 
 
 def attended(q: Any, keys: Any, values: Any, scales: Sequence[Any] = (), hidden: Any = None) -> Any:
-    """Attention of one token of each text, q [..., kv_heads, group, 1, head_dim], to what is kept.
+    """Attention of one token of each text, q [..., kv_heads, group, head_dim], to what is kept.
 
     Args:
         keys, values: [..., kv_heads, length, head_dim] and [..., kv_heads, head_dim, length].
         scales: of both, [..., kv_heads, length] each, where they are in int8.
         hidden: is added to the scores.
     """
-    group = q.ndim - 3
-    by_key, by_value = (one.unsqueeze(group).unsqueeze(group) for one in scales) if scales else (None, None)
-    scores = pt.matmul(q, keys.unsqueeze(group).T) * q.shape[-1]**-0.5
+    by_key, by_value = (one.unsqueeze(-2) for one in scales) if scales else (None, None)
+    scores = pt.matmul(q, keys.T) * q.shape[-1]**-0.5  # the heads of a group share keys, which are read once for all
     scores = scores if by_key is None else scores * by_key
     mixing = pt.softmax(scores if hidden is None else scores + hidden)
-    return pt.matmul(mixing if by_value is None else mixing * by_value, values.unsqueeze(group).T)
+    return pt.matmul(mixing if by_value is None else mixing * by_value, values.T)
 
 
 def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
@@ -97,7 +96,7 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
                 value_scale[layer, :, at] = high.view(c.kv_heads)
             keys[layer, :, at] = k.to(cache)
             values[layer, :, :, at] = v.to(cache)
-            q = q.view(c.kv_heads, c.group, 1, c.head_dim)
+            q = q.view(c.kv_heads, c.group, c.head_dim)
             scales = (key_scale[layer, :, :length], value_scale[layer, :, :length]) if cache is S8 else ()
             mixed = attended(q, keys[layer, :, :length], values[layer, :, :, :length], scales)
             x = x + pt.matmul(mixed.view(1, -1), output[layer].T)
@@ -185,7 +184,7 @@ def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cac
               values, key_scale=0, value_scale=0):
         texts, at = tokens.shape[0], length - 1
         turn = pt.embedding(positions, cos).unsqueeze(1), pt.embedding(positions, sin).unsqueeze(1)
-        hidden = mask.view(texts, 1, 1, 1, context)[:, :, :, :, :length]
+        hidden = mask.view(texts, 1, 1, context)[:, :, :, :length]
 
         def times(h: Any, matrix: Any) -> Any:  # one text after the other meets each tile of the matrix
             return pt.matmul(h.view(texts, 1, -1), matrix.T).view(texts, -1)
@@ -202,7 +201,7 @@ def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cac
                 value_scale[layer, :, :, at] = high.view(texts, c.kv_heads)
             keys[layer, :, :, at] = k.to(cache)
             values[layer, :, :, :, at] = v.to(cache)
-            q = q.view(texts, c.kv_heads, c.group, 1, c.head_dim)
+            q = q.view(texts, c.kv_heads, c.group, c.head_dim)
             scales = (key_scale[layer, :, :, :length], value_scale[layer, :, :, :length]) if cache is S8 else ()
             mixed = attended(q, keys[layer, :, :, :length], values[layer, :, :, :, :length], scales, hidden)
             x = x + times(mixed.view(texts, -1), output[layer])

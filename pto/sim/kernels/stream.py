@@ -8,7 +8,8 @@ from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
-from pto.sim.dots import Dot, Multiples
+from pto.sim.dots import Block, Dot, Multiples
+from pto.sim.kernels.checks import pitch as tile_pitch
 from pto.sim.kernels.checks import step, stride
 from pto.sim.kernels.copying import clear, gatherer
 from pto.sim.kernels.operands import Body, Form
@@ -20,6 +21,7 @@ LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
 SHORT = 512  # bytes of rows that follow each other, of which memory does not mind several at once
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
+BLOCK_M, BLOCK_N, BLOCK_K = map(cube.TGEMM_STREAM.position, ("m", "n", "k"))
 TOGETHER = 8  # rows that are added to the sums in one pass over these
 ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
 
@@ -103,6 +105,18 @@ def products(dot: Dot) -> Any:
 
 
 @inline
+def scattered_lines(pitch: int, nbytes: int) -> int:
+    """The lines of a row where rows do not follow each other."""
+    return 0 if pitch == nbytes else -(-nbytes // LINE)
+
+
+@inline
+def rows_ahead(lines: int) -> int:
+    """How many rows are asked for before they are used."""
+    return max(AHEAD // max(lines, 1) // 4 * 4, FEWEST)
+
+
+@inline
 def ask_for(w: int, pitch: int, lines: int, rows: int) -> None:
     """Fetch the lines of some rows; of rows that follow each other there are none."""
     for row in range(rows if lines > 0 else 0):
@@ -128,8 +142,8 @@ def streamed(form: Form) -> Body:
         y, x, w, _ = at
         scratch = widen(factors, x, k)
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
-        n, lines = word(ops, N), 0 if pitch == k * size else -(-k * size // LINE)
-        ahead = max(AHEAD // max(lines, 1) // 4 * 4, FEWEST)
+        n, lines = word(ops, N), scattered_lines(pitch, k * size)
+        ahead = rows_ahead(lines)
         ask_for(w, pitch, lines, min(ahead, n))
         side_by_side = floats and apart == size and (lines > 0 or k * size <= SHORT)
         for row in range(0, n - n % 4, 4):
@@ -146,6 +160,75 @@ def streamed(form: Form) -> Body:
             w += 4 * pitch
         for _ in range(n % 4):
             settle(y, add, multiply(factors, w, apart, k, scratch))
+            y += 4
+            w += pitch
+    return run
+
+
+def block(dot: Dot, rows: int, columns: int) -> Any:
+    """Some rows times some rows of weights of neighbouring elements."""
+    made, size, factor_size = Block(dot, rows, columns), dot.weights.size, dot.factor.size
+    zero, advance, last, settle = made.zero, made.step, made.last, made.settle
+
+    @inline
+    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, k: int) -> None:
+        sums = zero()
+        for _ in range(k // DOT_LANES):
+            sums = advance(sums, x, apart, w, pitch)
+            x += factor_size * DOT_LANES
+            w += size * DOT_LANES
+        if k % DOT_LANES:
+            sums = last(sums, x, apart, w, pitch, k % DOT_LANES)
+        settle(y, across, sums)
+    return run
+
+
+def column(dot: Dot, columns: int) -> Any:
+    """All rows times some rows of weights."""
+    three, two, one = (block(dot, rows, columns) for rows in (3, 2, 1))
+
+    @inline
+    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, m: int, k: int) -> None:
+        for _ in range(m // 3):
+            three(y, across, x, apart, w, pitch, k)
+            y += 3 * across
+            x += 3 * apart
+        if m % 3 == 2:
+            two(y, across, x, apart, w, pitch, k)
+        elif m % 3 == 1:
+            one(y, across, x, apart, w, pitch, k)
+    return run
+
+
+@kernel(cube.TGEMM_STREAM, Layout.ROW, Layout.ROW)
+def streamed_block(form: Form) -> Body:
+    """y = x W' of a few rows: as many sums as registers hold, of three rows and four of W."""
+    _, vector, weights = form.types
+    dot, size = Dot(vector, weights), weights.size
+    widen, column_of_four, column_of_one, gather = widening(dot), column(dot, 4), column(dot, 1), gatherer(size)
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        m, n, k, factors = word(ops, BLOCK_M), word(ops, BLOCK_N), word(ops, BLOCK_K), word(ctx, SPARE)
+        y, x, w, _ = at
+        across, pitch, apart, scratch = tile_pitch(st, 0), stride(ctx, st, 2), step(ctx, st, 2), factors
+        for row in range(m):
+            scratch = widen(scratch, x + row * tile_pitch(st, 1), k)
+        each = (scratch - factors) // max(m, 1)
+        lines = scattered_lines(pitch, k * size)
+        ahead = rows_ahead(lines)
+        ask_for(w, pitch, lines, min(ahead, n))
+        whole = n - n % 4 if apart == size else 0
+        for row in range(0, whole, 4):
+            ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
+            column_of_four(y, across, factors, each, w, pitch, m, k)
+            y += 16
+            w += 4 * pitch
+        for _ in range(whole, n):
+            row = w
+            if apart != size:
+                gather(scratch, w, apart, k)
+                row = scratch
+            column_of_one(y, across, factors, each, row, pitch, m, k)
             y += 4
             w += pitch
     return run
