@@ -32,7 +32,7 @@ MATMUL, IOTA, GATHER, TAKE, FULL = (
 )
 REDUCES = {TENSOR_OPS[name] for name in REDUCTIONS}
 KEEPS_AXES = {MATMUL, IOTA, GATHER, TAKE, packed.PRODUCT, packed.UNPACK, *REDUCES}
-FEW = 8  # rows of a product that is streamed at most
+FEW = 12  # rows of a product that is streamed at most
 TALLEST, SMALLEST = 64, 4096  # rows of a tile, so that a matrix of few columns has tiles for all cores, or its elements
 Step = tuple[int, Place]
 

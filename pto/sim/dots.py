@@ -130,8 +130,8 @@ class Dot:
         self.merge = emits(kind, kind, kind)(lambda b, x, y: b.add(x, y) if self.integer else b.fadd(x, y))
         self.step = emits(kind, kind, INT, INT)(self._step)
         self.last = emits(kind, kind, INT, INT, INT)(self._last)
-        self.settle = emits(VOID, INT, INT, kind)(self._settle)
-        self.settle_four = emits(VOID, INT, INT, *[kind] * 4)(self._settle)
+        self.settle = emits(VOID, INT, INT, kind)(self.put)
+        self.settle_four = emits(VOID, INT, INT, *[kind] * 4)(self.put)
 
     def _widened(self, b: ir.IRBuilder, at: ir.Value, dtype: DType) -> ir.Value:
         return self._change[dtype](b, load(b, at, of(STORED[dtype])))
@@ -156,13 +156,11 @@ class Dot:
     def _last(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, count: ir.Value) -> ir.Value:
         return self.add(b, sums, x, self.stored(b, w, count))
 
-    def total(self, b: ir.IRBuilder, rows: list[ir.Value]) -> ir.Value:
-        """The sums of all lanes."""
-        return trees(b, rows, b.add if self.integer else b.fadd)
-
-    def _settle(self, b: ir.IRBuilder, to: ir.Value, add: ir.Value, *rows: ir.Value) -> None:
-        total = self.total(b, list(rows))
-        more = (b.add if self.integer else b.fadd)(load(b, to, total.type), total)
+    def put(self, b: ir.IRBuilder, to: ir.Value, add: ir.Value, *rows: ir.Value) -> None:
+        """Write the sums of all lanes of some products beside each other, added to what is there if need be."""
+        combine = b.add if self.integer else b.fadd
+        total = trees(b, list(rows), combine)
+        more = combine(load(b, to, total.type), total)
         total = b.select(b.icmp_signed("!=", add, ir.Constant(add.type, 0)), more, total)
         store(b, to, total if self.integer else canonical(b, total))
 
@@ -173,7 +171,8 @@ class Block:
     Attributes:
         step: add the products of `DOT_LANES` elements; the rows, and those of the weights, lie so many bytes apart.
         last: the same of the first so many elements alone; no others are read of the weights.
-        settle: write the sums of all lanes, those of a row beside each other; the rows lie so many bytes apart.
+        settle: write the sums of all lanes, those of a row beside each other, added to what is there if need be; the
+            rows lie so many bytes apart.
     """
 
     def __init__(self, dot: Dot, rows: int, columns: int) -> None:
@@ -183,7 +182,7 @@ class Block:
         self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
         self.step = emits(kind, kind, *[INT] * 4)(self._step)
         self.last = emits(kind, kind, *[INT] * 5)(self._step)
-        self.settle = emits(VOID, INT, INT, kind)(self._settle)
+        self.settle = emits(VOID, INT, INT, INT, kind)(self._settle)
 
     def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, apart: ir.Value, w: ir.Value, pitch: ir.Value,
               count: ir.Value | None = None) -> ir.Value:
@@ -195,10 +194,9 @@ class Block:
             w = b.add(w, pitch)
         return sums
 
-    def _settle(self, b: ir.IRBuilder, to: ir.Value, apart: ir.Value, sums: ir.Value) -> None:
+    def _settle(self, b: ir.IRBuilder, to: ir.Value, apart: ir.Value, add: ir.Value, sums: ir.Value) -> None:
         for first in range(0, self.rows * self.columns, self.columns):
-            total = self.dot.total(b, [b.extract_value(sums, first + n) for n in range(self.columns)])
-            store(b, to, total if self.dot.integer else canonical(b, total))
+            self.dot.put(b, to, add, *(b.extract_value(sums, first + n) for n in range(self.columns)))
             to = b.add(to, apart)
 
 

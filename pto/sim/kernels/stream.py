@@ -84,30 +84,10 @@ def product(dot: Dot) -> Any:
     return run
 
 
-def products(dot: Dot) -> Any:
-    """The same of four rows together, of neighbouring elements: each part of the vector is loaded once for all."""
-    zero, advance, last, size, factor_size = dot.zero, dot.step, dot.last, dot.weights.size, dot.factor.size
-
-    @inline
-    def run(x: int, w: int, pitch: int, k: int) -> Any:
-        a = b = c = d = zero()
-        rest = k % DOT_LANES
-        for _ in range(k // DOT_LANES):
-            a, b = advance(a, x, w), advance(b, x, w + pitch)
-            c, d = advance(c, x, w + 2 * pitch), advance(d, x, w + 3 * pitch)
-            x += factor_size * DOT_LANES
-            w += size * DOT_LANES
-        if rest:
-            a, b = last(a, x, w, rest), last(b, x, w + pitch, rest)
-            c, d = last(c, x, w + 2 * pitch, rest), last(d, x, w + 3 * pitch, rest)
-        return a, b, c, d
-    return run
-
-
 @inline
-def scattered_lines(pitch: int, nbytes: int) -> int:
-    """The lines of a row where rows do not follow each other."""
-    return 0 if pitch == nbytes else -(-nbytes // LINE)
+def lines_of(nbytes: int, pitch: int, most: int) -> int:
+    """The lines of a row that are asked for; of rows that follow each other and have at most so many bytes, none."""
+    return 0 if pitch == nbytes <= most else -(-nbytes // LINE)
 
 
 @inline
@@ -124,6 +104,24 @@ def ask_for(w: int, pitch: int, lines: int, rows: int) -> None:
             prefetch(w + row * pitch + line * LINE)
 
 
+def block(dot: Dot, rows: int, columns: int) -> Any:
+    """Some rows times some rows of weights of neighbouring elements."""
+    made, size, factor_size = Block(dot, rows, columns), dot.weights.size, dot.factor.size
+    zero, advance, last, settle = made.zero, made.step, made.last, made.settle
+
+    @inline
+    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, k: int, add: int) -> None:
+        sums = zero()
+        for _ in range(k // DOT_LANES):
+            sums = advance(sums, x, apart, w, pitch)
+            x += factor_size * DOT_LANES
+            w += size * DOT_LANES
+        if k % DOT_LANES:
+            sums = last(sums, x, apart, w, pitch, k % DOT_LANES)
+        settle(y, across, add, sums)
+    return run
+
+
 @kernel(cube.TGEMV_STREAM, Layout.ROW, Layout.ROW)
 @kernel(cube.TGEMV_STREAM_ACC, Layout.ROW, Layout.ROW)
 def streamed(form: Form) -> Body:
@@ -133,7 +131,7 @@ def streamed(form: Form) -> Body:
     """
     _, vector, weights = form.types
     dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
-    widen, multiply, multiply_four = widening(dot), product(dot), products(dot)
+    widen, multiply, four = widening(dot), product(dot), block(dot, 1, 4)
     settle, settle_four, size = dot.settle, dot.settle_four, weights.size
     floats = dot.factor is F32  # of integers one row has two chains already
 
@@ -142,44 +140,26 @@ def streamed(form: Form) -> Body:
         y, x, w, _ = at
         scratch = widen(factors, x, k)
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
-        n, lines = word(ops, N), scattered_lines(pitch, k * size)
+        n, lines = word(ops, N), lines_of(k * size, pitch, k * size)
         ahead = rows_ahead(lines)
         ask_for(w, pitch, lines, min(ahead, n))
         side_by_side = floats and apart == size and (lines > 0 or k * size <= SHORT)
         for row in range(0, n - n % 4, 4):
             ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
             if side_by_side:
-                first, second, third, fourth = multiply_four(factors, w, pitch, k)
+                four(y, 0, factors, 0, w, pitch, k, add)
             else:
                 first = multiply(factors, w, apart, k, scratch)
                 second = multiply(factors, w + pitch, apart, k, scratch)
                 third = multiply(factors, w + 2 * pitch, apart, k, scratch)
                 fourth = multiply(factors, w + 3 * pitch, apart, k, scratch)
-            settle_four(y, add, first, second, third, fourth)
+                settle_four(y, add, first, second, third, fourth)
             y += 16
             w += 4 * pitch
         for _ in range(n % 4):
             settle(y, add, multiply(factors, w, apart, k, scratch))
             y += 4
             w += pitch
-    return run
-
-
-def block(dot: Dot, rows: int, columns: int) -> Any:
-    """Some rows times some rows of weights of neighbouring elements."""
-    made, size, factor_size = Block(dot, rows, columns), dot.weights.size, dot.factor.size
-    zero, advance, last, settle = made.zero, made.step, made.last, made.settle
-
-    @inline
-    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, k: int) -> None:
-        sums = zero()
-        for _ in range(k // DOT_LANES):
-            sums = advance(sums, x, apart, w, pitch)
-            x += factor_size * DOT_LANES
-            w += size * DOT_LANES
-        if k % DOT_LANES:
-            sums = last(sums, x, apart, w, pitch, k % DOT_LANES)
-        settle(y, across, sums)
     return run
 
 
@@ -190,13 +170,13 @@ def column(dot: Dot, columns: int) -> Any:
     @inline
     def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, m: int, k: int) -> None:
         for _ in range(m // 3):
-            three(y, across, x, apart, w, pitch, k)
+            three(y, across, x, apart, w, pitch, k, 0)
             y += 3 * across
             x += 3 * apart
         if m % 3 == 2:
-            two(y, across, x, apart, w, pitch, k)
+            two(y, across, x, apart, w, pitch, k, 0)
         elif m % 3 == 1:
-            one(y, across, x, apart, w, pitch, k)
+            one(y, across, x, apart, w, pitch, k, 0)
     return run
 
 
@@ -214,7 +194,7 @@ def streamed_block(form: Form) -> Body:
         for row in range(m):
             scratch = widen(scratch, x + row * tile_pitch(st, 1), k)
         each = (scratch - factors) // max(m, 1)
-        lines = scattered_lines(pitch, k * size)
+        lines = lines_of(k * size, pitch, SHORT)
         ahead = rows_ahead(lines)
         ask_for(w, pitch, lines, min(ahead, n))
         whole = n - n % 4 if apart == size else 0
