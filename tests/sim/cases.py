@@ -182,7 +182,7 @@ class Case:
         picks = next((o.picks for o in self.row.operands if self.used.get(o.name) == (tile, offset) and o.picks), None)
         if picks:
             limit = TALL if picks[1] == "rows" else self.numbers["width"]
-            values = self.rng.integers(0, limit, (r, c)).astype(np.int32)
+            values = self.rng.integers(0, max(limit, 1), (r, c)).astype(np.int32)
         tensor = self.filled[tile] = self.tensor(values)
         if kind.space in (Space.UB, Space.L1):
             self.add(move.TLOAD, target, tensor, 0, 0, r, c)

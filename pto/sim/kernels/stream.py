@@ -22,6 +22,7 @@ AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other
 SHORT = 512  # bytes of rows that follow each other, of which memory does not mind several at once
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
 BLOCK_M, BLOCK_N, BLOCK_K = map(cube.TGEMM_STREAM.position, ("m", "n", "k"))
+MOST_ROWS = 12  # that meet a matrix together; completed with zeros they fit into spare memory
 TOGETHER = 8  # rows that are added to the sums in one pass over these
 ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
 
@@ -182,18 +183,21 @@ def column(dot: Dot, columns: int) -> Any:
 
 @kernel(cube.TGEMM_STREAM, Layout.ROW, Layout.ROW)
 def streamed_block(form: Form) -> Body:
-    """y = x W' of a few rows: as many sums as registers hold, of three rows and four of W."""
+    """y = x W' of a few rows: as many sums as registers hold, of three rows and four of W.
+
+    Spare memory holds a few rows that are completed with zeros; of more, each few meet W anew.
+    """
     _, vector, weights = form.types
     dot, size = Dot(vector, weights), weights.size
     widen, column_of_four, column_of_one, gather = widening(dot), column(dot, 4), column(dot, 1), gatherer(size)
 
-    def run(ctx: int, ops: int, st: int, at: Any) -> None:
-        m, n, k, factors = word(ops, BLOCK_M), word(ops, BLOCK_N), word(ops, BLOCK_K), word(ctx, SPARE)
-        y, x, w, _ = at
+    @inline
+    def few(ctx: int, ops: int, st: int, y: int, x: int, w: int, m: int) -> None:
+        n, k, factors = word(ops, BLOCK_N), word(ops, BLOCK_K), word(ctx, SPARE)
         across, pitch, apart, scratch = tile_pitch(st, 0), stride(ctx, st, 2), step(ctx, st, 2), factors
         for row in range(m):
             scratch = widen(scratch, x + row * tile_pitch(st, 1), k)
-        each = (scratch - factors) // max(m, 1)
+        each = (scratch - factors) // m
         lines = lines_of(k * size, pitch, SHORT)
         ahead = rows_ahead(lines)
         ask_for(w, pitch, lines, min(ahead, n))
@@ -211,6 +215,13 @@ def streamed_block(form: Form) -> Body:
             column_of_one(y, across, factors, each, row, pitch, m, k)
             y += 4
             w += pitch
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        m = word(ops, BLOCK_M)
+        y, x, w, _ = at
+        for first in range(0, m, MOST_ROWS):
+            rows = min(m - first, MOST_ROWS)
+            few(ctx, ops, st, y + first * tile_pitch(st, 0), x + first * tile_pitch(st, 1), w, rows)
     return run
 
 

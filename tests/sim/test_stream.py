@@ -1,0 +1,37 @@
+"""Products with streamed matrices that have more rows than kernels ask for."""
+
+import numpy as np
+import pytest
+
+from pto.core.dtypes import F16, F32, S8, S32
+from pto.core.types import Layout, Space, TileType
+from pto.isa.program import Inst, Program, TensorDecl, TileDecl, TileRef
+from pto.isa.table import BY_MNEMONIC
+from pto.sim.machine import Machine
+
+TYPES = {(F32, F32): F32, (F16, F16): F32, (S8, S8): S32}
+
+
+@pytest.mark.parametrize(("x_type", "w_type"), TYPES, ids=str)
+@pytest.mark.parametrize("rows", [11, 12, 13, 24, 700])
+@pytest.mark.parametrize(("n", "k"), [(9, 37), (4, 64), (1, 1)])
+def test_any_number_of_rows_meets_the_matrix(x_type, w_type, rows, n, k):
+    y_type = TYPES[x_type, w_type]
+    tiles = [TileDecl("x", TileType(x_type, rows, 64, Space.UB, Layout.ROW), 0),
+             TileDecl("y", TileType(y_type, rows, 16, Space.UB, Layout.ROW), rows * 64 * x_type.size)]
+    if tiles[1].address + rows * 16 * 4 > 128 * 1024:
+        tiles = [TileDecl("x", TileType(x_type, rows, 32 // x_type.size, Space.UB, Layout.ROW), 0),
+                 TileDecl("y", TileType(y_type, rows, 16, Space.UB, Layout.ROW), rows * 32)]
+        k = min(k, 32 // x_type.size)
+    tensors = [TensorDecl("x", x_type, (rows, k)), TensorDecl("w", w_type, (n, k)),
+               TensorDecl("y", y_type, (rows, n), written=True)]
+    code = [("tload", TileRef(0), 0, 0, 0, rows, k), ("pipe_barrier",),
+            ("tgemm_stream", TileRef(1), TileRef(0), 1, 0, rows, n, k), ("pipe_barrier",),
+            ("tstore", 2, TileRef(1), 0, 0, rows, n), ("halt",)]
+    program = Program("few", "V2", (), tuple(tensors), tuple(tiles),
+                      tuple(Inst(BY_MNEMONIC[name], tuple(args)) for name, *args in code))
+    rng = np.random.default_rng(rows)
+    x, w = (rng.integers(-9, 9, decl.dims).astype(decl.dtype.numpy) for decl in tensors[:2])
+    y = np.zeros((rows, n), y_type.numpy)
+    Machine(program).run([x, w, y])
+    np.testing.assert_array_equal(y, x.astype(np.int64) @ w.T.astype(np.int64))
