@@ -61,8 +61,9 @@ def facts():
     print(f"\nthe program of a token has {len(program.code)} instructions for {CONFIG.layers} layers, "
           f"{len(short.code)} for 2; its products with matrices, and their Python lines:")
     for number, (instruction, spans) in enumerate(zip(program.code, program.lines, strict=True)):
-        if instruction.spec.mnemonic == "tgemv_stream":
-            print(f"{number:5} tgemv_stream  {program.spans[spans[0]].text.strip()}")
+        name = instruction.spec.mnemonic
+        if name in ("tgemv_stream", "tgemm_stream"):
+            print(f"{number:5} {name}  {program.spans[spans[0]].text.strip()}")
 
 
 if __name__ == "__main__":
