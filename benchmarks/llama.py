@@ -4,6 +4,9 @@
 timed at contexts 128 to 192, in turns with NumPy and with what memory gives, and ratios are of medians of the wall
 clock. A token of plain weights is bound by memory, and hosts give two cores now twice what they give one, now no more.
 Quantised weights are timed in turns with float32 ones, on one thread; these ratios are of thread time, of best rounds.
+
+`--two-threads` times nothing but tokens on two threads and on one, in turns with memory, round by round: rounds in
+which memory gives two cores at least `ENOUGH` times what it gives one show what the program makes of two threads.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ STREAMED, WIDTH = 2**28, 1024  # bytes of a matrix, and its columns, which show 
 FIRST, LAST = 128, 192  # contexts between which tokens are timed
 TURN = 8  # tokens between two rounds of NumPy
 PROMPTS = (128, 512)
+ENOUGH, GOOD_ROUNDS, MOST_ROUNDS = 1.45, 5, 80
 MEBI = 2**20
 Note = Callable[[str, float], None]
 MEMORY = ("import json, sys; sys.path.insert(0, {folder!r}); import llama; "
@@ -238,6 +242,44 @@ def together(model: Llama, texts: int, count: int = 24) -> float:
     return texts / statistics.median(timed(step) for _ in range(count))
 
 
+def two_threads(session: Session) -> list[tuple[float, float]]:
+    """How many times as fast as on one thread, round by round: memory at least, before and after, and tokens."""
+    memory, found = streaming(), list[tuple[float, float]]()
+    session.rewind(0)
+    session.feed(ids(FIRST))
+
+    def streamed(threads: int) -> float:
+        pt.set_num_threads(threads)
+        return min(timed(memory) for _ in range(2))
+
+    def tokens(threads: int) -> float:
+        pt.set_num_threads(threads)
+        session.rewind(FIRST)
+        session.feed([0])
+        return statistics.median(timed(lambda t=t: session.feed([t])) for t in range(1, TURN))
+
+    before = streamed(1) / streamed(2)
+    while len(found) < MOST_ROUNDS and sum(most >= ENOUGH for most, _ in found) < GOOD_ROUNDS:
+        ratio = tokens(1) / tokens(2)
+        after = streamed(1) / streamed(2)
+        found.append((min(before, after), ratio))
+        before = after
+    return found
+
+
+def scaling(note: Note) -> None:
+    """Tokens on two threads, of rounds in which memory has enough for them, and of the others: medians."""
+    for precision in (*PRECISIONS, *QUANTISED):
+        rounds = two_threads(Llama.load(find(MODEL), context=1024, precision=precision).session())
+        for name, chosen in (("", [r for r in rounds if r[0] >= ENOUGH]),
+                             ("_else", [r for r in rounds if r[0] < ENOUGH])):
+            note(f"two_threads_{precision}{name}_rounds", len(chosen))
+            if chosen:
+                most, ratio = map(statistics.median, zip(*chosen, strict=True))
+                note(f"two_threads_{precision}{name}_memory", most)
+                note(f"two_threads_{precision}{name}", ratio)
+
+
 def main() -> None:
     figures: dict[str, float] = {"idle": idle()}
     print(f"{figures['idle']:.0%} of the processors' time was idle"
@@ -246,6 +288,16 @@ def main() -> None:
     def note(name: str, value: float) -> None:
         figures[name] = round(value, 4)
         print(f"{name:28} {value:10.3f}", file=sys.stderr)
+    if "--two-threads" in sys.argv:
+        scaling(note)
+    else:
+        everything(note)
+    if "--json" in sys.argv:
+        print(json.dumps(figures))
+
+
+def everything(note: Note) -> None:
+    """All other figures."""
     loads(note)
     _, gemvs = baselines.llama_token_gemvs()
     counts = range(1, min(2, os.cpu_count() or 1) + 1)
@@ -262,8 +314,6 @@ def main() -> None:
         note(f"together{texts}_tps_f32_1t", together(model, texts))
     note("sampling_overhead_ms", overhead(model, Sampling(temperature=0.8, top_p=0.95)) * 1e3)
     beside_float(note)
-    if "--json" in sys.argv:
-        print(json.dumps(figures))
 
 
 if __name__ == "__main__":
