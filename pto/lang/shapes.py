@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pto.core.dtypes import F32, S32, DType
@@ -112,19 +111,29 @@ def tile(x: Any, *counts: int) -> Any:
     while x.ndim < len(times):
         x = x.unsqueeze(0)
     if 1 < math.prod(times) <= MOST_SLICES and min(times) > 0:
-        return _in_places(x, times)
+        more = {axis: n for axis, n in enumerate(times) if n != 1}
+        sizes = [more[axis] * pinned(x, axis) if axis in more else x.shape[axis] for axis in range(x.ndim)]
+        return _in_places(x, more).view(*sizes)
     for axis, count in reversed(list(enumerate(times))):  # the longest rows are copied most
         x = x if count == 1 else _again(x, axis, axis, count)
     return x
 
 
-def _in_places(x: Any, times: Sequence[int]) -> Any:
-    """A tensor stored to each of a few places in one so many times as large along each axis."""
-    sizes = [pinned(x, axis) for axis in range(x.ndim)]
-    many = pt.empty(tuple(n for pair in zip(times, sizes, strict=True) for n in pair), x.dtype)
-    for at in itertools.product(*map(range, times)):
-        many = stores.assign(many, tuple(part for n in at for part in (n, slice(None))), x)
-    return many.view(*map(operator.mul, times, sizes))
+def _in_places(x: Any, counts: Mapping[int, int]) -> Any:
+    """A tensor with an axis more before each of some axes, or behind the last, stored to each of their few places."""
+    dims: list[Any] = []
+    choices: list[Sequence[Any]] = []
+    for axis in range(x.ndim + 1):
+        if axis in counts:
+            dims.append(counts[axis])
+            choices.append(range(counts[axis]))
+        if axis < x.ndim:
+            dims.append(x.shape[axis])
+            choices.append([slice(None)])
+    many = pt.empty(tuple(dims), x.dtype)
+    for at in itertools.product(*choices):
+        many = stores.assign(many, at, x)
+    return many
 
 
 def _again(x: Any, axis: int, new: int, count: int) -> Any:
@@ -134,9 +143,7 @@ def _again(x: Any, axis: int, new: int, count: int) -> Any:
     """
     total = pinned(x, axis) * count
     if 1 <= count <= MOST_SLICES:
-        many = pt.empty((*x.shape[:new], count, *x.shape[new:]), x.dtype)
-        for n in range(count):
-            many = stores.assign(many, (slice(None),) * new + (n,), x)
+        many = _in_places(x, {new: count})
     else:
         many = x.unsqueeze(new).expand(*[-1] * new, count, *[-1] * (x.ndim - new)).contiguous()
     return many.view(*x.shape[:axis], total, *x.shape[axis + 1:])

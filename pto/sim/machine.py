@@ -165,7 +165,8 @@ class Machine:
         words = standing.words(tensors, self._compare) if standing else None
         if standing and words is not None:
             for number in standing.others:
-                standing.put(words, number, views[number].words(tensors[number], values, known=number < known))
+                at, view = TENSOR_WORDS * number, views[number]
+                words[at:at + TENSOR_WORDS] = view.words(tensors[number], values, known=number < known)
             return words
         words = []
         for number, (view, tensor) in enumerate(zip(views, tensors, strict=True)):

@@ -22,7 +22,6 @@ from pto.sim.layout import (
     OBJECT_STRIDES,
     ROW_EXTENTS,
     ROW_WORDS,
-    TENSOR_WORDS,
 )
 
 Array = NDArray[Any]
@@ -79,7 +78,3 @@ class Standing:
         now = array("q", ids)
         compare(now.buffer_info()[0], self._address, len(ids))
         return self._words.copy() if now[0] else None
-
-    def put(self, words: list[int], place: int, descriptor: Sequence[int]) -> None:
-        """Put the descriptor of one of the others."""
-        words[TENSOR_WORDS * place:TENSOR_WORDS * (place + 1)] = descriptor

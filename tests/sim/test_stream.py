@@ -9,20 +9,19 @@ from pto.isa.program import Inst, Program, TensorDecl, TileDecl, TileRef
 from pto.isa.table import BY_MNEMONIC
 from pto.sim.machine import Machine
 
+MANY = 700  # rows of a tile of which a single line each fits
 TYPES = {(F32, F32): F32, (F16, F16): F32, (S8, S8): S32}
 
 
 @pytest.mark.parametrize(("x_type", "w_type"), TYPES, ids=str)
-@pytest.mark.parametrize("rows", [11, 12, 13, 24, 700])
+@pytest.mark.parametrize("rows", [11, 12, 13, 24, MANY])
 @pytest.mark.parametrize(("n", "k"), [(9, 37), (4, 64), (1, 1)])
 def test_any_number_of_rows_meets_the_matrix(x_type, w_type, rows, n, k):
-    y_type = TYPES[x_type, w_type]
-    tiles = [TileDecl("x", TileType(x_type, rows, 64, Space.UB, Layout.ROW), 0),
-             TileDecl("y", TileType(y_type, rows, 16, Space.UB, Layout.ROW), rows * 64 * x_type.size)]
-    if tiles[1].address + rows * 16 * 4 > 128 * 1024:
-        tiles = [TileDecl("x", TileType(x_type, rows, 32 // x_type.size, Space.UB, Layout.ROW), 0),
-                 TileDecl("y", TileType(y_type, rows, 16, Space.UB, Layout.ROW), rows * 32)]
-        k = min(k, 32 // x_type.size)
+    y_type, line = TYPES[x_type, w_type], 32 // x_type.size
+    cols = 64 if rows < MANY else line
+    k = min(k, cols)
+    tiles = [TileDecl("x", TileType(x_type, rows, cols, Space.UB, Layout.ROW), 0),
+             TileDecl("y", TileType(y_type, rows, 16, Space.UB, Layout.ROW), rows * cols * x_type.size)]
     tensors = [TensorDecl("x", x_type, (rows, k)), TensorDecl("w", w_type, (n, k)),
                TensorDecl("y", y_type, (rows, n), written=True)]
     code = [("tload", TileRef(0), 0, 0, 0, rows, k), ("pipe_barrier",),
