@@ -6,6 +6,7 @@ import ctypes
 from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -25,6 +26,7 @@ from pto.sim.layout import (
     CORES,
     EVENT_IDS,
     EXACT,
+    FUEL,
     LENDING,
     LOAN_WORDS,
     REGISTERS_AT,
@@ -39,11 +41,13 @@ from pto.sim.layout import (
 from pto.sim.link import PAGE, Words, link
 from pto.sim.loans import JOINING, apart
 from pto.sim.names import ENGINE, STANDING, WATCHED
-from pto.sim.standing import Standing
+from pto.sim.standing import COMPARE, Standing
 from pto.sim.watch.state import Watch, chosen
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
 Array = NDArray[Any]
+# What a launch puts into contexts: descriptors that stay there, others by where they begin, and whether loads may lend.
+Described = tuple[Standing | None, Sequence[tuple[int, Sequence[int]]], bool]
 
 
 class Changed(Exception):
@@ -105,13 +109,13 @@ class Machine:
         address = jit.addresses(sorted(self._linked.functions | {engine, STANDING}))
         self._linked.bind(address)
         self._code = self._linked.code.ctypes.data
-        self._engine, self._compare = ENTRY(address[engine]), ENTRY(address[STANDING])
+        self._engine, self._compare = ENTRY(address[engine]), COMPARE(address[STANDING])
         self._template = self._blank()
         self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
         self._answer: tuple[list[int], bool] = [], False
         self._standing: Standing | None = None
-        self._before: list[int] = []  # the arrays of the last launch whose arrays were looked at one by one
+        self._before: list[tuple[int, ...]] = []  # descriptors of the last launch that looked at each array
         self._known: list[int] | None = None  # the parameters of the last launch, which were found to be right
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
@@ -125,7 +129,8 @@ class Machine:
             tensors: an array for each tensor of the program; those it writes are changed in place.
             parameters: a value for each parameter of the program.
             fuel: units of work for each core.
-            known: so many of the arrays, the first ones, are taken for those of the last launch.
+            known: so many of the arrays, the first ones, are taken for those of the last launch; the others are then
+                the caller's own, and share memory with none.
 
         Raises:
             Changed: they are not, or no more as they were; nothing has run.
@@ -136,15 +141,14 @@ class Machine:
         values = self._parameters(parameters)
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
-        words = self._descriptors(tensors, values, known)
+        described = self._described(tensors, values, known)
         try:
             frame = self._frames.pop()
         except IndexError:
             frame = Frame(self._template, self.threads)
         # Where cores wait for each other each needs its memories; else those of a host thread run one after the other.
         memories = [_take(self._linked.arena.nbytes) for _ in range(self.cores if self.joined else self.threads)]
-        frame.reset(DEFAULT_FUEL if fuel is None else fuel)
-        self._fill(frame, memories, values, words)
+        self._fill(frame, memories, values, described, DEFAULT_FUEL if fuel is None else fuel)
         launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined,
                         held=(self, tensors, memories))
         if self.check:
@@ -159,23 +163,35 @@ class Machine:
                 _idle[self._linked.arena.nbytes].extend(memories)
         return stats
 
-    def _descriptors(self, tensors: Sequence[Array], values: list[int], known: int) -> list[int]:
+    def _described(self, tensors: Sequence[Array], values: list[int], known: int) -> Described:
         """The descriptors of all arrays; those that are the same ones at each launch are looked at together."""
         views, standing = self._views, self._standing
-        words = standing.words(tensors, self._compare) if standing else None
-        if standing and words is not None:
-            for number in standing.others:
-                at, view = TENSOR_WORDS * number, views[number]
-                words[at:at + TENSOR_WORDS] = view.words(tensors[number], values, known=number < known)
-            return words
-        words = []
-        for number, (view, tensor) in enumerate(zip(views, tensors, strict=True)):
-            words += view.words(tensor, values, known=number < known)
-        ids, before = list(map(id, tensors)), self._before
-        same = [i for i, (one, other) in enumerate(zip(ids, before, strict=False)) if one == other]
-        self._before = ids
-        self._standing = Standing.of([i for i in same if not views[i].symbolic], tensors, words)
-        return words
+        addresses = standing.addresses(tensors) if standing else None
+        if standing and addresses:
+            return self._beside(standing, addresses, tensors, values, known)
+        rows = [view.words(tensor, values, known=number < known)
+                for number, (view, tensor) in enumerate(zip(views, tensors, strict=True))]
+        same = [i for i, (one, other) in enumerate(zip(rows, self._before, strict=False))
+                if one is other and not views[i].symbolic]
+        self._before, words = rows, [*chain.from_iterable(rows)]
+        self._standing = Standing.of(same, tensors, words, self._lends(words, same), self._compare)
+        return None, [(0, words)], self._lending(words)
+
+    def _beside(self, standing: Standing, addresses: array[int], tensors: Sequence[Array], values: list[int],
+                known: int) -> Described:
+        """The descriptors of the arrays that are not among those that are the same ones at each launch."""
+        rows: list[tuple[int, Sequence[int]]] = []
+        for number in standing.others:
+            view, tensor = self._views[number], tensors[number]
+            row = (view.described(tensor, values, addresses[number]) if 0 < known <= number else
+                   view.words(tensor, values, known=number < known))
+            rows.append((TENSOR_WORDS * number, row))
+        if 0 < known <= min(standing.others, default=known):  # what else there is shares memory with nothing
+            return standing, rows, standing.lends
+        words = standing.words.tolist()
+        for at, row in rows:
+            words[at:at + TENSOR_WORDS] = row
+        return standing, rows, self._lending(words)
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
@@ -205,26 +221,34 @@ class Machine:
         self._known = values
         return values
 
-    def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
-        start = REGISTERS_AT + FIRST_PARAMETER
-        given, described = array("l", values), array("l", words)  # plain words: NumPy's ways into a row take longer
-        lending = self._lending(words)
+    def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], described: Described, fuel: int) -> None:
+        standing, rows, lending = described
+        if standing and frame.standing is not standing:
+            for context in frame.starts:
+                context[TENSORS_AT:TENSORS_AT + len(standing.words)] = standing.words
+            frame.standing = standing
+        frame.reset()
+        start, given = REGISTERS_AT + FIRST_PARAMETER, array("l", values)
+        placed = [(TENSORS_AT + at, array("l", row)) for at, row in rows]
         for core, context in enumerate(frame.cores):
             address = memories[core % len(memories)].address
+            context[FUEL], context[LENDING] = fuel, lending
             context[ARENA], context[SPARE] = address, address + self._linked.arena.spare
-            context[start:start + len(given)] = given
-            context[TENSORS_AT:TENSORS_AT + len(described)] = described
-            context[LENDING] = lending
+            context[start:start + len(given)] = given  # plain words: NumPy's ways into a row take longer
+            for at, row in placed:
+                context[at:at + len(row)] = row
 
     def _lending(self, words: list[int]) -> bool:
         """Whether loads may leave bytes in arrays with these descriptors; the last answer is kept."""
-        if not self._linked.loans:
-            return False
         known, answer = self._answer
         if known != words:
-            answer = apart([span(words, i) for i in range(len(self._views))], self._written)
+            answer = self._lends(words, range(len(self._views)))
             self._answer = words, answer
         return answer
+
+    def _lends(self, words: Sequence[int], places: Sequence[int]) -> bool:
+        """The same of some of the arrays."""
+        return self._linked.loans > 0 and apart([span(words, i) for i in places], [self._written[i] for i in places])
 
 
 class _View:
@@ -238,7 +262,7 @@ class _View:
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
         self.symbolic = max(self.dims, default=-1) >= 0
-        self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
+        self._last: tuple[Seen, bool, list[int] | bool, tuple[int, ...]] | None = None
 
     def words(self, array: Array, values: list[int], *, known: bool = False) -> tuple[int, ...]:
         """The descriptor of an array that fits the declaration; most launches are on that of the one before.
@@ -247,21 +271,22 @@ class _View:
             Changed: it is not that one, and is `known` to be.
         """
         last = self._last
-        same = last is not None and last[0].still(array)
-        if same and last and last[1] == self._about(array, values):
-            return last[2]
-        if known and not same:
+        if last is not None and last[0].still(array) and last[1] == self._serves(array):
+            if last[2] == (self.symbolic and values):
+                return last[3]
+        elif known:
             raise Changed
-        words, seen = self._described(array, values), Seen(array)
+        words, seen = self.described(array, values), Seen(array)
         if seen.address == words[0]:
-            self._last = seen, self._about(array, values), words
+            self._last = seen, self._serves(array), self.symbolic and values, words
         return words
 
-    def _about(self, array: Array, values: list[int]) -> tuple[object, ...]:
-        """What a descriptor depends on besides what an array that was seen is."""
-        return array.flags.writeable or not self.decl.written, self.symbolic and values
+    def _serves(self, array: Array) -> bool:
+        """Can it be written to, if the program does?"""
+        return array.flags.writeable or not self.decl.written
 
-    def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
+    def described(self, array: Array, values: list[int], address: int | None = None) -> tuple[int, ...]:
+        """The descriptor of an array that fits the declaration; its address may be known."""
         decl = self.decl
         if not isinstance(array, np.ndarray):
             raise UsageError(f"tensor {decl.name} is a {type(array).__name__}, not an array")
@@ -273,7 +298,7 @@ class _View:
             raise ShapeError(f"tensor {decl.name} has shape {shape}, not {want}")
         if decl.written and not array.flags.writeable:
             raise UsageError(f"tensor {decl.name} is read-only, and the program writes to it")
-        return _address(array), *self._extents(array), self.dtype.itemsize
+        return _address(array) if address is None else address, *self._extents(array), self.dtype.itemsize
 
     def _extents(self, array: Array) -> tuple[int, int, int]:
         shape, strides, size = array.shape, array.strides, self.dtype.itemsize
