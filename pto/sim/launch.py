@@ -142,7 +142,8 @@ class Launch:
                 self.make_room()
             if result == DONE or (self.errors and self.decided()) or (result == IDLE and self.sleep(thread)):
                 break
-        self.sleep(thread, last=True)
+        if len(self.frame.crews) > 1:
+            self.sleep(thread, last=True)
 
     def fail(self, thread: int, fuel: int) -> None:
         """Keep the error of the cores of a thread that trapped or lack fuel, and take them out of the run."""
@@ -204,13 +205,15 @@ class Launch:
 
     def end(self) -> None:
         """All cores have stopped, none in error: what they wait for and what they left."""
-        cores, counts = self.frame.cores, self.frame.shared[EVENTS_AT:]
-        waits = {core: self.wait(row) for core, row in enumerate(cores) if row[STATUS] == WAITING}
-        if waits:
-            raise deadlock(self.program, waits, [row[PC] for row in cores])
-        if any(counts):
+        cores, shared = self.frame.cores, self.frame.shared
+        for row in cores:
+            if row[STATUS] == WAITING:
+                waits = {core: self.wait(row) for core, row in enumerate(cores) if row[STATUS] == WAITING}
+                raise deadlock(self.program, waits, [row[PC] for row in cores])
+        if shared[SETS]:
             channels = itertools.product(range(len(cores)), range(len(cores)), range(EVENTS))
-            events_left(self.program, dict(zip(channels, counts, strict=True)), [row[PC] for row in cores])
+            events = dict(zip(channels, shared[EVENTS_AT:], strict=True))
+            events_left(self.program, events, [row[PC] for row in cores])
 
     def wait(self, context: Context) -> Wait:
         """What a core waits for."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import Seen, numpy_dtype
-from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
+from pto.core.errors import CompilerBug, DTypeError, ProgramError, ShapeError, UsageError
 from pto.core.target import BY_NAME
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
 from pto.sim import jit
@@ -54,8 +53,7 @@ class Changed(Exception):
     """An array is not the one of the last launch, or no more as it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunStats:
+class RunStats(NamedTuple):
     """Instructions that ran, on all cores together."""
 
     scalar: int
@@ -129,8 +127,8 @@ class Machine:
             tensors: an array for each tensor of the program; those it writes are changed in place.
             parameters: a value for each parameter of the program.
             fuel: units of work for each core.
-            known: so many of the arrays, the first ones, are taken for those of the last launch; the others are then
-                the caller's own, and share memory with none.
+            known: so many of the arrays, the first ones, are taken for those of the last launch; the others were
+                then made for this launch as the program declares them, and share memory with none.
 
         Raises:
             Changed: they are not, or no more as they were; nothing has run.
@@ -156,12 +154,14 @@ class Machine:
             frame.contexts[:, WATCH] = launch.watch.address
         try:
             launch.run()
-            stats = RunStats(sum([row[SCALARS] for row in frame.cores]), sum([row[TILES] for row in frame.cores]))
+            scalar = tile = 0
+            for row in frame.cores:
+                scalar, tile = scalar + row[SCALARS], tile + row[TILES]
         finally:
             if not launch.stopped:  # else a thread may still be at work in them
                 self._frames.append(frame)
                 _idle[self._linked.arena.nbytes].extend(memories)
-        return stats
+        return RunStats(scalar, tile)
 
     def _described(self, tensors: Sequence[Array], values: list[int], known: int) -> Described:
         """The descriptors of all arrays; those that are the same ones at each launch are looked at together."""
@@ -180,10 +180,10 @@ class Machine:
     def _beside(self, standing: Standing, addresses: array[int], tensors: Sequence[Array], values: list[int],
                 known: int) -> Described:
         """The descriptors of the arrays that are not among those that are the same ones at each launch."""
-        rows: list[tuple[int, Sequence[int]]] = []
+        rows = []
         for number in standing.others:
             view, tensor = self._views[number], tensors[number]
-            row = (view.described(tensor, values, addresses[number]) if 0 < known <= number else
+            row = (view.placed(tensor, values, addresses[number]) if 0 < known <= number else
                    view.words(tensor, values, known=number < known))
             rows.append((TENSOR_WORDS * number, row))
         if 0 < known <= min(standing.others, default=known):  # what else there is shares memory with nothing
@@ -276,7 +276,7 @@ class _View:
                 return last[3]
         elif known:
             raise Changed
-        words, seen = self.described(array, values), Seen(array)
+        words, seen = self._described(array, values), Seen(array)
         if seen.address == words[0]:
             self._last = seen, self._serves(array), self.symbolic and values, words
         return words
@@ -285,8 +285,15 @@ class _View:
         """Can it be written to, if the program does?"""
         return array.flags.writeable or not self.decl.written
 
-    def described(self, array: Array, values: list[int], address: int | None = None) -> tuple[int, ...]:
-        """The descriptor of an array that fits the declaration; its address may be known."""
+    def placed(self, array: Array, values: list[int], address: int) -> tuple[int, ...]:
+        """The descriptor of an array that was made for a launch as declared, at an address."""
+        shape, size = [values[dim] if dim >= 0 else -1 - dim for dim in self.dims], self.dtype.itemsize
+        rows, cols = prod(shape[:-1]), shape[-1] if shape else 1
+        if array.nbytes != rows * cols * size:
+            raise CompilerBug(f"tensor {self.decl.name} was made with {array.nbytes} bytes, not {rows * cols * size}")
+        return address, rows, cols, cols * size, size
+
+    def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
         decl = self.decl
         if not isinstance(array, np.ndarray):
             raise UsageError(f"tensor {decl.name} is a {type(array).__name__}, not an array")
@@ -298,7 +305,7 @@ class _View:
             raise ShapeError(f"tensor {decl.name} has shape {shape}, not {want}")
         if decl.written and not array.flags.writeable:
             raise UsageError(f"tensor {decl.name} is read-only, and the program writes to it")
-        return _address(array) if address is None else address, *self._extents(array), self.dtype.itemsize
+        return _address(array), *self._extents(array), self.dtype.itemsize
 
     def _extents(self, array: Array) -> tuple[int, int, int]:
         shape, strides, size = array.shape, array.strides, self.dtype.itemsize
