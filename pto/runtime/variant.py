@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
+from pto.core.environment import is_set
 from pto.core.errors import ShapeError, UsageError
 from pto.ir.ops import ARG
 from pto.isa.program import Program
@@ -28,11 +29,12 @@ from pto.runtime.dump import dump
 from pto.runtime.reports import deliver
 from pto.runtime.threads import get_num_threads
 from pto.runtime.trapped import explain
-from pto.sim.machine import Machine
+from pto.sim.machine import Changed, Machine
 from pto.sim.standing import Standing
 from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
+CHECK = "PTO_CHECK"
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
 Bound = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
 
@@ -188,7 +190,7 @@ class Variant:
     @property
     def machine(self) -> Machine:
         """The program on as many cores as there are threads for it."""
-        count, check = get_num_threads(), os.environ.get("PTO_CHECK", "")
+        count, check = get_num_threads(), os.environ.get(CHECK, "") if is_set(CHECK) else ""
         found = self.machines.get((count, check))
         if found is None:
             cores = max(count, 2) if check else count  # one core has no races with another
@@ -385,19 +387,27 @@ class Variant:
         rooms = self._rooms(shapes, NONE)
         try:
             machine.again(standing, rooms, values, given)
+        except Changed:
+            self.idle.append(rooms)  # as if nobody had looked: scratch stays the same, too
+            raise
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in (*taken(given), *rooms)])
             raise
-        return self._returned(rooms, given)
+        return self._returned(rooms, taken(given) if min(self._places, default=0) < 0 else ())
 
-    def _returned(self, rooms: list[Any], given: Sequence[Any]) -> Any:
+    def _returned(self, rooms: list[Any], arrays: Sequence[NDArray[Any]]) -> Any:
         """What the kernel returns; scratch is kept for another launch."""
-        count, first = self.traced.returned, len(self.arguments)
-        results = [rooms[slot - first] if slot >= first else taken(given)[slot] for slot in self.outputs[:abs(count)]]
+        count = self.traced.returned
+        results = [rooms[i] if i >= 0 else arrays[i] for i in self._places]
         for i in self._results:
             rooms[i] = None
         self.idle.append(rooms)
         return (results[0] if count == -1 else tuple(results)) if count else None
+
+    @cached_property
+    def _places(self) -> tuple[int, ...]:
+        """Where each returned tensor is: among those that a launch makes, or, from the end, among the arguments."""
+        return tuple(slot - len(self.arguments) for slot in self.outputs[:abs(self.traced.returned)])
 
 
 def taken(values: Sequence[Any]) -> list[NDArray[Any]]:

@@ -191,15 +191,13 @@ class Machine:
         """The descriptors of all arrays; those that are the same ones at each launch are looked at together."""
         views, standing, before = self._views, self._standing, self._before
         if standing and standing.addresses(tensors, values):
-            words, rows, more = standing.words.tolist(), [], False
-            for i in standing.others:
-                at, row = TENSOR_WORDS * i, views[i].words(tensors[i], values)
-                words[at:at + TENSOR_WORDS] = row
-                rows.append((at, row))
-                more = more or row is before[i]
-                before[i] = row
-            if not more:
-                return standing, rows, self._lending(words)
+            others = {i: views[i].words(tensors[i], values) for i in standing.others}
+            if not any([row is before[i] for i, row in others.items()]):  # else more of them stay
+                words = standing.words.tolist()
+                for i, row in others.items():
+                    before[i] = row
+                    words[TENSOR_WORDS * i:TENSOR_WORDS * (i + 1)] = row
+                return standing, [(TENSOR_WORDS * i, row) for i, row in others.items()], self._lending(words)
         found = [view.words(tensor, values) for view, tensor in zip(views, tensors, strict=True)]
         same = [i for i, (one, other) in enumerate(zip(found, before, strict=False)) if one is other]
         self._before, words = found, [*chain.from_iterable(found)]

@@ -95,6 +95,7 @@ class Standing:
         for i in self.others:
             if type(arrays[i - first]) is not np.ndarray:
                 return None
-        found = self._ids[:first] + array("q", map(id, arrays))
+        found = self._ids[:first]
+        found.extend(map(id, arrays))
         self._compare(found.buffer_info()[0], self._address, len(found))
         return found if found[0] else None
