@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -182,6 +183,32 @@ def test_integers_are_judged_by_extents_as_they_are_now():
         doubled(x, 10)
     with pytest.raises(ShapeError):
         doubled(x, 13)
+
+
+def test_an_argument_that_is_returned_is_this_one():
+    @pt.tile_kernel
+    def both(x: pt.f32["m", "n"], w):
+        x[:] = x + w
+        return x * 2.0, x
+    x, w = np.zeros((4, 6), np.float32), np.ones((4, 6), np.float32)
+    for count in range(1, 2 + TIMES):
+        twice, same = both(x, w)
+        assert same is x and (x == count).all() and (twice == 2 * count).all()
+
+
+def test_threads_that_call_it_on_the_same_arrays_do_not_meet():
+    @pt.tile_kernel
+    def scaled(x, at: pt.index):
+        return (x * 2.0)[at].view(1, -1) + 1.0
+    x = made(64, 40)
+    want = 2 * x + 1
+    for at in range(TIMES):
+        scaled(x, at)
+
+    def calls(first):
+        return [np.array_equal(scaled(x, at)[0], want[at]) for at in range(first, 64)]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(all(found) for found in pool.map(calls, range(8)))
 
 
 def test_an_array_is_seen_to_be_the_same():
