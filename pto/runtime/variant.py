@@ -393,7 +393,7 @@ class Variant:
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in (*taken(given), *rooms)])
             raise
-        return self._returned(rooms, taken(given) if min(self._places, default=0) < 0 else ())
+        return self._returned(rooms, taken(given) if self._hands_back else ())
 
     def _returned(self, rooms: list[Any], arrays: Sequence[NDArray[Any]]) -> Any:
         """What the kernel returns; scratch is kept for another launch."""
@@ -403,6 +403,11 @@ class Variant:
             rooms[i] = None
         self.idle.append(rooms)
         return (results[0] if count == -1 else tuple(results)) if count else None
+
+    @cached_property
+    def _hands_back(self) -> bool:
+        """Are there arguments among what the kernel returns?"""
+        return any(i < 0 for i in self._places)
 
     @cached_property
     def _places(self) -> tuple[int, ...]:
