@@ -8,14 +8,14 @@ from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
-from pto.sim.dots import Block, Dot, Multiples
+from pto.sim.dots import HELD, Block, Dot, Fours, Multiples, fastest
 from pto.sim.kernels.checks import pitch as tile_pitch
 from pto.sim.kernels.checks import step, stride
 from pto.sim.kernels.copying import clear, gatherer
 from pto.sim.kernels.operands import Body, Form
 from pto.sim.kernels.registry import kernel
 from pto.sim.layout import SPARE
-from pto.sim.vec import inline, prefetch, word
+from pto.sim.vec import inline, prefetch, separate, stay_apart, word
 
 LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
@@ -28,59 +28,94 @@ ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
 
 
 def widening(dot: Dot) -> Any:
-    """A copy of the vector, widened and completed with zeros to whole rounds; gives where it ends."""
-    widen, size, factor_size = dot.widen, dot.vector.size, dot.factor.size
+    """A copy of the vector, widened and completed with zeros to whole rounds, after its head; gives where it ends."""
+    zero, widen, keep, lanes = dot.zero, dot.widen, dot.keep, dot.lanes
+    size, factor_size = dot.vector.size, dot.factor.size
     gather = gatherer(size)
 
     @inline
     def run(to: int, x: int, k: int) -> int:
-        for _ in range(k // DOT_LANES):
-            widen(to, x)
-            to += factor_size * DOT_LANES
-            x += size * DOT_LANES
-        if k % DOT_LANES == 0:
-            return to
-        rest = to + factor_size * DOT_LANES
-        clear(rest, size * DOT_LANES)
-        gather(rest, x, size, k % DOT_LANES)
-        widen(to, rest)
-        return rest
+        sums, at = zero(), to
+        for _ in range(k // lanes):
+            sums = widen(sums, at, x)
+            at += factor_size * lanes
+            x += size * lanes
+        if k % lanes:
+            rest = at + factor_size * lanes
+            clear(rest, size * lanes)
+            gather(rest, x, size, k % lanes)
+            sums = widen(sums, at, rest)
+            at = rest
+        keep(to, sums)
+        return at
     return run
 
 
 def product(dot: Dot) -> Any:
-    """The sums of one row; elements that lie apart come by way of scratch memory.
+    """The sums of one row, begun with some; elements that lie apart come by way of scratch memory.
 
     Integers are added in two chains, for a step waits for the one before it; of floats the order is laid down.
     """
-    zero, advance, size, factor_size = dot.zero, dot.step, dot.weights.size, dot.factor.size
-    gather, last, merge, twice = gatherer(size), dot.last, dot.merge, dot.factor is not F32
+    zero, advance, last, merge, lanes = dot.zero, dot.step, dot.last, dot.merge, dot.lanes
+    size, factor_size, twice = dot.weights.size, dot.factor.size, dot.factor is not F32
+    gather = gatherer(size)
 
     @inline
-    def run(x: int, w: int, apart: int, k: int, scratch: int) -> Any:
-        sums = zero()
-        whole = k - k % DOT_LANES if apart == size else 0
-        pairs = whole // (2 * DOT_LANES) if twice else 0
+    def run(sums: Any, x: int, w: int, apart: int, k: int, scratch: int) -> Any:
+        whole = k - k % lanes if apart == size else 0
+        pairs = whole // (2 * lanes) if twice else 0
         if pairs > 0:
             others = zero()
             for _ in range(pairs):
                 sums = advance(sums, x, w)
-                others = advance(others, x + factor_size * DOT_LANES, w + size * DOT_LANES)
-                x += factor_size * 2 * DOT_LANES
-                w += size * 2 * DOT_LANES
+                others = advance(others, x + factor_size * lanes, w + size * lanes)
+                x += factor_size * 2 * lanes
+                w += size * 2 * lanes
             sums = merge(sums, others)
-        for _ in range(2 * DOT_LANES * pairs, whole, DOT_LANES):
+        for _ in range(2 * lanes * pairs, whole, lanes):
             sums = advance(sums, x, w)
-            x += factor_size * DOT_LANES
-            w += size * DOT_LANES
+            x += factor_size * lanes
+            w += size * lanes
         if apart == size and whole < k:
             return last(sums, x, w, k - whole)
-        for at in range(whole, k, DOT_LANES):
-            clear(scratch, size * DOT_LANES)
-            gather(scratch, w, apart, min(k - at, DOT_LANES))
+        for at in range(whole, k, lanes):
+            clear(scratch, size * lanes)
+            gather(scratch, w, apart, min(k - at, lanes))
             sums = advance(sums, x, scratch)
-            x += factor_size * DOT_LANES
-            w += apart * DOT_LANES
+            x += factor_size * lanes
+            w += apart * lanes
+        return sums
+    return run
+
+
+def whole_product(dot: Dot) -> Any:
+    """The same of elements beside each other."""
+    multiply, size = product(dot), dot.weights.size
+
+    @inline
+    def run(sums: Any, x: int, w: int, k: int) -> Any:
+        return multiply(sums, x, w, size, k, 0)
+    return run
+
+
+def product_of_bytes(dot: Fours) -> Any:
+    """The same of bytes beside each other; the first of the vector stay in registers for all rows."""
+    none, first, advance, last, lanes = dot.none, dot.first, dot.step, dot.last, dot.lanes
+
+    @inline
+    def run(held: Any, x: int, w: int, k: int) -> Any:
+        sums = none(held)
+        if k >= HELD * lanes:
+            sums = first(held, w)
+            x += HELD * lanes
+            w += HELD * lanes
+            k -= HELD * lanes
+        for _ in range(k // lanes):
+            sums = advance(sums, x, w)
+            x += lanes
+            w += lanes
+        if k % lanes:
+            sums = last(sums, x, w, k % lanes)
         return sums
     return run
 
@@ -108,59 +143,116 @@ def ask_for(w: int, pitch: int, lines: int, rows: int) -> None:
 def block(dot: Dot, rows: int, columns: int) -> Any:
     """Some rows times some rows of weights of neighbouring elements."""
     made, size, factor_size = Block(dot, rows, columns), dot.weights.size, dot.factor.size
-    zero, advance, last, settle = made.zero, made.step, made.last, made.settle
+    begin, advance, last, settle, lanes = made.begin, made.step, made.last, made.settle, dot.lanes
 
     @inline
     def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, k: int, add: int) -> None:
-        sums = zero()
-        for _ in range(k // DOT_LANES):
+        sums = begin(x, apart)
+        for _ in range(k // lanes):
             sums = advance(sums, x, apart, w, pitch)
-            x += factor_size * DOT_LANES
-            w += size * DOT_LANES
-        if k % DOT_LANES:
-            sums = last(sums, x, apart, w, pitch, k % DOT_LANES)
+            x += factor_size * lanes
+            w += size * lanes
+        if k % lanes:
+            sums = last(sums, x, apart, w, pitch, k % lanes)
         settle(y, across, add, sums)
+    return run
+
+
+def float_rows(dot: Dot, add: int) -> Any:
+    """Products of rows, the lanes of four of which are added up together: short ones, and ones apart, side by side."""
+    begin, multiply, four, size = dot.begin, product(dot), block(dot, 1, 4), dot.weights.size
+    settle, settle_four = dot.settle, dot.settle_four
+
+    @inline
+    def run(y: int, x: int, w: int, pitch: int, apart: int, n: int, k: int, scratch: int) -> None:
+        lines, start = lines_of(k * size, pitch, k * size), begin(x)
+        ahead = rows_ahead(lines)
+        ask_for(w, pitch, lines, min(ahead, n))
+        side_by_side = apart == size and (lines > 0 or k * size <= SHORT)
+        for row in range(0, n - n % 4, 4):
+            ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
+            if side_by_side:
+                four(y, 0, x, 0, w, pitch, k, add)
+            else:
+                first = multiply(start, x, w, apart, k, scratch)
+                second = multiply(start, x, w + pitch, apart, k, scratch)
+                third = multiply(start, x, w + 2 * pitch, apart, k, scratch)
+                fourth = multiply(start, x, w + 3 * pitch, apart, k, scratch)
+                settle_four(y, add, first, second, third, fourth)
+            y += 16
+            w += 4 * pitch
+        for _ in range(n % 4):
+            settle(y, add, multiply(start, x, w, apart, k, scratch))
+            y += 4
+            w += pitch
+    return run
+
+
+def in_line(dot: Dot, add: int) -> Any:
+    """Products of rows of neighbouring integers, the lanes of four of which are added up together.
+
+    It is one short loop, a function of its own: where LLVM wrote the rows out four times, or among all the rest,
+    memory gave up to a fifth less.
+    """
+    zero, settle, settle_four = dot.zero, dot.settle, dot.settle_four
+    hold, multiply = (dot.hold, product_of_bytes(dot)) if isinstance(dot, Fours) else (dot.begin, whole_product(dot))
+
+    @separate
+    def run(y: int, x: int, w: int, pitch: int, n: int, k: int) -> None:
+        stay_apart()
+        held = hold(x)
+        first = second = third = fourth = zero()
+        for row in range(n):
+            first, second, third = second, third, fourth
+            fourth = multiply(held, x, w, k)
+            w += pitch
+            if row >= n - n % 4:
+                settle(y, add, fourth)
+                y += 4
+            elif row % 4 == 3:
+                settle_four(y, add, first, second, third, fourth)
+                y += 16
+    return run
+
+
+def integer_rows(dot: Dot, add: int) -> Any:
+    """The same of integers, always one row after the other."""
+    begin, multiply, rows, size, settle = dot.begin, product(dot), in_line(dot, add), dot.weights.size, dot.settle
+
+    @inline
+    def run(y: int, x: int, w: int, pitch: int, apart: int, n: int, k: int, scratch: int) -> None:
+        if apart != size:
+            start = begin(x)
+            for _ in range(n):
+                settle(y, add, multiply(start, x, w, apart, k, scratch))
+                y += 4
+                w += pitch
+            return
+        lines = lines_of(k * size, pitch, k * size)
+        ahead, each = rows_ahead(lines), 4 if lines > 0 else max(n, 1)
+        ask_for(w, pitch, lines, min(ahead, n))
+        for row in range(0, n, each):
+            ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
+            rows(y, x, w, pitch, min(n - row, each), k)
+            y += 4 * each
+            w += each * pitch
     return run
 
 
 @kernel(cube.TGEMV_STREAM, Layout.ROW, Layout.ROW)
 @kernel(cube.TGEMV_STREAM_ACC, Layout.ROW, Layout.ROW)
 def streamed(form: Form) -> Body:
-    """y = x W', one row of W after the other: memory likes one stream better than several.
-
-    The lanes of four rows are added up together.
-    """
+    """y = x W', one row of W after the other: memory likes one stream better than several."""
     _, vector, weights = form.types
-    dot, add = Dot(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
-    widen, multiply, four = widening(dot), product(dot), block(dot, 1, 4)
-    settle, settle_four, size = dot.settle, dot.settle_four, weights.size
-    floats = dot.factor is F32  # of integers one row has two chains already
+    dot, add = fastest(vector, weights), int(form.row is cube.TGEMV_STREAM_ACC)
+    widen, head = widening(dot), dot.head
+    rows = float_rows(dot, add) if dot.factor is F32 else integer_rows(dot, add)
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
-        k, factors = word(ops, K), word(ctx, SPARE)
+        k, factors = word(ops, K), word(ctx, SPARE) + head
         y, x, w, _ = at
         scratch = widen(factors, x, k)
-        pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
-        n, lines = word(ops, N), lines_of(k * size, pitch, k * size)
-        ahead = rows_ahead(lines)
-        ask_for(w, pitch, lines, min(ahead, n))
-        side_by_side = floats and apart == size and (lines > 0 or k * size <= SHORT)
-        for row in range(0, n - n % 4, 4):
-            ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
-            if side_by_side:
-                four(y, 0, factors, 0, w, pitch, k, add)
-            else:
-                first = multiply(factors, w, apart, k, scratch)
-                second = multiply(factors, w + pitch, apart, k, scratch)
-                third = multiply(factors, w + 2 * pitch, apart, k, scratch)
-                fourth = multiply(factors, w + 3 * pitch, apart, k, scratch)
-                settle_four(y, add, first, second, third, fourth)
-            y += 16
-            w += 4 * pitch
-        for _ in range(n % 4):
-            settle(y, add, multiply(factors, w, apart, k, scratch))
-            y += 4
-            w += pitch
+        rows(y, factors, w, stride(ctx, st, 2), step(ctx, st, 2), word(ops, N), k, scratch)
     return run
 
 
@@ -188,16 +280,17 @@ def streamed_block(form: Form) -> Body:
     Spare memory holds a few rows that are completed with zeros; of more, each few meet W anew.
     """
     _, vector, weights = form.types
-    dot, size = Dot(vector, weights), weights.size
-    widen, column_of_four, column_of_one, gather = widening(dot), column(dot, 4), column(dot, 1), gatherer(size)
+    dot, size = fastest(vector, weights), weights.size
+    widen, head, column_of_four, column_of_one, gather = (
+        widening(dot), dot.head, column(dot, 4), column(dot, 1), gatherer(size))
 
     @inline
     def few(ctx: int, ops: int, st: int, y: int, x: int, w: int, m: int) -> None:
-        n, k, factors = word(ops, BLOCK_N), word(ops, BLOCK_K), word(ctx, SPARE)
-        across, pitch, apart, scratch = tile_pitch(st, 0), stride(ctx, st, 2), step(ctx, st, 2), factors
+        n, k, scratch = word(ops, BLOCK_N), word(ops, BLOCK_K), word(ctx, SPARE)
+        across, pitch, apart, factors = tile_pitch(st, 0), stride(ctx, st, 2), step(ctx, st, 2), scratch + head
         for row in range(m):
-            scratch = widen(scratch, x + row * tile_pitch(st, 1), k)
-        each = (scratch - factors) // m
+            scratch = widen(scratch + head, x + row * tile_pitch(st, 1), k)
+        each = (scratch - word(ctx, SPARE)) // m
         lines = lines_of(k * size, pitch, SHORT)
         ahead = rows_ahead(lines)
         ask_for(w, pitch, lines, min(ahead, n))
