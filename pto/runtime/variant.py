@@ -32,7 +32,7 @@ from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
-Bound = tuple[list[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
+Bound = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
 
 
 class Room(NamedTuple):
@@ -138,6 +138,16 @@ class Variant:
         fixed, values, left, right = self._checks
         return picked(fixed, extents) == values and picked(left, extents) == picked(right, extents)
 
+    def fits_integers(self, extents: Sequence[int]) -> bool:
+        """The same of a call whose arrays have the extents that they had when it was right, and no array is outside."""
+        return all([extents[at] == (other if is_value else extents[other]) for at, other, is_value in self._counted])
+
+    @cached_property
+    def _counted(self) -> tuple[Guard, ...]:
+        """The guards that concern integers of a call."""
+        first = sum(a.type.rank for a in self.arguments)
+        return tuple((i, j, value) for i, j, value in self.guards if i >= first or (not value and j >= first))
+
     @cached_property
     def _checks(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """The guards as two comparisons of many extents, for those of a model are a hundred."""
@@ -207,10 +217,6 @@ class Variant:
             if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
                 require_writable(value, self.arguments[i].name, self.program.name)
 
-    def writable(self, arrays: Sequence[NDArray[Any]]) -> bool:
-        """Can the arrays among these that are stored to still be?"""
-        return all([arrays[i].flags.writeable for i in self.written])
-
     @cached_property
     def written(self) -> tuple[int, ...]:
         """Positions of the arguments that the program stores to."""
@@ -259,11 +265,15 @@ class Variant:
         return tuple(i for i, row in enumerate(self._made)
                      if not row.scratch or any(isinstance(d, str) for d in row.dims))
 
+    @cached_property
+    def _results(self) -> tuple[int, ...]:
+        """Which of `_made` the caller gets."""
+        return tuple(i for i, row in enumerate(self._made) if not row.scratch)
+
     def _let_go(self, rooms: list[Any]) -> None:
         """Keep what is scratch for another launch."""
-        for i in self._fresh:
-            if not self._made[i].scratch:
-                rooms[i] = None
+        for i in self._results:
+            rooms[i] = None
         self.idle.append(rooms)
 
     def _within(self, extents: Sequence[int]) -> None:
@@ -272,11 +282,19 @@ class Variant:
         Raises:
             ShapeError: at the line that takes a piece that does not.
         """
-        for extent, start, size, loc in self.traced.within:
-            have, room = (extents[self.first[n]] if isinstance(n, str) else n for n in (extent, size))
+        for (extent, start, _, loc), (at, end) in zip(self.traced.within, self._pieces, strict=True):
+            have, room = extents[at] if at >= 0 else -1 - at, extents[end] if end >= 0 else -1 - end
             if start + have > room:
                 raise ShapeError(f"{have} elements from {start} on ({extent}) are not inside an axis of extent {room}",
                                  loc=loc)
+
+    @cached_property
+    def _pieces(self) -> tuple[tuple[int, int], ...]:
+        """Of each piece of an axis, where its extent and that of the axis are among the extents (-1 - n: the number n).
+        """
+        def place(extent: int | str) -> int:
+            return self.first[extent] if isinstance(extent, str) else -1 - extent
+        return tuple((place(extent), place(size)) for extent, _, size, _ in self.traced.within)
 
     @cached_property
     def declared_results(self) -> frozenset[str]:
@@ -313,10 +331,16 @@ class Variant:
                 raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
                                  f"{p.name} is {value}")
         self._within(extents)
-        by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
-        shapes = [tuple([by_name[d] if isinstance(d, str) else d for d in self._made[i].dims]) for i in self._fresh]
-        self._last[:] = [(list(extents), values, shapes)]
+        shapes = [tuple([values[dim] if dim >= 0 else -1 - dim for dim in dims]) for dims in self._sizes]
+        self._last[:] = [(extents, values, shapes)]
         return values, shapes
+
+    @cached_property
+    def _sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Of each tensor that a launch looks at, which parameter an extent is (-1 - n: the number n)."""
+        names = [p.name for p in self.program.parameters]
+        return tuple(tuple(names.index(d) if isinstance(d, str) else -1 - d for d in self._made[i].dims)
+                     for i in self._fresh)
 
     @cached_property
     def _log(self) -> int:
@@ -363,5 +387,6 @@ class Variant:
             raise
         self._let_go(rooms)
         count = self.traced.returned
-        results = [tensors[slot] for slot in self.outputs[:abs(count)]]
-        return (results[0] if count == -1 else tuple(results)) if count else None
+        if count == -1:
+            return tensors[self.outputs[0]]
+        return tuple([tensors[slot] for slot in self.outputs[:count]]) if count else None

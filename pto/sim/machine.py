@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import Seen, numpy_dtype
-from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
+from pto.core.errors import CompilerBug, DTypeError, ProgramError, ShapeError, UsageError
 from pto.core.target import BY_NAME
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
 from pto.sim import jit
@@ -25,6 +25,7 @@ from pto.sim.layout import (
     CORES,
     EVENT_IDS,
     EXACT,
+    FUEL,
     LENDING,
     LOAN_WORDS,
     REGISTERS_AT,
@@ -39,19 +40,20 @@ from pto.sim.layout import (
 from pto.sim.link import PAGE, Words, link
 from pto.sim.loans import JOINING, apart
 from pto.sim.names import ENGINE, STANDING, WATCHED
-from pto.sim.standing import Standing
+from pto.sim.standing import COMPARE, Standing
 from pto.sim.watch.state import Watch, chosen
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
 Array = NDArray[Any]
+# What a launch puts into contexts: descriptors that stay there, others by where they begin, and whether loads may lend.
+Described = tuple[Standing | None, Sequence[tuple[int, Sequence[int]]], bool]
 
 
 class Changed(Exception):
     """An array is not the one of the last launch, or no more as it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunStats:
+class RunStats(NamedTuple):
     """Instructions that ran, on all cores together."""
 
     scalar: int
@@ -105,13 +107,13 @@ class Machine:
         address = jit.addresses(sorted(self._linked.functions | {engine, STANDING}))
         self._linked.bind(address)
         self._code = self._linked.code.ctypes.data
-        self._engine, self._compare = ENTRY(address[engine]), ENTRY(address[STANDING])
+        self._engine, self._compare = ENTRY(address[engine]), COMPARE(address[STANDING])
         self._template = self._blank()
         self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
         self._answer: tuple[list[int], bool] = [], False
         self._standing: Standing | None = None
-        self._before: list[int] = []  # the arrays of the last launch whose arrays were looked at one by one
+        self._before: list[tuple[int, ...]] = []  # descriptors of the last launch that looked at each array
         self._known: list[int] | None = None  # the parameters of the last launch, which were found to be right
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
@@ -125,7 +127,8 @@ class Machine:
             tensors: an array for each tensor of the program; those it writes are changed in place.
             parameters: a value for each parameter of the program.
             fuel: units of work for each core.
-            known: so many of the arrays, the first ones, are taken for those of the last launch.
+            known: so many of the arrays, the first ones, are taken for those of the last launch; the others were
+                then made for this launch as the program declares them, and share memory with none.
 
         Raises:
             Changed: they are not, or no more as they were; nothing has run.
@@ -136,15 +139,14 @@ class Machine:
         values = self._parameters(parameters)
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
-        words = self._descriptors(tensors, values, known)
+        described = self._described(tensors, values, known)
         try:
             frame = self._frames.pop()
         except IndexError:
             frame = Frame(self._template, self.threads)
         # Where cores wait for each other each needs its memories; else those of a host thread run one after the other.
         memories = [_take(self._linked.arena.nbytes) for _ in range(self.cores if self.joined else self.threads)]
-        frame.reset(DEFAULT_FUEL if fuel is None else fuel)
-        self._fill(frame, memories, values, words)
+        self._fill(frame, memories, values, described, DEFAULT_FUEL if fuel is None else fuel)
         launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined,
                         held=(self, tensors, memories))
         if self.check:
@@ -152,30 +154,44 @@ class Machine:
             frame.contexts[:, WATCH] = launch.watch.address
         try:
             launch.run()
-            stats = RunStats(sum([row[SCALARS] for row in frame.cores]), sum([row[TILES] for row in frame.cores]))
+            scalar = tile = 0
+            for row in frame.cores:
+                scalar, tile = scalar + row[SCALARS], tile + row[TILES]
         finally:
             if not launch.stopped:  # else a thread may still be at work in them
                 self._frames.append(frame)
                 _idle[self._linked.arena.nbytes].extend(memories)
-        return stats
+        return RunStats(scalar, tile)
 
-    def _descriptors(self, tensors: Sequence[Array], values: list[int], known: int) -> list[int]:
+    def _described(self, tensors: Sequence[Array], values: list[int], known: int) -> Described:
         """The descriptors of all arrays; those that are the same ones at each launch are looked at together."""
         views, standing = self._views, self._standing
-        words = standing.words(tensors, self._compare) if standing else None
-        if standing and words is not None:
-            for number in standing.others:
-                at, view = TENSOR_WORDS * number, views[number]
-                words[at:at + TENSOR_WORDS] = view.words(tensors[number], values, known=number < known)
-            return words
-        words = []
-        for number, (view, tensor) in enumerate(zip(views, tensors, strict=True)):
-            words += view.words(tensor, values, known=number < known)
-        ids, before = list(map(id, tensors)), self._before
-        same = [i for i, (one, other) in enumerate(zip(ids, before, strict=False)) if one == other]
-        self._before = ids
-        self._standing = Standing.of([i for i in same if not views[i].symbolic], tensors, words)
-        return words
+        addresses = standing.addresses(tensors) if standing else None
+        if standing and addresses:
+            return self._beside(standing, addresses, tensors, values, known)
+        rows = [view.words(tensor, values, known=number < known)
+                for number, (view, tensor) in enumerate(zip(views, tensors, strict=True))]
+        same = [i for i, (one, other) in enumerate(zip(rows, self._before, strict=False))
+                if one is other and not views[i].symbolic]
+        self._before, words = rows, [*chain.from_iterable(rows)]
+        self._standing = Standing.of(same, tensors, words, self._lends(words, same), self._compare)
+        return None, [(0, words)], self._lending(words)
+
+    def _beside(self, standing: Standing, addresses: array[int], tensors: Sequence[Array], values: list[int],
+                known: int) -> Described:
+        """The descriptors of the arrays that are not among those that are the same ones at each launch."""
+        rows = []
+        for number in standing.others:
+            view, tensor = self._views[number], tensors[number]
+            row = (view.placed(tensor, values, addresses[number]) if 0 < known <= number else
+                   view.words(tensor, values, known=number < known))
+            rows.append((TENSOR_WORDS * number, row))
+        if 0 < known <= min(standing.others, default=known):  # what else there is shares memory with nothing
+            return standing, rows, standing.lends
+        words = standing.words.tolist()
+        for at, row in rows:
+            words[at:at + TENSOR_WORDS] = row
+        return standing, rows, self._lending(words)
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
@@ -205,26 +221,34 @@ class Machine:
         self._known = values
         return values
 
-    def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
-        start = REGISTERS_AT + FIRST_PARAMETER
-        given, described = array("l", values), array("l", words)  # plain words: NumPy's ways into a row take longer
-        lending = self._lending(words)
+    def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], described: Described, fuel: int) -> None:
+        standing, rows, lending = described
+        if standing and frame.standing is not standing:
+            for context in frame.starts:
+                context[TENSORS_AT:TENSORS_AT + len(standing.words)] = standing.words
+            frame.standing = standing
+        frame.reset()
+        start, given = REGISTERS_AT + FIRST_PARAMETER, array("l", values)
+        placed = [(TENSORS_AT + at, array("l", row)) for at, row in rows]
         for core, context in enumerate(frame.cores):
             address = memories[core % len(memories)].address
+            context[FUEL], context[LENDING] = fuel, lending
             context[ARENA], context[SPARE] = address, address + self._linked.arena.spare
-            context[start:start + len(given)] = given
-            context[TENSORS_AT:TENSORS_AT + len(described)] = described
-            context[LENDING] = lending
+            context[start:start + len(given)] = given  # plain words: NumPy's ways into a row take longer
+            for at, row in placed:
+                context[at:at + len(row)] = row
 
     def _lending(self, words: list[int]) -> bool:
         """Whether loads may leave bytes in arrays with these descriptors; the last answer is kept."""
-        if not self._linked.loans:
-            return False
         known, answer = self._answer
         if known != words:
-            answer = apart([span(words, i) for i in range(len(self._views))], self._written)
+            answer = self._lends(words, range(len(self._views)))
             self._answer = words, answer
         return answer
+
+    def _lends(self, words: Sequence[int], places: Sequence[int]) -> bool:
+        """The same of some of the arrays."""
+        return self._linked.loans > 0 and apart([span(words, i) for i in places], [self._written[i] for i in places])
 
 
 class _View:
@@ -238,7 +262,7 @@ class _View:
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
         self.symbolic = max(self.dims, default=-1) >= 0
-        self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
+        self._last: tuple[Seen, bool, list[int] | bool, tuple[int, ...]] | None = None
 
     def words(self, array: Array, values: list[int], *, known: bool = False) -> tuple[int, ...]:
         """The descriptor of an array that fits the declaration; most launches are on that of the one before.
@@ -247,19 +271,27 @@ class _View:
             Changed: it is not that one, and is `known` to be.
         """
         last = self._last
-        same = last is not None and last[0].still(array)
-        if same and last and last[1] == self._about(array, values):
-            return last[2]
-        if known and not same:
+        if last is not None and last[0].still(array) and last[1] == self._serves(array):
+            if last[2] == (self.symbolic and values):
+                return last[3]
+        elif known:
             raise Changed
         words, seen = self._described(array, values), Seen(array)
         if seen.address == words[0]:
-            self._last = seen, self._about(array, values), words
+            self._last = seen, self._serves(array), self.symbolic and values, words
         return words
 
-    def _about(self, array: Array, values: list[int]) -> tuple[object, ...]:
-        """What a descriptor depends on besides what an array that was seen is."""
-        return array.flags.writeable or not self.decl.written, self.symbolic and values
+    def _serves(self, array: Array) -> bool:
+        """Can it be written to, if the program does?"""
+        return array.flags.writeable or not self.decl.written
+
+    def placed(self, array: Array, values: list[int], address: int) -> tuple[int, ...]:
+        """The descriptor of an array that was made for a launch as declared, at an address."""
+        shape, size = [values[dim] if dim >= 0 else -1 - dim for dim in self.dims], self.dtype.itemsize
+        rows, cols = prod(shape[:-1]), shape[-1] if shape else 1
+        if array.nbytes != rows * cols * size:
+            raise CompilerBug(f"tensor {self.decl.name} was made with {array.nbytes} bytes, not {rows * cols * size}")
+        return address, rows, cols, cols * size, size
 
     def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
         decl = self.decl

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pto.core.dtypes import F32
-from pto.core.errors import FuelError, ProgramError, PtoError, ShapeError, TrapError, UsageError
+from pto.core.errors import CompilerBug, FuelError, ProgramError, PtoError, ShapeError, TrapError, UsageError
 from pto.core.types import Layout, Space, TileType
 from pto.isa.exact_math import exp_f32
 from pto.isa.meaning.scalar import MEANING
@@ -507,6 +507,44 @@ def test_arrays_that_are_said_to_be_those_of_the_last_launch_are_looked_at():
     assert y.tobytes() == want.tobytes()
     with pytest.raises(ShapeError):
         machine.run([x, y], [200], known=2)
+    y.flags.writeable = False
+    with pytest.raises(Changed):
+        machine.run([x, y], [300], known=2)
+
+
+def test_of_arrays_that_stay_and_others_each_launch_takes_its_own():
+    p = program([("tload", TileRef(0), 0, 0, 0, 4, 8), ("tload", TileRef(1), 1, 0, 0, 4, 8),
+                 ("tadd", TileRef(0), TileRef(0), TileRef(1), 4, 8), ("tstore", 2, TileRef(0), 0, 0, 4, 8), ("halt",)],
+                [ub(0, 4, 8), ub(1, 4, 8)], [TensorDecl(n, F32, (4, 8), written=n == "y") for n in ("x", "w", "y")])
+    machine, rng = Machine(p), np.random.default_rng(8)
+
+    def array():
+        return rng.standard_normal((4, 8), np.float32)
+
+    def runs(x, w, y, known=0):
+        machine.run([x, w, y], [], known=known)
+        np.testing.assert_array_equal(y, want := x + w)
+        return want
+    w, x, y = array(), array(), array()
+    for _ in range(4):
+        runs(x, w, y)
+    for _ in range(4):
+        runs(x, w, array(), known=2)
+    for _ in range(4):
+        runs(array(), w, y)
+        with pytest.raises(Changed):
+            runs(x, w, y, known=2)
+    for _ in range(3):
+        runs(x, w, y)
+        w.__setstate__(array().__reduce__()[2])
+    for _ in range(3):
+        runs(x, array(), array())
+    for _ in range(3):
+        runs(x, w, array())
+    with pytest.raises(CompilerBug):
+        machine.run([x, w, np.zeros((4, 7), np.float32)], [], known=2)
+    with pytest.raises(ShapeError):
+        machine.run([x, w, np.zeros((4, 7), np.float32)], [])
 
 
 def test_fast_mode_stays_near_exact_mode():

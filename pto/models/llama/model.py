@@ -168,7 +168,7 @@ class Session:
         Raises:
             UsageError: there are none, one is not in the vocabulary, or the context is full.
         """
-        self.require(ids)
+        self.model.require(ids, self.length)
         logits: Floats = self._all(ids, 0)[0]
         return logits
 
