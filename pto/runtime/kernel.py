@@ -48,7 +48,7 @@ from pto.quant.forms import Form, Packed
 from pto.runtime.arguments import as_array, contiguous, dtype_of
 from pto.runtime.explain import explain
 from pto.runtime.fitting import advise
-from pto.runtime.repeated import Repeated, are_same, held, taken
+from pto.runtime.repeated import Repeated, are_same, held
 from pto.runtime.variant import Variant
 from pto.runtime.verify import Verdict, Verification
 from pto.sim.machine import Changed
@@ -141,7 +141,7 @@ class Kernel:
         last = self._repeated
         if last and not named and not is_tracing() and (extents := last.serves(values)) is not None:
             try:
-                return self._run(last.variant, taken(values), extents)
+                return self._run(last.variant, (), extents, values, last)
             except (Changed, ShapeError):  # nothing has run; extents may be others now
                 pass
         return self._launch(values, named, ())
@@ -180,13 +180,15 @@ class Kernel:
         return result
 
     def _run(self, found: Variant, arrays: Sequence[NDArray[Any]], extents: Sequence[int],
-             given: Sequence[Any] | None = None) -> Any:
-        """Run a variant. `given` is what the arrays were made of; None: it ran on these before."""
+             given: Sequence[Any], last: Repeated | None = None) -> Any:
+        """Run a variant on arrays, and what they were made of; or the last call once more."""
         self._latest = found
         try:
-            if given is not None and found.written:
+            if last:
+                return last.run(given, extents)
+            if found.written:
                 found.require(given)
-            return found.run(arrays, extents, known=given is None)
+            return found.run(arrays, extents)
         except PtoError as err:
             err.loc = err.loc or Loc.of_user()
             raise

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from pto.core.numeric import NumericConfig, active
 from pto.quant.forms import Packed
-from pto.runtime.variant import Variant
+from pto.runtime.variant import Variant, taken
+from pto.sim.machine import Changed, Machine
+from pto.sim.standing import Standing
 
 OWNERS = np.ndarray, Packed
 INTEGER = 0  # which is the id of nothing
@@ -34,7 +36,9 @@ class Repeated:
         held: the others, not kept alive.
         gone: those that are no more.
         extents: those of the arrays.
-        variant: what ran. Its machine knows whether the arrays still are as they were.
+        variant: what ran.
+        machine: on what.
+        standing: what that knows of the arrays, and whether they still are as they were.
         config: the numeric configuration that the program was for.
     """
 
@@ -44,6 +48,8 @@ class Repeated:
     gone: list[Any]
     extents: list[int]
     variant: Variant
+    machine: Machine
+    standing: Standing
     config: NumericConfig
 
     @classmethod
@@ -55,11 +61,15 @@ class Repeated:
             return None
         if list(map(id, taken(values))) != list(map(id, arrays)) or not variant.plain:  # one was copied
             return None
+        machine = variant.machine
+        standing = machine.standing(arrays)
+        if standing is None:
+            return None
         gone: list[Any] = []
         others = [value for at, value in enumerate(values) if at not in integers]
         extents = [n for array in arrays for n in array.shape]
         return cls(integers, _ids(values, integers), [weakref.ref(value, gone.append) for value in others], gone,
-                   extents, variant, active().config)
+                   extents, variant, machine, standing, active().config)
 
     def serves(self, values: Sequence[Any]) -> list[int] | None:
         """The extents of another call, if it is on the same and the program is right for its integers."""
@@ -69,6 +79,16 @@ class Repeated:
             return None
         extents = self.extents + [values[at] for at in self.integers]
         return extents if self.variant.fits_integers(extents) else None
+
+    def run(self, values: Sequence[Any], extents: Sequence[int]) -> Any:
+        """Launch on the values of a call that this `serves`.
+
+        Raises:
+            Changed: an array is not as it was; nothing has run.
+        """
+        if self.variant.machine is not self.machine:
+            raise Changed
+        return self.variant.again(self.machine, self.standing, values, extents)
 
 
 def _ids(values: Sequence[Any], integers: Sequence[int]) -> list[int]:
@@ -83,14 +103,3 @@ def _ids(values: Sequence[Any], integers: Sequence[int]) -> list[int]:
 def are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     """Are they the same objects, one by one?"""
     return len(some) == len(others) and all(map(is_, some, others))
-
-
-def taken(values: Sequence[Any]) -> list[NDArray[Any]]:
-    """The arrays among values, and those of which quantised weights consist, in order."""
-    found: list[NDArray[Any]] = []
-    for value in values:
-        if type(value) is np.ndarray:
-            found.append(value)
-        elif type(value) is Packed:
-            found += value.parts
-    return found

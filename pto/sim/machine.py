@@ -50,7 +50,7 @@ Described = tuple[Standing | None, Sequence[tuple[int, Sequence[int]]], bool]
 
 
 class Changed(Exception):
-    """An array is not the one of the last launch, or no more as it was."""
+    """An array is no more as it was at an earlier launch."""
 
 
 class RunStats(NamedTuple):
@@ -113,25 +113,20 @@ class Machine:
         flat = {view.tensor for view in program.views}
         self._answer: tuple[list[int], bool] = [], False
         self._standing: Standing | None = None
-        self._before: list[tuple[int, ...]] = []  # descriptors of the last launch that looked at each array
+        self._before: list[tuple[int, ...]] = []  # descriptors of the last launch, of arrays that were looked at
         self._known: list[int] | None = None  # the parameters of the last launch, which were found to be right
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
-    def run(
-        self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None, known: int = 0
-    ) -> RunStats:
+    def run(self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None) -> RunStats:
         """Run the program on every core.
 
         Args:
             tensors: an array for each tensor of the program; those it writes are changed in place.
             parameters: a value for each parameter of the program.
             fuel: units of work for each core.
-            known: so many of the arrays, the first ones, are taken for those of the last launch; the others were
-                then made for this launch as the program declares them, and share memory with none.
 
         Raises:
-            Changed: they are not, or no more as they were; nothing has run.
             TrapError: an instruction was refused.
             FuelError: a core did not finish within its fuel.
             UsageError, ShapeError, DTypeError: the arguments are not what the program takes.
@@ -139,18 +134,47 @@ class Machine:
         values = self._parameters(parameters)
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
-        described = self._described(tensors, values, known)
+        described = self._described(tensors, values)
+        sizes = [array.nbytes for array in tensors] if self.check else None
+        return RunStats(*self._launched(described, values, DEFAULT_FUEL if fuel is None else fuel, tensors, sizes))
+
+    def standing(self, arrays: Sequence[Array]) -> Standing | None:
+        """What `again` takes for the first arrays of the last launch; None: each is to be looked at."""
+        found = self._standing
+        return found if found and not self.check and found.is_about(arrays) else None
+
+    def again(self, standing: Standing, tensors: Sequence[Array], parameters: Sequence[int], held: object) -> None:
+        """Run on arrays of an earlier launch, and on others.
+
+        Args:
+            tensors: the last ones, made for this launch as the program declares them; they share memory with none.
+            held: what keeps those before them alive.
+
+        Raises:
+            Changed: an array is not as it was; nothing has run.
+            TrapError: an instruction was refused.
+        """
+        values, first = self._parameters(parameters), len(self._views) - len(tensors)
+        addresses = standing.addresses(tensors, values, first)
+        if addresses is None:
+            raise Changed
+        rows = [(TENSOR_WORDS * i, self._views[i].placed(tensors[i - first], values, addresses[i]))
+                for i in standing.others]
+        self._launched((standing, rows, standing.lends), values, DEFAULT_FUEL, (tensors, held))
+
+    def _launched(self, described: Described, values: list[int], fuel: int, held: object,
+                  sizes: list[int] | None = None) -> tuple[int, int]:
+        """Run, and count instructions; `sizes`, in bytes, are for what is watched."""
         try:
             frame = self._frames.pop()
         except IndexError:
             frame = Frame(self._template, self.threads)
         # Where cores wait for each other each needs its memories; else those of a host thread run one after the other.
         memories = [_take(self._linked.arena.nbytes) for _ in range(self.cores if self.joined else self.threads)]
-        self._fill(frame, memories, values, described, DEFAULT_FUEL if fuel is None else fuel)
-        launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined,
-                        held=(self, tensors, memories))
-        if self.check:
-            launch.watch = Watch(self.program, self.cores, self.check, [array.nbytes for array in tensors])
+        self._fill(frame, memories, values, described, fuel)
+        launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined, held=(self, held, memories))
+        if sizes is not None:
+            launch.watch = Watch(self.program, self.cores, self.check, sizes)
             frame.contexts[:, WATCH] = launch.watch.address
         try:
             launch.run()
@@ -161,37 +185,25 @@ class Machine:
             if not launch.stopped:  # else a thread may still be at work in them
                 self._frames.append(frame)
                 _idle[self._linked.arena.nbytes].extend(memories)
-        return RunStats(scalar, tile)
+        return scalar, tile
 
-    def _described(self, tensors: Sequence[Array], values: list[int], known: int) -> Described:
+    def _described(self, tensors: Sequence[Array], values: list[int]) -> Described:
         """The descriptors of all arrays; those that are the same ones at each launch are looked at together."""
-        views, standing = self._views, self._standing
-        addresses = standing.addresses(tensors) if standing else None
-        if standing and addresses:
-            return self._beside(standing, addresses, tensors, values, known)
-        rows = [view.words(tensor, values, known=number < known)
-                for number, (view, tensor) in enumerate(zip(views, tensors, strict=True))]
-        same = [i for i, (one, other) in enumerate(zip(rows, self._before, strict=False))
-                if one is other and not views[i].symbolic]
-        self._before, words = rows, [*chain.from_iterable(rows)]
-        self._standing = Standing.of(same, tensors, words, self._lends(words, same), self._compare)
+        views, standing, before = self._views, self._standing, self._before
+        if standing and standing.addresses(tensors, values):
+            others = {i: views[i].words(tensors[i], values) for i in standing.others}
+            if not any([row is before[i] for i, row in others.items()]):  # else more of them stay
+                words = standing.words.tolist()
+                for i, row in others.items():
+                    before[i] = row
+                    words[TENSOR_WORDS * i:TENSOR_WORDS * (i + 1)] = row
+                return standing, [(TENSOR_WORDS * i, row) for i, row in others.items()], self._lending(words)
+        found = [view.words(tensor, values) for view, tensor in zip(views, tensors, strict=True)]
+        same = [i for i, (one, other) in enumerate(zip(found, before, strict=False)) if one is other]
+        self._before, words = found, [*chain.from_iterable(found)]
+        relied = {dim: values[dim] for i in same for dim in views[i].dims if dim >= 0}
+        self._standing = Standing.of(same, tensors, words, relied, self._lends(words, same), self._compare)
         return None, [(0, words)], self._lending(words)
-
-    def _beside(self, standing: Standing, addresses: array[int], tensors: Sequence[Array], values: list[int],
-                known: int) -> Described:
-        """The descriptors of the arrays that are not among those that are the same ones at each launch."""
-        rows = []
-        for number in standing.others:
-            view, tensor = self._views[number], tensors[number]
-            row = (view.placed(tensor, values, addresses[number]) if 0 < known <= number else
-                   view.words(tensor, values, known=number < known))
-            rows.append((TENSOR_WORDS * number, row))
-        if 0 < known <= min(standing.others, default=known):  # what else there is shares memory with nothing
-            return standing, rows, standing.lends
-        words = standing.words.tolist()
-        for at, row in rows:
-            words[at:at + TENSOR_WORDS] = row
-        return standing, rows, self._lending(words)
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
@@ -262,28 +274,21 @@ class _View:
         self.decl, self.dtype, self.flat = decl, numpy_dtype(decl.dtype), flat
         self.dims = [names.index(dim) if isinstance(dim, str) else -1 - dim for dim in decl.dims]
         self.symbolic = max(self.dims, default=-1) >= 0
-        self._last: tuple[Seen, bool, list[int] | bool, tuple[int, ...]] | None = None
+        self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
 
-    def words(self, array: Array, values: list[int], *, known: bool = False) -> tuple[int, ...]:
-        """The descriptor of an array that fits the declaration; most launches are on that of the one before.
-
-        Raises:
-            Changed: it is not that one, and is `known` to be.
-        """
+    def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
+        """The descriptor of an array that fits the declaration; most launches are on that of the one before."""
         last = self._last
-        if last is not None and last[0].still(array) and last[1] == self._serves(array):
-            if last[2] == (self.symbolic and values):
-                return last[3]
-        elif known:
-            raise Changed
+        if last is not None and last[0].still(array) and last[1] == self._about(array, values):
+            return last[2]
         words, seen = self._described(array, values), Seen(array)
         if seen.address == words[0]:
-            self._last = seen, self._serves(array), self.symbolic and values, words
+            self._last = seen, self._about(array, values), words
         return words
 
-    def _serves(self, array: Array) -> bool:
-        """Can it be written to, if the program does?"""
-        return array.flags.writeable or not self.decl.written
+    def _about(self, array: Array, values: list[int]) -> tuple[object, ...]:
+        """What a descriptor depends on besides what an array that was seen is."""
+        return array.flags.writeable or not self.decl.written, self.symbolic and values
 
     def placed(self, array: Array, values: list[int], address: int) -> tuple[int, ...]:
         """The descriptor of an array that was made for a launch as declared, at an address."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -57,30 +57,45 @@ class Standing:
         lends: whether loads may leave bytes in these arrays.
     """
 
-    __slots__ = ("_address", "_compare", "_dtypes", "_table", "lends", "others", "words")
+    __slots__ = ("_address", "_compare", "_dtypes", "_ids", "_relied", "_table", "lends", "others", "words")
 
-    def __init__(self, places: Sequence[int], arrays: Sequence[Array], words: Sequence[int], lends: bool,
-                 compare: Compare) -> None:
+    def __init__(self, places: Sequence[int], arrays: Sequence[Array], words: Sequence[int],
+                 relied: Mapping[int, int], lends: bool, compare: Compare) -> None:
         self.others = [i for i in range(len(arrays)) if i not in places]
         self.words, self.lends, self._compare = array("l", words), lends, compare
+        self._relied = list(relied.items())
         self._table = np.zeros((len(arrays), ROW_WORDS), np.int64)
         for i in places:
             self._table[i] = _row(arrays[i])
-        self._address = self._table.ctypes.data
+        self._address, self._ids = self._table.ctypes.data, array("q", map(id, arrays))
         self._dtypes = [arrays[i].dtype for i in places]  # kept, so that no other one gets its address
 
     @classmethod
-    def of(cls, places: Sequence[int], arrays: Sequence[Array], words: Sequence[int], lends: bool,
-           compare: Compare) -> Standing | None:
-        """Of the arrays at some places, with the descriptors of all."""
+    def of(cls, places: Sequence[int], arrays: Sequence[Array], words: Sequence[int], relied: Mapping[int, int],
+           lends: bool, compare: Compare) -> Standing | None:
+        """Of the arrays at some places, with the descriptors of all; `relied`: values that their extents are."""
         plain = [i for i in places if type(arrays[i]) is np.ndarray and arrays[i].ndim <= MOST_AXES]
-        return cls(plain, arrays, words, lends, compare) if plain and objects_are_known() else None
+        return cls(plain, arrays, words, relied, lends, compare) if plain and objects_are_known() else None
 
-    def addresses(self, arrays: Sequence[Array]) -> array[int] | None:
-        """The addresses of all arrays; None: one is another, or was changed."""
-        for i in self.others:
-            if type(arrays[i]) is not np.ndarray:
+    def is_about(self, arrays: Sequence[Array]) -> bool:
+        """Are the first arrays these ones?"""
+        count = len(arrays)
+        return self._ids[:count] == array("q", map(id, arrays)) and all(i >= count for i in self.others)
+
+    def addresses(self, arrays: Sequence[Array], values: Sequence[int] = (), first: int = 0) -> array[int] | None:
+        """The addresses of all arrays; None: one is another, or was changed.
+
+        Args:
+            values: of the program's parameters.
+            first: where `arrays` begin; those before them are alive, and none of `others`.
+        """
+        for i, value in self._relied:
+            if values[i] != value:
                 return None
-        found = array("q", map(id, arrays))
+        for i in self.others:
+            if type(arrays[i - first]) is not np.ndarray:
+                return None
+        found = self._ids[:first]
+        found.extend(map(id, arrays))
         self._compare(found.buffer_info()[0], self._address, len(found))
         return found if found[0] else None
