@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -139,6 +138,12 @@ class Kernel:
         Raises:
             PtoError: the arguments do not fit the kernel, or each other.
         """
+        last = self._repeated
+        if last and not named and not is_tracing() and (extents := last.serves(values)) is not None:
+            try:
+                return self._run(last.variant, (), extents, values, last)
+            except (Changed, ShapeError):  # nothing has run; extents may be others now
+                pass
         return self._launch(values, named, ())
 
     def __getitem__(self, grid: Any) -> Launch:
@@ -162,9 +167,6 @@ class Kernel:
         """A call, on a grid if there is one."""
         if is_tracing():
             return self.source.inline(self._bind(values, named), self.options, grid)
-        if not (named or grid) and (again := self._again(values)):
-            with suppress(Changed):  # then nothing has run
-                return self._run(*again)
         self._repeated = None  # its arrays may be seen to have changed
         names, given, constants, numbers = self._given(values, named)
         arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
@@ -178,13 +180,15 @@ class Kernel:
         return result
 
     def _run(self, found: Variant, arrays: Sequence[NDArray[Any]], extents: Sequence[int],
-             given: Sequence[Any] | None = None) -> Any:
-        """Run a variant. `given` is what the arrays were made of; None: it ran on these before."""
+             given: Sequence[Any], last: Repeated | None = None) -> Any:
+        """Run a variant on arrays, and what they were made of; or the last call once more."""
         self._latest = found
         try:
-            if given is not None and found.written:
+            if last:
+                return last.run(given, extents)
+            if found.written:
                 found.require(given)
-            return found.run(arrays, extents, known=given is None)
+            return found.run(arrays, extents)
         except PtoError as err:
             err.loc = err.loc or Loc.of_user()
             raise
@@ -192,22 +196,12 @@ class Kernel:
             raise MemoryLimitError(f"{self.__name__}: {err}", loc=Loc.of_user(), hint="call it on parts of the arrays; "
                                    "numpy.broadcast_to and strides of 0 are copied") from None
 
-    def _again(self, values: Sequence[Any]) -> tuple[Variant, list[NDArray[Any]], list[int]] | None:
-        """What to run for a call on the arguments of the last one, integers aside."""
-        last = self._repeated
-        if last is None or last.computing != self._computing() or (arrays := last.arrays(values)) is None:
-            return None
-        extents = last.extents + [values[at] for at in self._places[0]]
-        if not last.variant.fits(extents) or not last.variant.writable(arrays):
-            return None
-        return last.variant, arrays, extents
-
     def _note(self, values: Sequence[Any], arrays: Sequence[NDArray[Any]], found: Variant) -> None:
         """Remember a call, where its arguments are those of the one before."""
         now, before = held(values), self._held
         self._held = now
         if are_same(now, before):
-            self._repeated = Repeated.of(values, self._places[0], arrays, found, self._computing())
+            self._repeated = Repeated.of(values, self._places[0], arrays, found)
 
     def _given(self, values: Sequence[Any],
                named: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Any], Constants, list[int]]:

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pto.core.numeric import NumericConfig, active
 from pto.quant.forms import Packed
-from pto.runtime.variant import Variant
+from pto.runtime.variant import Variant, taken
+from pto.sim.machine import Changed, Machine
+from pto.sim.standing import Standing
 
 OWNERS = np.ndarray, Packed
+INTEGER = 0  # which is the id of nothing
 
 
 def held(values: Sequence[Any]) -> list[Any]:
@@ -28,48 +32,74 @@ class Repeated:
 
     Attributes:
         integers: the places of those among the values.
-        held: all other values.
+        ids: of all other values; `INTEGER` for those. They tell values apart until one of these is gone.
+        held: the others, not kept alive.
+        gone: those that are no more.
         extents: those of the arrays.
-        variant: what ran. Its machine knows whether the arrays still are as they were.
-        computing: what of the numeric configuration the program was for.
+        variant: what ran.
+        machine: on what.
+        standing: what that knows of the arrays, and whether they still are as they were.
+        config: the numeric configuration that the program was for.
     """
 
     integers: Sequence[int]
+    ids: list[int]
     held: list[Any]
+    gone: list[Any]
     extents: list[int]
     variant: Variant
-    computing: Any
+    machine: Machine
+    standing: Standing
+    config: NumericConfig
 
     @classmethod
-    def of(cls, values: Sequence[Any], integers: Sequence[int], arrays: Sequence[NDArray[Any]], variant: Variant,
-           computing: Any) -> Repeated | None:
+    def of(cls, values: Sequence[Any], integers: Sequence[int], arrays: Sequence[NDArray[Any]],
+           variant: Variant) -> Repeated | None:
         """A call that ran; None where a value is something else than the arrays that the machine was given."""
         kinds = [type(value) for value in values]
         if any(kind not in ((int,) if at in integers else OWNERS) for at, kind in enumerate(kinds)):
             return None
         if list(map(id, taken(values))) != list(map(id, arrays)) or not variant.plain:  # one was copied
             return None
-        extents = [n for array in arrays for n in array.shape]
-        return cls(integers, held(values), extents, variant, computing)
-
-    def arrays(self, values: Sequence[Any]) -> list[NDArray[Any]] | None:
-        """The arrays of another call, if it is on those of this one."""
-        if len(values) != len(self.held) + len(self.integers) or not are_same(held(values), self.held):
+        machine = variant.machine
+        standing = machine.standing(arrays)
+        if standing is None:
             return None
-        return taken(values) if all([type(values[at]) is int for at in self.integers]) else None
+        gone: list[Any] = []
+        others = [value for at, value in enumerate(values) if at not in integers]
+        extents = [n for array in arrays for n in array.shape]
+        return cls(integers, _ids(values, integers), [weakref.ref(value, gone.append) for value in others], gone,
+                   extents, variant, machine, standing, active().config)
+
+    def serves(self, values: Sequence[Any]) -> list[int] | None:
+        """The extents of another call, if it is on the same and the program is right for its integers."""
+        if len(values) != len(self.ids) or _ids(values, self.integers) != self.ids or self.gone:
+            return None
+        if active().config is not self.config:
+            return None
+        extents = self.extents + [values[at] for at in self.integers]
+        return extents if self.variant.fits_integers(extents) else None
+
+    def run(self, values: Sequence[Any], extents: Sequence[int]) -> Any:
+        """Launch on the values of a call that this `serves`.
+
+        Raises:
+            Changed: an array is not as it was; nothing has run.
+        """
+        if self.variant.machine is not self.machine:
+            raise Changed
+        return self.variant.again(self.machine, self.standing, values, extents)
+
+
+def _ids(values: Sequence[Any], integers: Sequence[int]) -> list[int]:
+    """What tells values apart, but for those at some places that are integers."""
+    found = list(map(id, values))
+    for at in integers:
+        if type(values[at]) is int:
+            found[at] = INTEGER
+    return found
 
 
 def are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     """Are they the same objects, one by one?"""
     return len(some) == len(others) and all(map(is_, some, others))
-
-
-def taken(values: Sequence[Any]) -> list[NDArray[Any]]:
-    """The arrays among values, and those of which quantised weights consist, in order."""
-    found: list[NDArray[Any]] = []
-    for value in values:
-        if type(value) is np.ndarray:
-            found.append(value)
-        elif type(value) is Packed:
-            found += value.parts
-    return found

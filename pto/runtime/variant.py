@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
+from pto.core.environment import is_set
 from pto.core.errors import ShapeError, UsageError
 from pto.ir.ops import ARG
 from pto.isa.program import Program
@@ -21,18 +22,21 @@ from pto.lang.kernel import Traced
 from pto.lang.trace import Argument
 from pto.passes.analysis import slot_of
 from pto.passes.pipeline import Compiled, Options, compile_graph
+from pto.quant.forms import Packed
 from pto.runtime import keep
 from pto.runtime.arguments import as_array, contiguous, convert, require_writable
 from pto.runtime.dump import dump
 from pto.runtime.reports import deliver
 from pto.runtime.threads import get_num_threads
 from pto.runtime.trapped import explain
-from pto.sim.machine import Machine
+from pto.sim.machine import Changed, Machine
+from pto.sim.standing import Standing
 from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
+CHECK = "PTO_CHECK"
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
-Bound = tuple[list[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
+Bound = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
 
 
 class Room(NamedTuple):
@@ -138,6 +142,16 @@ class Variant:
         fixed, values, left, right = self._checks
         return picked(fixed, extents) == values and picked(left, extents) == picked(right, extents)
 
+    def fits_integers(self, extents: Sequence[int]) -> bool:
+        """The same of a call whose arrays have the extents that they had when it was right, and no array is outside."""
+        return all([extents[at] == (other if is_value else extents[other]) for at, other, is_value in self._counted])
+
+    @cached_property
+    def _counted(self) -> tuple[Guard, ...]:
+        """The guards that concern integers of a call."""
+        first = sum(a.type.rank for a in self.arguments)
+        return tuple((i, j, value) for i, j, value in self.guards if i >= first or (not value and j >= first))
+
     @cached_property
     def _checks(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """The guards as two comparisons of many extents, for those of a model are a hundred."""
@@ -176,7 +190,7 @@ class Variant:
     @property
     def machine(self) -> Machine:
         """The program on as many cores as there are threads for it."""
-        count, check = get_num_threads(), os.environ.get("PTO_CHECK", "")
+        count, check = get_num_threads(), os.environ.get(CHECK, "") if is_set(CHECK) else ""
         found = self.machines.get((count, check))
         if found is None:
             cores = max(count, 2) if check else count  # one core has no races with another
@@ -206,10 +220,6 @@ class Variant:
             value = given[i]
             if type(value) is not np.ndarray or not (value.flags.c_contiguous and value.flags.writeable):
                 require_writable(value, self.arguments[i].name, self.program.name)
-
-    def writable(self, arrays: Sequence[NDArray[Any]]) -> bool:
-        """Can the arrays among these that are stored to still be?"""
-        return all([arrays[i].flags.writeable for i in self.written])
 
     @cached_property
     def written(self) -> tuple[int, ...]:
@@ -259,12 +269,10 @@ class Variant:
         return tuple(i for i, row in enumerate(self._made)
                      if not row.scratch or any(isinstance(d, str) for d in row.dims))
 
-    def _let_go(self, rooms: list[Any]) -> None:
-        """Keep what is scratch for another launch."""
-        for i in self._fresh:
-            if not self._made[i].scratch:
-                rooms[i] = None
-        self.idle.append(rooms)
+    @cached_property
+    def _results(self) -> tuple[int, ...]:
+        """Which of `_made` the caller gets."""
+        return tuple(i for i, row in enumerate(self._made) if not row.scratch)
 
     def _within(self, extents: Sequence[int]) -> None:
         """Pieces of axes lie inside of them.
@@ -272,11 +280,19 @@ class Variant:
         Raises:
             ShapeError: at the line that takes a piece that does not.
         """
-        for extent, start, size, loc in self.traced.within:
-            have, room = (extents[self.first[n]] if isinstance(n, str) else n for n in (extent, size))
+        for (extent, start, _, loc), (at, end) in zip(self.traced.within, self._pieces, strict=True):
+            have, room = extents[at] if at >= 0 else -1 - at, extents[end] if end >= 0 else -1 - end
             if start + have > room:
                 raise ShapeError(f"{have} elements from {start} on ({extent}) are not inside an axis of extent {room}",
                                  loc=loc)
+
+    @cached_property
+    def _pieces(self) -> tuple[tuple[int, int], ...]:
+        """Of each piece of an axis, where its extent and that of the axis are among the extents (-1 - n: the number n).
+        """
+        def place(extent: int | str) -> int:
+            return self.first[extent] if isinstance(extent, str) else -1 - extent
+        return tuple((place(extent), place(size)) for extent, _, size, _ in self.traced.within)
 
     @cached_property
     def declared_results(self) -> frozenset[str]:
@@ -313,10 +329,16 @@ class Variant:
                 raise ShapeError(f"{self.program.name} is right for {p.low} <= {p.name} <= {p.high}; "
                                  f"{p.name} is {value}")
         self._within(extents)
-        by_name = dict(zip((p.name for p in self.program.parameters), values, strict=True))
-        shapes = [tuple([by_name[d] if isinstance(d, str) else d for d in self._made[i].dims]) for i in self._fresh]
-        self._last[:] = [(list(extents), values, shapes)]
+        shapes = [tuple([values[dim] if dim >= 0 else -1 - dim for dim in dims]) for dims in self._sizes]
+        self._last[:] = [(extents, values, shapes)]
         return values, shapes
+
+    @cached_property
+    def _sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Of each tensor that a launch looks at, which parameter an extent is (-1 - n: the number n)."""
+        names = [p.name for p in self.program.parameters]
+        return tuple(tuple(names.index(d) if isinstance(d, str) else -1 - d for d in self._made[i].dims)
+                     for i in self._fresh)
 
     @cached_property
     def _log(self) -> int:
@@ -328,10 +350,10 @@ class Variant:
         """Does a launch take its arguments alone, and report nothing?"""
         return not (self.traced.captured or self.traced.sites)
 
-    def _run(self, tensors: Sequence[NDArray[Any]], values: Sequence[int], extents: Sequence[int], known: int) -> None:
+    def _run(self, tensors: Sequence[NDArray[Any]], values: Sequence[int], extents: Sequence[int]) -> None:
         """Run the machine, and pass on what it reports, whatever ended it."""
         if not self.traced.sites:
-            self.machine.run(tensors, values, known=known)
+            self.machine.run(tensors, values)
             return
         try:
             self.machine.run(tensors, values)
@@ -339,29 +361,61 @@ class Variant:
             deliver(tensors[self._log], self.traced.sites, self.program.name,
                     lambda dim: dim if isinstance(dim, int) else extents[self.first[dim]])
 
-    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int], *, known: bool = False) -> Any:
-        """Launch on the caller's arrays; results are new arrays, written arguments change in place.
-
-        Args:
-            known: these are arrays that it ran on before, of a `plain` variant.
-
-        Raises:
-            Changed: they are not those of the last launch, or no more as they were; nothing has run.
-        """
+    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
+        """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
         if others:
             extents = self.all_extents(extents, list(others.values()))
         values, shapes = self._bound(extents)
         rooms = self._rooms(shapes, others)
         tensors = [*arrays, *rooms]
-        if not known:
-            self._apart(arrays, others)
+        self._apart(arrays, others)
         try:
-            self._run(tensors, values, extents, len(arrays) if known else 0)
+            self._run(tensors, values, extents)
         except MachineTrap as err:
             explain(err, self.program, [array.shape for array in tensors])
             raise
-        self._let_go(rooms)
+        return self._returned(rooms, arrays)
+
+    def again(self, machine: Machine, standing: Standing, given: Sequence[Any], extents: Sequence[int]) -> Any:
+        """Launch a `plain` variant on arguments of an earlier launch.
+
+        Raises:
+            Changed: an array is not as it was; nothing has run.
+        """
+        values, shapes = self._bound(extents)
+        rooms = self._rooms(shapes, NONE)
+        try:
+            machine.again(standing, rooms, values, given)
+        except Changed:
+            self.idle.append(rooms)  # as if nobody had looked: scratch stays the same, too
+            raise
+        except MachineTrap as err:
+            explain(err, self.program, [array.shape for array in (*taken(given), *rooms)])
+            raise
+        return self._returned(rooms, taken(given) if min(self._places, default=0) < 0 else ())
+
+    def _returned(self, rooms: list[Any], arrays: Sequence[NDArray[Any]]) -> Any:
+        """What the kernel returns; scratch is kept for another launch."""
         count = self.traced.returned
-        results = [tensors[slot] for slot in self.outputs[:abs(count)]]
+        results = [rooms[i] if i >= 0 else arrays[i] for i in self._places]
+        for i in self._results:
+            rooms[i] = None
+        self.idle.append(rooms)
         return (results[0] if count == -1 else tuple(results)) if count else None
+
+    @cached_property
+    def _places(self) -> tuple[int, ...]:
+        """Where each returned tensor is: among those that a launch makes, or, from the end, among the arguments."""
+        return tuple(slot - len(self.arguments) for slot in self.outputs[:abs(self.traced.returned)])
+
+
+def taken(values: Sequence[Any]) -> list[NDArray[Any]]:
+    """The arrays among values, and those of which quantised weights consist, in order."""
+    found: list[NDArray[Any]] = []
+    for value in values:
+        if type(value) is np.ndarray:
+            found.append(value)
+        elif type(value) is Packed:
+            found += value.parts
+    return found

@@ -297,38 +297,51 @@ class Multiples:
 
     Attributes:
         step: add, at an address of sums, the products of the numbers and the rows at two others; the rows lie so many
-            bytes apart. Products are added in order, each with one rounding.
+            bytes apart. Products are added in order, each with one rounding. Of several sums of the same rows, and of
+            their numbers, each lie so many bytes apart, too; a row is read once for all.
         last: the same for the first so many columns alone; nothing else is read or written.
     """
 
-    def __init__(self, dot: Dot, rows: int) -> None:
-        self.dot, self.rows = dot, rows
+    def __init__(self, dot: Dot, rows: int, sums: int = 1) -> None:
+        self.dot, self.rows, self.sums = dot, rows, sums
         self.kind = of(I32 if dot.integer else vec.F32)
-        self.step = emits(VOID, INT, INT, INT, INT)(self._step)
-        self.last = emits(VOID, INT, INT, INT, INT, INT)(self._last)
+        self.step = emits(VOID, *[INT] * 6)(self._step)
+        self.last = emits(VOID, *[INT] * 7)(self._last)
 
-    def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value) -> None:
+    def _step(self, b: ir.IRBuilder, y: ir.Value, across: ir.Value, x: ir.Value, apart: ir.Value, w: ir.Value,
+              pitch: ir.Value) -> None:
         stored = of(STORED[self.dot.weights])
-        total = self._added(b, load(b, sums, self.kind), x, w, apart, lambda at: load(b, at, stored))
-        store(b, sums, total)
+        rows = self._widened(b, w, pitch, lambda at: load(b, at, stored))
+        for _ in range(self.sums):
+            store(b, y, self._added(b, load(b, y, self.kind), x, rows))
+            y, x = b.add(y, across), b.add(x, apart)
 
-    def _last(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value,
-              count: ir.Value) -> None:
+    def _last(self, b: ir.IRBuilder, y: ir.Value, across: ir.Value, x: ir.Value, apart: ir.Value, w: ir.Value,
+              pitch: ir.Value, count: ir.Value) -> None:
         stored = of(STORED[self.dot.weights])
-        before = load_first(b, sums, self.kind, count)
-        store_first(b, sums, count, self._added(b, before, x, w, apart, lambda at: load_first(b, at, stored, count)))
+        rows = self._widened(b, w, pitch, lambda at: load_first(b, at, stored, count))
+        for _ in range(self.sums):
+            store_first(b, y, count, self._added(b, load_first(b, y, self.kind, count), x, rows))
+            y, x = b.add(y, across), b.add(x, apart)
 
-    def _added(self, b: ir.IRBuilder, total: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value,
-               read: Callable[[ir.Value], ir.Value]) -> ir.Value:
-        dot = self.dot
+    def _widened(self, b: ir.IRBuilder, w: ir.Value, pitch: ir.Value,
+                 read: Callable[[ir.Value], ir.Value]) -> list[ir.Value]:
+        found = []
         for _ in range(self.rows):
-            factor, weights = load(b, x, STORED[dot.factor]), read(w)
+            weights = read(w)
+            found.append(b.sext(weights, self.kind) if self.dot.integer else TO_F32[self.dot.weights](b, weights))
+            w = b.add(w, pitch)
+        return found
+
+    def _added(self, b: ir.IRBuilder, total: ir.Value, x: ir.Value, rows: list[ir.Value]) -> ir.Value:
+        dot = self.dot
+        for weights in rows:
+            factor = load(b, x, STORED[dot.factor])
             if dot.integer:
-                factor = broadcast(b, b.sext(factor, I32), self.kind)
-                total = b.add(total, b.mul(factor, b.sext(weights, self.kind)))
+                total = b.add(total, b.mul(broadcast(b, b.sext(factor, I32), self.kind), weights))
             else:
-                total = call(b, "fma", broadcast(b, factor, self.kind), TO_F32[dot.weights](b, weights), total)
-            x, w = b.add(x, x.type(dot.factor.size)), b.add(w, apart)
+                total = call(b, "fma", broadcast(b, factor, self.kind), weights, total)
+            x = b.add(x, x.type(dot.factor.size))
         return total if dot.integer else canonical(b, total)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-from array import array
 from collections.abc import Callable
 from functools import partial
 
@@ -45,12 +44,12 @@ from pto.sim.traps import TrapKind, trap_error
 from pto.sim.waiting import Wait, deadlock, events_left
 from pto.sim.watch.state import Watch
 
-SLICE = 1 << 23  # units that the engine may use before Python looks for Ctrl-C: 4 to 80 ms
+SLICE = 1 << 24  # units that the engine may use before Python looks for Ctrl-C: 8 to 160 ms, a token of a small model
 SPINS = 1 << 17  # looks at what other host threads have done, some nanoseconds each, before a thread sleeps
 NAP = 1e-4
+LINE = 8  # words of a cache line
 HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)
 DONE, FAILURE, IDLE, NO_ROOM = int(Result.DONE), int(Result.FAILED), int(Result.IDLE), int(Result.NO_ROOM)
-IDLE_CREW = array("l", [0] * (CREW_AT - CREW_COUNT - 1))
 Context = memoryview  # of int64 words; reads and writes plain ints, fast
 Engine = Callable[[int, int, int], None]
 ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -59,34 +58,39 @@ ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 class Frame:
     """The contexts of one launch, what they share, and how host threads divide them.
 
-    Launches take the same one, one after the other: a small kernel runs no longer than what is made here takes.
+    Launches take the same one, one after the other: a small kernel runs no longer than what is made here takes. It is
+    one block of memory, which one copy makes what it is at the start of a launch: a large kernel leaves nothing in the
+    caches, so that each object that Python touches is waited for.
+
+    Attributes:
+        starts: what the contexts are at the start, apart from what the machine tells each core.
+        standing: what the machine has put there, of arrays that are the same ones at each launch.
     """
 
     def __init__(self, template: Words, threads: int) -> None:
-        self.template, self.contexts = template.copy(), np.empty_like(template)
-        self.cores = [row.data for row in self.contexts]
-        self.state = np.zeros(EVENTS_AT + len(template) ** 2 * EVENTS, np.int64)
-        self.shared = self.state.data
-        self.template[:, SHARED] = self.state.ctypes.data
-        addresses = [row.ctypes.data for row in self.contexts]
-        self.tables = [
-            np.array([*(len(addresses[i::threads]), *[0] * (CREW_AT - 1)), *addresses[i::threads]], np.int64)
-            for i in range(threads)
-        ]
-        self.crews = [table.data for table in self.tables]
-        self.addresses = [table.ctypes.data for table in self.tables]
+        cores, words = template.shape
+        crews = [range(i, cores, threads) for i in range(threads)]
+        sizes = [template.size, EVENTS_AT + cores ** 2 * EVENTS, *(CREW_AT + len(crew) for crew in crews)]
+        ends = [*itertools.accumulate(size + LINE for size in sizes)]  # other threads write to each: lines apart
+        parts = [slice(end - LINE - size, end - LINE) for end, size in zip(ends, sizes, strict=True)]
+        block, first = np.zeros(ends[-1], np.int64), np.zeros(ends[-1], np.int64)
+        self.block, self.first = block.data, first.data
+        self.contexts, start = (of[parts[0]].reshape(cores, words) for of in (block, first))
+        self.cores, self.starts = [row.data for row in self.contexts], [row.data for row in start]
+        self.shared, *self.crews = [block[part].data for part in parts[1:]]
+        state, *self.addresses = [block[part].ctypes.data for part in parts[1:]]
+        start[:], start[:, SHARED] = template, state
+        first[parts[1]][FAILED] = cores
+        for part, crew in zip(parts[2:], crews, strict=True):
+            table = first[part]
+            table[CREW_COUNT], table[CREW_SPINS] = len(crew), SPINS if threads > 1 else 0
+            table[CREW_AT:] = [self.contexts[core].ctypes.data for core in crew]
+        self.standing: object = None
         self.wake = threading.Condition()
 
-    def reset(self, fuel: int) -> None:
+    def reset(self) -> None:
         """What a launch starts with, apart from what the machine tells each core."""
-        self.contexts[:] = self.template
-        self.state.fill(0)
-        self.shared[FAILED] = len(self.cores)
-        for context in self.cores:
-            context[FUEL] = fuel
-        for crew in self.crews:
-            crew[CREW_COUNT + 1:CREW_AT] = IDLE_CREW
-            crew[CREW_SPINS] = SPINS if len(self.crews) > 1 else 0
+        self.block[:] = self.first
 
 
 class Launch:
@@ -136,9 +140,10 @@ class Launch:
                 self.fail(thread, fuel)
             elif result == NO_ROOM:
                 self.make_room()
-            if result == DONE or self.decided() or (result == IDLE and self.sleep(thread)):
+            if result == DONE or (self.errors and self.decided()) or (result == IDLE and self.sleep(thread)):
                 break
-        self.sleep(thread, last=True)
+        if len(self.frame.crews) > 1:
+            self.sleep(thread, last=True)
 
     def fail(self, thread: int, fuel: int) -> None:
         """Keep the error of the cores of a thread that trapped or lack fuel, and take them out of the run."""
@@ -176,8 +181,8 @@ class Launch:
 
     def decided(self) -> bool:
         """Whether every core below one that failed has ended."""
-        lowest = min(tuple(self.errors), default=0)
-        return bool(self.errors) and all(row[STATUS] == HALTED for row in self.frame.cores[:lowest])
+        lowest = min(tuple(self.errors))
+        return all(row[STATUS] == HALTED for row in self.frame.cores[:lowest])
 
     def sleep(self, thread: int, *, last: bool = False) -> bool:
         """Rest until another thread may have helped; true where none will, which is where all rest."""
@@ -200,14 +205,15 @@ class Launch:
 
     def end(self) -> None:
         """All cores have stopped, none in error: what they wait for and what they left."""
-        pcs = [row[PC] for row in self.frame.cores]
-        waits = {core: self.wait(row) for core, row in enumerate(self.frame.cores) if row[STATUS] == WAITING}
-        if waits:
-            raise deadlock(self.program, waits, pcs)
-        counts, cores = self.frame.shared[EVENTS_AT:].tolist(), len(pcs)
-        if any(counts):
-            channels = itertools.product(range(cores), range(cores), range(EVENTS))
-            events_left(self.program, dict(zip(channels, counts, strict=True)), pcs)
+        cores, shared = self.frame.cores, self.frame.shared
+        for row in cores:
+            if row[STATUS] == WAITING:
+                waits = {core: self.wait(row) for core, row in enumerate(cores) if row[STATUS] == WAITING}
+                raise deadlock(self.program, waits, [row[PC] for row in cores])
+        if shared[SETS]:
+            channels = itertools.product(range(len(cores)), range(len(cores)), range(EVENTS))
+            events = dict(zip(channels, shared[EVENTS_AT:], strict=True))
+            events_left(self.program, events, [row[PC] for row in cores])
 
     def wait(self, context: Context) -> Wait:
         """What a core waits for."""

@@ -85,10 +85,11 @@ PLAN_USES, PLAN_STORE, PLAN_AHEAD, PLAN_LOANS, PLAN_COUNT, PLAN_WORDS = range(6)
 
 
 # Words of an array object (`PyArrayObject_fields`, NumPy C API): a count of axes and flags are the lower halves of one.
-# Then those of a row of the table of arrays that are expected to be as they were; extents and strides end it.
+# Then those of a row of the table of arrays that are expected to be as they were: where the object is (0: any will do),
+# and what it says of itself; extents and strides end it.
 OBJECT_DATA, OBJECT_AXES, OBJECT_SHAPE, OBJECT_STRIDES, OBJECT_DTYPE, OBJECT_FLAGS = 2, 3, 4, 5, 7, 8
 HALF = (1 << 32) - 1
-ROW_DATA, ROW_AXES, ROW_DTYPE, ROW_FLAGS, ROW_EXTENTS = range(5)
+ROW_OBJECT, ROW_DATA, ROW_AXES, ROW_DTYPE, ROW_FLAGS, ROW_EXTENTS = range(6)
 MOST_AXES = 8
 ROW_WORDS = ROW_EXTENTS + 2 * MOST_AXES
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import Seen, numpy_dtype
-from pto.core.errors import DTypeError, ProgramError, ShapeError, UsageError
+from pto.core.errors import CompilerBug, DTypeError, ProgramError, ShapeError, UsageError
 from pto.core.target import BY_NAME
 from pto.isa.program import FIRST_PARAMETER, Program, TensorDecl
 from pto.sim import jit
@@ -25,6 +25,7 @@ from pto.sim.layout import (
     CORES,
     EVENT_IDS,
     EXACT,
+    FUEL,
     LENDING,
     LOAN_WORDS,
     REGISTERS_AT,
@@ -39,19 +40,20 @@ from pto.sim.layout import (
 from pto.sim.link import PAGE, Words, link
 from pto.sim.loans import JOINING, apart
 from pto.sim.names import ENGINE, STANDING, WATCHED
-from pto.sim.standing import Standing
+from pto.sim.standing import COMPARE, Standing
 from pto.sim.watch.state import Watch, chosen
 
 DEFAULT_FUEL = 1 << 42  # for each core: some hours
 Array = NDArray[Any]
+# What a launch puts into contexts: descriptors that stay there, others by where they begin, and whether loads may lend.
+Described = tuple[Standing | None, Sequence[tuple[int, Sequence[int]]], bool]
 
 
 class Changed(Exception):
-    """An array is not the one of the last launch, or no more as it was."""
+    """An array is no more as it was at an earlier launch."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunStats:
+class RunStats(NamedTuple):
     """Instructions that ran, on all cores together."""
 
     scalar: int
@@ -105,30 +107,26 @@ class Machine:
         address = jit.addresses(sorted(self._linked.functions | {engine, STANDING}))
         self._linked.bind(address)
         self._code = self._linked.code.ctypes.data
-        self._engine, self._compare = ENTRY(address[engine]), ENTRY(address[STANDING])
+        self._engine, self._compare = ENTRY(address[engine]), COMPARE(address[STANDING])
         self._template = self._blank()
         self._frames: list[Frame] = []
         flat = {view.tensor for view in program.views}
         self._answer: tuple[list[int], bool] = [], False
         self._standing: Standing | None = None
-        self._before: list[int] = []  # the arrays of the last launch whose arrays were looked at one by one
+        self._before: list[tuple[int, ...]] = []  # descriptors of the last launch, of arrays that were looked at
         self._known: list[int] | None = None  # the parameters of the last launch, which were found to be right
         self._written = [decl.written for decl in program.tensors]
         self._views = [_View(decl, program, i in flat) for i, decl in enumerate(program.tensors)]
 
-    def run(
-        self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None, known: int = 0
-    ) -> RunStats:
+    def run(self, tensors: Sequence[Array], parameters: Sequence[int] = (), *, fuel: int | None = None) -> RunStats:
         """Run the program on every core.
 
         Args:
             tensors: an array for each tensor of the program; those it writes are changed in place.
             parameters: a value for each parameter of the program.
             fuel: units of work for each core.
-            known: so many of the arrays, the first ones, are taken for those of the last launch.
 
         Raises:
-            Changed: they are not, or no more as they were; nothing has run.
             TrapError: an instruction was refused.
             FuelError: a core did not finish within its fuel.
             UsageError, ShapeError, DTypeError: the arguments are not what the program takes.
@@ -136,46 +134,76 @@ class Machine:
         values = self._parameters(parameters)
         if len(tensors) != len(self._views):
             raise UsageError(f"{self.program.name} takes {len(self._views)} tensors, has {len(tensors)}")
-        words = self._descriptors(tensors, values, known)
+        described = self._described(tensors, values)
+        sizes = [array.nbytes for array in tensors] if self.check else None
+        return RunStats(*self._launched(described, values, DEFAULT_FUEL if fuel is None else fuel, tensors, sizes))
+
+    def standing(self, arrays: Sequence[Array]) -> Standing | None:
+        """What `again` takes for the first arrays of the last launch; None: each is to be looked at."""
+        found = self._standing
+        return found if found and not self.check and found.is_about(arrays) else None
+
+    def again(self, standing: Standing, tensors: Sequence[Array], parameters: Sequence[int], held: object) -> None:
+        """Run on arrays of an earlier launch, and on others.
+
+        Args:
+            tensors: the last ones, made for this launch as the program declares them; they share memory with none.
+            held: what keeps those before them alive.
+
+        Raises:
+            Changed: an array is not as it was; nothing has run.
+            TrapError: an instruction was refused.
+        """
+        values, first = self._parameters(parameters), len(self._views) - len(tensors)
+        addresses = standing.addresses(tensors, values, first)
+        if addresses is None:
+            raise Changed
+        rows = [(TENSOR_WORDS * i, self._views[i].placed(tensors[i - first], values, addresses[i]))
+                for i in standing.others]
+        self._launched((standing, rows, standing.lends), values, DEFAULT_FUEL, (tensors, held))
+
+    def _launched(self, described: Described, values: list[int], fuel: int, held: object,
+                  sizes: list[int] | None = None) -> tuple[int, int]:
+        """Run, and count instructions; `sizes`, in bytes, are for what is watched."""
         try:
             frame = self._frames.pop()
         except IndexError:
             frame = Frame(self._template, self.threads)
         # Where cores wait for each other each needs its memories; else those of a host thread run one after the other.
         memories = [_take(self._linked.arena.nbytes) for _ in range(self.cores if self.joined else self.threads)]
-        frame.reset(DEFAULT_FUEL if fuel is None else fuel)
-        self._fill(frame, memories, values, words)
-        launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined,
-                        held=(self, tensors, memories))
-        if self.check:
-            launch.watch = Watch(self.program, self.cores, self.check, [array.nbytes for array in tensors])
+        self._fill(frame, memories, values, described, fuel)
+        launch = Launch(self.program, self._engine, self._code, frame, joined=self.joined, held=(self, held, memories))
+        if sizes is not None:
+            launch.watch = Watch(self.program, self.cores, self.check, sizes)
             frame.contexts[:, WATCH] = launch.watch.address
         try:
             launch.run()
-            stats = RunStats(sum([row[SCALARS] for row in frame.cores]), sum([row[TILES] for row in frame.cores]))
+            scalar = tile = 0
+            for row in frame.cores:
+                scalar, tile = scalar + row[SCALARS], tile + row[TILES]
         finally:
             if not launch.stopped:  # else a thread may still be at work in them
                 self._frames.append(frame)
                 _idle[self._linked.arena.nbytes].extend(memories)
-        return stats
+        return scalar, tile
 
-    def _descriptors(self, tensors: Sequence[Array], values: list[int], known: int) -> list[int]:
+    def _described(self, tensors: Sequence[Array], values: list[int]) -> Described:
         """The descriptors of all arrays; those that are the same ones at each launch are looked at together."""
-        views, standing = self._views, self._standing
-        words = standing.words(tensors, self._compare) if standing else None
-        if standing and words is not None:
-            for number in standing.others:
-                at, view = TENSOR_WORDS * number, views[number]
-                words[at:at + TENSOR_WORDS] = view.words(tensors[number], values, known=number < known)
-            return words
-        words = []
-        for number, (view, tensor) in enumerate(zip(views, tensors, strict=True)):
-            words += view.words(tensor, values, known=number < known)
-        ids, before = list(map(id, tensors)), self._before
-        same = [i for i, (one, other) in enumerate(zip(ids, before, strict=False)) if one == other]
-        self._before = ids
-        self._standing = Standing.of([i for i in same if not views[i].symbolic], tensors, words)
-        return words
+        views, standing, before = self._views, self._standing, self._before
+        if standing and standing.addresses(tensors, values):
+            others = {i: views[i].words(tensors[i], values) for i in standing.others}
+            if not any([row is before[i] for i, row in others.items()]):  # else more of them stay
+                words = standing.words.tolist()
+                for i, row in others.items():
+                    before[i] = row
+                    words[TENSOR_WORDS * i:TENSOR_WORDS * (i + 1)] = row
+                return standing, [(TENSOR_WORDS * i, row) for i, row in others.items()], self._lending(words)
+        found = [view.words(tensor, values) for view, tensor in zip(views, tensors, strict=True)]
+        same = [i for i, (one, other) in enumerate(zip(found, before, strict=False)) if one is other]
+        self._before, words = found, [*chain.from_iterable(found)]
+        relied = {dim: values[dim] for i in same for dim in views[i].dims if dim >= 0}
+        self._standing = Standing.of(same, tensors, words, relied, self._lends(words, same), self._compare)
+        return None, [(0, words)], self._lending(words)
 
     def _blank(self) -> Words:
         """Contexts as they are at the start of every launch."""
@@ -205,26 +233,34 @@ class Machine:
         self._known = values
         return values
 
-    def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], words: list[int]) -> None:
-        start = REGISTERS_AT + FIRST_PARAMETER
-        given, described = array("l", values), array("l", words)  # plain words: NumPy's ways into a row take longer
-        lending = self._lending(words)
+    def _fill(self, frame: Frame, memories: list[_Memory], values: list[int], described: Described, fuel: int) -> None:
+        standing, rows, lending = described
+        if standing and frame.standing is not standing:
+            for context in frame.starts:
+                context[TENSORS_AT:TENSORS_AT + len(standing.words)] = standing.words
+            frame.standing = standing
+        frame.reset()
+        start, given = REGISTERS_AT + FIRST_PARAMETER, array("l", values)
+        placed = [(TENSORS_AT + at, array("l", row)) for at, row in rows]
         for core, context in enumerate(frame.cores):
             address = memories[core % len(memories)].address
+            context[FUEL], context[LENDING] = fuel, lending
             context[ARENA], context[SPARE] = address, address + self._linked.arena.spare
-            context[start:start + len(given)] = given
-            context[TENSORS_AT:TENSORS_AT + len(described)] = described
-            context[LENDING] = lending
+            context[start:start + len(given)] = given  # plain words: NumPy's ways into a row take longer
+            for at, row in placed:
+                context[at:at + len(row)] = row
 
     def _lending(self, words: list[int]) -> bool:
         """Whether loads may leave bytes in arrays with these descriptors; the last answer is kept."""
-        if not self._linked.loans:
-            return False
         known, answer = self._answer
         if known != words:
-            answer = apart([span(words, i) for i in range(len(self._views))], self._written)
+            answer = self._lends(words, range(len(self._views)))
             self._answer = words, answer
         return answer
+
+    def _lends(self, words: Sequence[int], places: Sequence[int]) -> bool:
+        """The same of some of the arrays."""
+        return self._linked.loans > 0 and apart([span(words, i) for i in places], [self._written[i] for i in places])
 
 
 class _View:
@@ -240,18 +276,11 @@ class _View:
         self.symbolic = max(self.dims, default=-1) >= 0
         self._last: tuple[Seen, tuple[object, ...], tuple[int, ...]] | None = None
 
-    def words(self, array: Array, values: list[int], *, known: bool = False) -> tuple[int, ...]:
-        """The descriptor of an array that fits the declaration; most launches are on that of the one before.
-
-        Raises:
-            Changed: it is not that one, and is `known` to be.
-        """
+    def words(self, array: Array, values: list[int]) -> tuple[int, ...]:
+        """The descriptor of an array that fits the declaration; most launches are on that of the one before."""
         last = self._last
-        same = last is not None and last[0].still(array)
-        if same and last and last[1] == self._about(array, values):
+        if last is not None and last[0].still(array) and last[1] == self._about(array, values):
             return last[2]
-        if known and not same:
-            raise Changed
         words, seen = self._described(array, values), Seen(array)
         if seen.address == words[0]:
             self._last = seen, self._about(array, values), words
@@ -260,6 +289,14 @@ class _View:
     def _about(self, array: Array, values: list[int]) -> tuple[object, ...]:
         """What a descriptor depends on besides what an array that was seen is."""
         return array.flags.writeable or not self.decl.written, self.symbolic and values
+
+    def placed(self, array: Array, values: list[int], address: int) -> tuple[int, ...]:
+        """The descriptor of an array that was made for a launch as declared, at an address."""
+        shape, size = [values[dim] if dim >= 0 else -1 - dim for dim in self.dims], self.dtype.itemsize
+        rows, cols = prod(shape[:-1]), shape[-1] if shape else 1
+        if array.nbytes != rows * cols * size:
+            raise CompilerBug(f"tensor {self.decl.name} was made with {array.nbytes} bytes, not {rows * cols * size}")
+        return address, rows, cols, cols * size, size
 
     def _described(self, array: Array, values: list[int]) -> tuple[int, ...]:
         decl = self.decl

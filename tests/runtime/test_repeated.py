@@ -12,7 +12,7 @@ import pytest
 
 import pto as pt
 from pto.core.arrays import Seen
-from pto.core.errors import PtoError, UsageError
+from pto.core.errors import PtoError, ShapeError, UsageError
 from pto.quant.forms import pack
 from pto.quant.schemes import find
 from pto.quant.tensor import quantise
@@ -140,6 +140,48 @@ def test_a_kernel_keeps_no_array_alive():
     assert known() is None
     again = made(3, 3)
     np.testing.assert_array_equal(doubled(again), 2 * again)
+
+
+def test_what_takes_the_place_of_an_array_in_memory_is_another_one():
+    kernel, y = row_plus(), made(1, 5)
+    for size in (6, 9, 4, 6):
+        x = made(size, 5)
+        for at in range(TIMES):
+            np.testing.assert_array_equal(kernel(x, at, y), x[at] + y)
+        known = id(x)
+        del x
+        others = [np.full((size + 1, 5), 3, np.float32) for _ in range(8)]
+        for x in sorted(others, key=lambda array: id(array) != known):
+            np.testing.assert_array_equal(kernel(x, size, y), x[size] + y)
+
+
+def test_weights_in_the_place_of_others_are_not_taken_for_these():
+    @pt.tile_kernel
+    def product(x, w):
+        return pt.matmul(x, w.T)
+    fine, x = pack(quantise(made(32, 64), find("int8_channel")), "a14"), made(1, 64)
+    want = {name: product(x, replace(fine, activation=name)) for name in ("a14", "a8")}
+    assert (want["a14"] != want["a8"]).any()
+    for name in ("a14", "a8", "a14"):
+        weights = replace(fine, activation=name)
+        for _ in range(TIMES):
+            np.testing.assert_array_equal(product(x, weights), want[name])
+        del weights  # the next ones are the same arrays, and often have its address
+
+
+def test_integers_are_judged_by_extents_as_they_are_now():
+    @pt.tile_kernel
+    def doubled(x, count: pt.index):
+        return x[:count] * 2.0
+    x = made(6, 10)
+    for count in range(2, 2 + TIMES):
+        np.testing.assert_array_equal(doubled(x, count), 2 * x[:count])
+    x.shape = 12, 5
+    np.testing.assert_array_equal(doubled(x, 10), 2 * x[:10])
+    for _ in range(TIMES):
+        doubled(x, 10)
+    with pytest.raises(ShapeError):
+        doubled(x, 13)
 
 
 def test_an_array_is_seen_to_be_the_same():

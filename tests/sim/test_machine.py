@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pto.core.dtypes import F32
-from pto.core.errors import FuelError, ProgramError, PtoError, ShapeError, TrapError, UsageError
+from pto.core.errors import CompilerBug, FuelError, ProgramError, PtoError, ShapeError, TrapError, UsageError
 from pto.core.types import Layout, Space, TileType
 from pto.isa.exact_math import exp_f32
 from pto.isa.meaning.scalar import MEANING
@@ -491,22 +491,75 @@ def test_a_machine_can_run_in_several_host_threads_at_once():
     assert all(y.tobytes() == want.tobytes() for y in results)
 
 
-def test_arrays_that_are_said_to_be_those_of_the_last_launch_are_looked_at():
-    p, x = blocks(), np.random.default_rng(6).standard_normal((300, 40)).astype(np.float32)
-    machine, y = Machine(p, cores=2), np.zeros_like(x)
-    with pytest.raises(Changed):
-        machine.run([x, y], [300], known=1)
+@pytest.mark.parametrize("change", [
+    lambda x, y: y.__setstate__(y.copy().__reduce__()[2]), lambda x, y: setattr(x, "shape", (40, 300)),
+    lambda x, y: y.setflags(write=False),
+])
+def test_arrays_of_an_earlier_launch_are_looked_at(change):
+    x = np.random.default_rng(6).standard_normal((300, 40)).astype(np.float32)
+    machine, y = Machine(blocks(), cores=2), np.zeros_like(x)
     machine.run([x, y], [300])
-    want = y.copy()
+    assert machine.standing([x, y]) is None  # so far it was one launch
+    machine.run([x, y], [300])
+    known, want = machine.standing([x, y]), y.copy()
+    assert machine.standing([y, x]) is None and machine.standing([x, want]) is None
+    machine.run([x[:200], want[:200]], [200])
     y[:] = 0
-    for other in (x.copy(), x[:200], x.astype(np.int32), x.T.copy().T):
-        with pytest.raises(Changed):
-            machine.run([other, y], [300], known=1)
-        assert not y.any()
-    machine.run([x, y], [300], known=2)
+    machine.again(known, [], [300], (x, y))
     assert y.tobytes() == want.tobytes()
+    with pytest.raises(Changed):
+        machine.again(known, [], [200], (x, y))
+    change(x, y)
+    with pytest.raises(Changed):
+        machine.again(known, [], [300], (x, y))
+
+
+def test_a_watched_machine_looks_at_all_arrays():
+    p, x = blocks(), np.ones((4, 40), np.float32)
+    machine, y = Machine(p, check="uninitialised"), np.zeros_like(x)
+    for _ in range(3):
+        machine.run([x, y], [4])
+        assert machine.standing([x, y]) is None
+
+
+def test_of_arrays_that_stay_and_others_each_launch_takes_its_own():
+    p = program([("tload", TileRef(0), 0, 0, 0, 4, 8), ("tload", TileRef(1), 1, 0, 0, 4, 8),
+                 ("tadd", TileRef(0), TileRef(0), TileRef(1), 4, 8), ("tstore", 2, TileRef(0), 0, 0, 4, 8), ("halt",)],
+                [ub(0, 4, 8), ub(1, 4, 8)], [TensorDecl(n, F32, (4, 8), written=n == "y") for n in ("x", "w", "y")])
+    machine, rng = Machine(p), np.random.default_rng(8)
+
+    def array():
+        return rng.standard_normal((4, 8), np.float32)
+
+    def runs(x, w, y):
+        machine.run([x, w, y])
+        np.testing.assert_array_equal(y, x + w)
+    w, x, y = array(), array(), array()
+    for _ in range(4):
+        runs(x, w, y)
+    assert machine.standing([x, w, y])
+    for _ in range(4):
+        runs(array(), w, y)
+    runs(x, w, y)
+    runs(x, w, y)
+    assert machine.standing([x, w, y])
+    for _ in range(3):
+        runs(x, w, y)
+        w.__setstate__(array().__reduce__()[2])
+    for _ in range(3):
+        runs(x, array(), array())
+    for _ in range(3):
+        runs(x, w, array())
+    known = machine.standing([x, w])
+    for y in (array(), array()):
+        machine.again(known, [y], [], (x, w))
+        np.testing.assert_array_equal(y, x + w)
+        runs(array(), array(), y)
+    narrow = np.zeros((4, 7), np.float32)
+    with pytest.raises(CompilerBug):
+        machine.again(known, [narrow], [], (x, w))
     with pytest.raises(ShapeError):
-        machine.run([x, y], [200], known=2)
+        machine.run([x, w, narrow])
 
 
 def test_fast_mode_stays_near_exact_mode():

@@ -16,6 +16,7 @@ from pto.sim.layout import (
     ROW_DTYPE,
     ROW_EXTENTS,
     ROW_FLAGS,
+    ROW_OBJECT,
     ROW_WORDS,
     WORD,
 )
@@ -41,11 +42,16 @@ def is_as(array: int, row: int) -> bool:
 
 
 def standing(arrays: int, table: int, count: int) -> None:
-    """Puts zero for the first of some addresses of arrays, unless all are as their rows of the table say."""
+    """Replaces where some arrays are by where their elements are, unless one is not as its row of the table says.
+
+    Then the first becomes zero.
+    """
     for number in range(count):
-        if not is_as(word(arrays, number), table + WORD * ROW_WORDS * number):
+        array, row = word(arrays, number), table + WORD * ROW_WORDS * number
+        if word(row, ROW_OBJECT) != 0 and (word(row, ROW_OBJECT) != array or not is_as(array, row)):
             set_word(arrays, 0, 0)
             return
+        set_word(arrays, number, word(array, OBJECT_DATA))
 
 
 FUNCTIONS[STANDING] = standing

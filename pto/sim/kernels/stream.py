@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pto.core.dtypes import F32
@@ -19,12 +21,12 @@ from pto.sim.vec import inline, prefetch, separate, stay_apart, word
 
 LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
+NEAR = 128  # the same of rows that do, where several are read at once
 SHORT = 512  # bytes of rows that follow each other, of which memory does not mind several at once
 N, K = map(cube.TGEMV_STREAM.position, ("n", "k"))
 BLOCK_M, BLOCK_N, BLOCK_K = map(cube.TGEMM_STREAM.position, ("m", "n", "k"))
 MOST_ROWS = 12  # that meet a matrix together; completed with zeros they fit into spare memory
 TOGETHER = 8  # rows that are added to the sums in one pass over these
-ROWS, COLUMNS = map(cube.TGEVM_STREAM.position, ("k", "n"))
 
 
 def widening(dot: Dot) -> Any:
@@ -121,32 +123,32 @@ def product_of_bytes(dot: Fours) -> Any:
 
 
 @inline
-def lines_of(nbytes: int, pitch: int, most: int) -> int:
-    """The lines of a row that are asked for; of rows that follow each other and have at most so many bytes, none."""
-    return 0 if pitch == nbytes <= most else -(-nbytes // LINE)
+def lines_apart(nbytes: int, pitch: int) -> int:
+    """The lines of a row of so many bytes; none where rows follow each other."""
+    return 0 if pitch == nbytes else -(-nbytes // LINE)
 
 
 @inline
-def rows_ahead(lines: int) -> int:
-    """How many rows are asked for before they are used."""
-    return max(AHEAD // max(lines, 1) // 4 * 4, FEWEST)
+def rows_ahead(lines: int, most: int) -> int:
+    """How many rows of so many lines are asked for before they are used."""
+    return max(most // max(lines, 1) // 4 * 4, FEWEST)
 
 
 @inline
 def ask_for(w: int, pitch: int, lines: int, rows: int) -> None:
-    """Fetch the lines of some rows; of rows that follow each other there are none."""
+    """Fetch the lines of some rows, which may be none."""
     for row in range(rows if lines > 0 else 0):
         for line in range(lines):
             prefetch(w + row * pitch + line * LINE)
 
 
-def block(dot: Dot, rows: int, columns: int) -> Any:
-    """Some rows times some rows of weights of neighbouring elements."""
-    made, size, factor_size = Block(dot, rows, columns), dot.weights.size, dot.factor.size
+def block(dot: Dot, rows: int, columns: int, *, add: bool = False) -> Any:
+    """Some rows times some rows of weights of neighbouring elements, added to what is there if need be."""
+    made, size, factor_size, adds = Block(dot, rows, columns), dot.weights.size, dot.factor.size, int(add)
     begin, advance, last, settle, lanes = made.begin, made.step, made.last, made.settle, dot.lanes
 
     @inline
-    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, k: int, add: int) -> None:
+    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, k: int) -> None:
         sums = begin(x, apart)
         for _ in range(k // lanes):
             sums = advance(sums, x, apart, w, pitch)
@@ -154,25 +156,42 @@ def block(dot: Dot, rows: int, columns: int) -> Any:
             w += size * lanes
         if k % lanes:
             sums = last(sums, x, apart, w, pitch, k % lanes)
-        settle(y, across, add, sums)
+        settle(y, across, adds, sums)
+    return run
+
+
+def in_threes(made: Callable[[int], Any]) -> Any:
+    """What is made for three rows, for two and for one, for any number."""
+    three, two, one = map(made, (3, 2, 1))
+
+    @inline
+    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, extent: int, m: int) -> None:
+        for _ in range(m // 3):
+            three(y, across, x, apart, w, pitch, extent)
+            y += 3 * across
+            x += 3 * apart
+        if m % 3 == 2:
+            two(y, across, x, apart, w, pitch, extent)
+        elif m % 3 == 1:
+            one(y, across, x, apart, w, pitch, extent)
     return run
 
 
 def float_rows(dot: Dot, add: int) -> Any:
     """Products of rows, the lanes of four of which are added up together: short ones, and ones apart, side by side."""
-    begin, multiply, four, size = dot.begin, product(dot), block(dot, 1, 4), dot.weights.size
+    begin, multiply, four, size = dot.begin, product(dot), block(dot, 1, 4, add=bool(add)), dot.weights.size
     settle, settle_four = dot.settle, dot.settle_four
 
     @inline
     def run(y: int, x: int, w: int, pitch: int, apart: int, n: int, k: int, scratch: int) -> None:
-        lines, start = lines_of(k * size, pitch, k * size), begin(x)
-        ahead = rows_ahead(lines)
+        lines, start = lines_apart(k * size, pitch), begin(x)
+        ahead = rows_ahead(lines, AHEAD)
         ask_for(w, pitch, lines, min(ahead, n))
         side_by_side = apart == size and (lines > 0 or k * size <= SHORT)
         for row in range(0, n - n % 4, 4):
             ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
             if side_by_side:
-                four(y, 0, x, 0, w, pitch, k, add)
+                four(y, 0, x, 0, w, pitch, k)
             else:
                 first = multiply(start, x, w, apart, k, scratch)
                 second = multiply(start, x, w + pitch, apart, k, scratch)
@@ -228,8 +247,8 @@ def integer_rows(dot: Dot, add: int) -> Any:
                 y += 4
                 w += pitch
             return
-        lines = lines_of(k * size, pitch, k * size)
-        ahead, each = rows_ahead(lines), 4 if lines > 0 else max(n, 1)
+        lines = lines_apart(k * size, pitch)
+        ahead, each = rows_ahead(lines, AHEAD), 4 if lines > 0 else max(n, 1)
         ask_for(w, pitch, lines, min(ahead, n))
         for row in range(0, n, each):
             ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
@@ -256,23 +275,6 @@ def streamed(form: Form) -> Body:
     return run
 
 
-def column(dot: Dot, columns: int) -> Any:
-    """All rows times some rows of weights."""
-    three, two, one = (block(dot, rows, columns) for rows in (3, 2, 1))
-
-    @inline
-    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, m: int, k: int) -> None:
-        for _ in range(m // 3):
-            three(y, across, x, apart, w, pitch, k, 0)
-            y += 3 * across
-            x += 3 * apart
-        if m % 3 == 2:
-            two(y, across, x, apart, w, pitch, k, 0)
-        elif m % 3 == 1:
-            one(y, across, x, apart, w, pitch, k, 0)
-    return run
-
-
 @kernel(cube.TGEMM_STREAM, Layout.ROW, Layout.ROW)
 def streamed_block(form: Form) -> Body:
     """y = x W' of a few rows: as many sums as registers hold, of three rows and four of W.
@@ -281,8 +283,8 @@ def streamed_block(form: Form) -> Body:
     """
     _, vector, weights = form.types
     dot, size = fastest(vector, weights), weights.size
-    widen, head, column_of_four, column_of_one, gather = (
-        widening(dot), dot.head, column(dot, 4), column(dot, 1), gatherer(size))
+    widen, gather, head = widening(dot), gatherer(size), dot.head
+    column_of_four, column_of_one = (in_threes(partial(block, dot, columns=n)) for n in (4, 1))
 
     @inline
     def few(ctx: int, ops: int, st: int, y: int, x: int, w: int, m: int) -> None:
@@ -291,13 +293,13 @@ def streamed_block(form: Form) -> Body:
         for row in range(m):
             scratch = widen(scratch + head, x + row * tile_pitch(st, 1), k)
         each = (scratch - word(ctx, SPARE)) // m
-        lines = lines_of(k * size, pitch, SHORT)
-        ahead = rows_ahead(lines)
+        lines = -(-k * size // LINE)
+        ahead = rows_ahead(lines, NEAR if pitch == k * size else AHEAD)
         ask_for(w, pitch, lines, min(ahead, n))
         whole = n - n % 4 if apart == size else 0
         for row in range(0, whole, 4):
             ask_for(w + ahead * pitch, pitch, lines, min(n - row - ahead, 4))
-            column_of_four(y, across, factors, each, w, pitch, m, k)
+            column_of_four(y, across, factors, each, w, pitch, k, m)
             y += 16
             w += 4 * pitch
         for _ in range(whole, n):
@@ -305,7 +307,7 @@ def streamed_block(form: Form) -> Body:
             if apart != size:
                 gather(scratch, w, apart, k)
                 row = scratch
-            column_of_one(y, across, factors, each, row, pitch, m, k)
+            column_of_one(y, across, factors, each, row, pitch, k, m)
             y += 4
             w += pitch
 
@@ -323,13 +325,13 @@ def sweep(multiples: Multiples) -> Any:
     step, last, size = multiples.step, multiples.last, multiples.dot.weights.size
 
     @inline
-    def run(y: int, x: int, w: int, pitch: int, n: int) -> None:
+    def run(y: int, across: int, x: int, apart: int, w: int, pitch: int, n: int) -> None:
         for _ in range(n // DOT_LANES):
-            step(y, x, w, pitch)
+            step(y, across, x, apart, w, pitch)
             y += 4 * DOT_LANES
             w += size * DOT_LANES
         if n % DOT_LANES:
-            last(y, x, w, pitch, n % DOT_LANES)
+            last(y, across, x, apart, w, pitch, n % DOT_LANES)
     return run
 
 
@@ -343,36 +345,58 @@ def scattered(multiples: Multiples) -> Any:
         for at in range(0, n, DOT_LANES):
             count = min(n - at, DOT_LANES)
             gather(scratch, w, apart, count)
-            last(y, x, scratch, 0, count)
+            last(y, 0, x, 0, scratch, 0, count)
             y += 4 * DOT_LANES
             w += apart * DOT_LANES
     return run
 
 
+@kernel(cube.TGEMM_STREAM_ROWS, Layout.ROW, Layout.ROW)
 @kernel(cube.TGEVM_STREAM, Layout.ROW, Layout.ROW)
 def streamed_rows(form: Form) -> Body:
-    """y = y + x W: several rows of W together, for the sums are read and written once for all of them."""
-    _, vector, weights = form.types
-    dot = Dot(vector, weights)
-    many, one = Multiples(dot, TOGETHER), Multiples(dot, 1)
-    add_many, add_one, add_apart, widen = sweep(many), sweep(one), scattered(one), widening(dot)
-    size, factor_size = weights.size, dot.factor.size
+    """y = y + x W: several rows of W together, for the sums are read and written once for all of them.
 
-    def run(ctx: int, ops: int, st: int, at: Any) -> None:
-        k, n, factors = word(ops, ROWS), word(ops, COLUMNS), word(ctx, SPARE)
-        y, x, w, _ = at
-        scratch = widen(factors, x, k)
+    Each row of sums meets them while they are in the first cache.
+    """
+    _, vector, weights = form.types
+    dot, several = Dot(vector, weights), form.row is cube.TGEMM_STREAM_ROWS
+    add_many, one = in_threes(lambda sums: sweep(Multiples(dot, TOGETHER, sums))), Multiples(dot, 1)
+    add_one, add_apart, add_none, widen = sweep(one), scattered(one), sweep(Multiples(dot, 0)), widening(dot)
+    size, factor_size = weights.size, dot.factor.size
+    rows_at, k_at, n_at = map(form.row.position, ("m" if several else "k", "k", "n"))
+
+    @inline
+    def few(ctx: int, ops: int, st: int, y: int, x: int, w: int, m: int) -> None:
+        k, n, factors = word(ops, k_at), word(ops, n_at), word(ctx, SPARE)
+        across, scratch = tile_pitch(st, 0), factors
+        for row in range(m):
+            scratch = widen(scratch, x + row * tile_pitch(st, 1), k)
+        each = (scratch - factors) // m
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
         whole = k // TOGETHER if apart == size else 0
-        for _ in range(whole):
-            add_many(y, factors, w, pitch, n)
+        lines = -(-n * size // LINE) if pitch == n * size else 0
+        ahead = rows_ahead(lines, NEAR)
+        ask_for(w, pitch, lines, min(ahead, k))
+        for group in range(whole):
+            ask_for(w + ahead * pitch, pitch, lines, min(k - group * TOGETHER - ahead, TOGETHER))
+            add_many(y, across, factors, each, w, pitch, n, m)
             factors += factor_size * TOGETHER
             w += pitch * TOGETHER
         for _ in range(whole * TOGETHER, k):
-            if apart == size:
-                add_one(y, factors, w, pitch, n)
-            else:
-                add_apart(y, factors, w, apart, n, scratch)
+            for row in range(m):
+                if apart == size:
+                    add_one(y + row * across, 0, factors + row * each, 0, w, pitch, n)
+                else:
+                    add_apart(y + row * across, factors + row * each, w, apart, n, scratch)
             factors += factor_size
             w += pitch
+        for row in range(m if k == 0 else 0):
+            add_none(y + row * across, 0, factors, 0, w, 0, n)  # NaN become the canonical one
+
+    def run(ctx: int, ops: int, st: int, at: Any) -> None:
+        m = word(ops, rows_at) if several else 1
+        y, x, w, _ = at
+        for first in range(0, m, MOST_ROWS):
+            few(ctx, ops, st, y + first * tile_pitch(st, 0), x + first * tile_pitch(st, 1), w,
+                min(m - first, MOST_ROWS))
     return run
