@@ -62,7 +62,7 @@ def facts():
           f"{len(short.code)} for 2; its products with matrices, and their Python lines:")
     for number, (instruction, spans) in enumerate(zip(program.code, program.lines, strict=True)):
         name = instruction.spec.mnemonic
-        if name in ("tgemv_stream", "tgemm_stream"):
+        if "_stream" in name:
             print(f"{number:5} {name}  {program.spans[spans[0]].text.strip()}")
 
 

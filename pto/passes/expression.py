@@ -235,16 +235,15 @@ class Expression(Windows):
                         locs=joined(node.locs, self.seen_as(source)))
 
     def streams(self, node: Node) -> bool:
-        """Is a product of few rows whose right operand lies in memory with its columns contiguous, or its rows where
-        the left one is a single row?
-        """
+        """Is a product of few rows whose right operand lies in memory with its columns or its rows contiguous?"""
         a, b = node.inputs
         rows = self.extents(a)[-2]
         narrow = 1 in (self.extents(a)[-1], self.tiles.stream[1], self.extents(b)[-1])  # its tile lies otherwise
         if node.attrs or narrow or not isinstance(rows, int) or rows > FEW or not self.is_leaf(b):
             return False
-        contiguous = self.placed(b).strides[-2:] if rows == 1 else self.placed(b).strides[-2:-1]
-        return 1 in contiguous and (self.dtype(a), self.dtype(b)) in STREAMED
+        down, across = self.placed(b).strides[-2:]
+        by_rows = rows == 1 or self.dtype(a).kind == "f"  # several of integers the cube unit multiplies as fast
+        return (down == 1 or (across == 1 and by_rows)) and (self.dtype(a), self.dtype(b)) in STREAMED
 
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""

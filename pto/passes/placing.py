@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -40,6 +40,12 @@ def shape(tile: Val) -> tuple[int, int]:
     """Capacity of a tile."""
     assert isinstance(tile.type, TileType)
     return tile.type.rows, tile.type.cols
+
+
+def from_column(graph: Graph, column: Size, view: Sequence[Size]) -> list[Size]:
+    """A view that begins at a column, for instructions that have no room for a first one."""
+    offset, height, width, down, across = view
+    return [graph.index("madd", column, across, offset), height, graph.index("sub", width, column), down, across]
 
 
 class Placing(Rewriter):
@@ -117,10 +123,8 @@ class Placing(Rewriter):
         assert isinstance(node.type, TileType)
         x, row = self.into(new, left, Space.UB, node.locs), cube.TGEMV_STREAM
         rows, where = self.size(x)[0], [i, j, n, k]
-        if node.type.rows > 1:  # the instruction has no room for a first column: the view begins there
-            offset, height, width, down, across = view
-            view = [new.index("madd", j, across, offset), height, new.index("sub", width, j), down, across]
-            row, where = cube.TGEMM_STREAM, [i, rows, n, k]
+        if node.type.rows > 1:
+            view, row, where = from_column(new, j, view), cube.TGEMM_STREAM, [i, rows, n, k]
         return self.make(new, BLOCK_OPS[row.mnemonic], x, tensor, *where, *view, type=in_ub(node.type),
                          valid=(rows, n), locs=node.locs)
 
@@ -167,12 +171,15 @@ class Placing(Rewriter):
                          type=in_ub(node.type), valid=self.valid.get(under, (None, None)), locs=node.locs)
 
     def stream_rows(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
-        """A product of a row with a matrix that is read by rows as it is used, added to a row of sums."""
-        sums, row, tensor, *where = inputs
+        """A product of rows with a matrix that is read by rows as it is used, added to rows of sums."""
+        sums, left, tensor, i, j, k, n, *view = inputs
         assert isinstance(node.type, TileType)
-        x = self.into(new, row, Space.UB, node.locs)
-        return self.make(new, BLOCK_OPS[cube.TGEVM_STREAM.mnemonic], sums, x, tensor, *where, type=in_ub(node.type),
-                         valid=(1, where[3]), locs=node.locs)
+        x, row = self.into(new, left, Space.UB, node.locs), cube.TGEVM_STREAM
+        rows, where = self.size(x)[0], [i, j, k, n]
+        if node.type.rows > 1:
+            view, row, where = from_column(new, j, view), cube.TGEMM_STREAM_ROWS, [i, rows, k, n]
+        return self.make(new, BLOCK_OPS[row.mnemonic], sums, x, tensor, *where, *view, type=in_ub(node.type),
+                         valid=(rows, n), locs=node.locs)
 
     def once(self, new: Graph, versions: list[Val], body: Callable[[Graph, list[Val]], list[Val]],
              locs: tuple[Loc, ...]) -> list[Val]:

@@ -253,7 +253,7 @@ class Interpreter:
     def streamed_rows(self, node: Node, y: Array, x: Array, tensor: Array, i: int, j: int, k: int, n: int,
                       *view: int) -> Array:
         w, found = seen(tensor, view)[i:i + k, j:j + n], y.copy()
-        o = Operands(y=y[:, :n], x=x[:, :k], w=w, n=n, k=k, shape=(1, n), dtype=y.dtype)
+        o = Operands(y=y[:, :n], x=x[:, :k], w=w, n=n, k=k, shape=(len(x), n), dtype=y.dtype)
         found[:, :n] = MEANING[cube.TGEVM_STREAM.mnemonic](o)
         return found
 

@@ -15,6 +15,7 @@ from pto.sim import vec
 from pto.sim.formats import adds_products, widened
 from pto.sim.vec import (
     I32,
+    I64,
     INT,
     VOID,
     broadcast,
@@ -32,6 +33,8 @@ from pto.sim.vec import (
 I8, I16 = ir.IntType(8), ir.IntType(16)
 STORED = {F32: vec.F32, F16: I16, BF16: I16, S8: I8, S16: I16, S32: I32}
 ZMM_PAIRS = 32  # numbers of 16 bits in the widest register
+LINE = 64  # bytes of it
+HELD = 8  # registers that hold the first of the vector for all rows
 Change = Callable[[ir.IRBuilder, ir.Value], ir.Value]
 
 
@@ -40,6 +43,7 @@ def of(element: ir.Type, count: int = DOT_LANES) -> ir.VectorType:
     return ir.VectorType(element, count)
 
 
+OFFSET = ir.Constant(of(I8, LINE), [-128] * LINE)  # 128, where bytes have no sign
 TO_F32: dict[DType, Change] = {
     F32: lambda b, x: x,
     F16: lambda b, x: widened(b, F16, x),
@@ -111,13 +115,19 @@ class Dot:
 
     Attributes:
         factor: element type of the vector as it is kept for the product; its elements are widened to it.
-        widen: copy `DOT_LANES` elements of the vector, widened.
-        step: add the products of `DOT_LANES` elements; integers in half as many sums of neighbours.
+        lanes: how many elements a step takes.
+        head: bytes before the vector as it is kept that hold the sums a row begins with; where 0, it begins with zeros.
+        widen: copy so many elements of the vector, widened; gives some sums with what the head is made of.
+        keep: write the head before an address, from the sums of all that was widened.
+        begin: the sums that a row begins with, for the vector at an address.
+        step: add the products of so many elements; integers in sums of neighbours.
         last: the same of the first so many elements alone; no others are read of the weights.
         merge: the sums of two chains of steps as one.
         settle: write the sum of all lanes, by the tree that halves them, added to what is there if need be.
         settle_four: the same of the sums of four products.
     """
+
+    lanes, head = DOT_LANES, 0
 
     def __init__(self, vector: DType, weights: DType) -> None:
         self.integer = vector in TO_S16
@@ -126,7 +136,9 @@ class Dot:
         self.made_of = made_of = of(I32, DOT_LANES // 2) if self.integer else of(vec.F32)
         kind = Registers(made_of)
         self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
-        self.widen = emits(VOID, INT, INT)(self._widen)
+        self.widen = emits(kind, kind, INT, INT)(self._widen)
+        self.keep = emits(VOID, INT, kind)(self._keep)
+        self.begin = emits(kind, INT)(self.start)
         self.merge = emits(kind, kind, kind)(lambda b, x, y: b.add(x, y) if self.integer else b.fadd(x, y))
         self.step = emits(kind, kind, INT, INT)(self._step)
         self.last = emits(kind, kind, INT, INT, INT)(self._last)
@@ -136,8 +148,16 @@ class Dot:
     def _widened(self, b: ir.IRBuilder, at: ir.Value, dtype: DType) -> ir.Value:
         return self._change[dtype](b, load(b, at, of(STORED[dtype])))
 
-    def _widen(self, b: ir.IRBuilder, to: ir.Value, at: ir.Value) -> None:
+    def _widen(self, b: ir.IRBuilder, sums: ir.Value, to: ir.Value, at: ir.Value) -> ir.Value:
         store(b, to, self._widened(b, at, self.vector))
+        return sums
+
+    def _keep(self, b: ir.IRBuilder, to: ir.Value, sums: ir.Value) -> None:
+        """There is no head."""
+
+    def start(self, b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+        """The sums that a row begins with."""
+        return ir.Constant(self.made_of, None)
 
     def stored(self, b: ir.IRBuilder, w: ir.Value, count: ir.Value | None = None) -> ir.Value:
         """Weights from memory, or the first so many of them, widened."""
@@ -165,11 +185,74 @@ class Dot:
         store(b, to, total if self.integer else canonical(b, total))
 
 
+class Fours(Dot):
+    """The same of s8 and s8 where the host adds up the products of four bytes without sign and four with one.
+
+    Weights plus 128 have no sign; the sums begin with what that makes too much, 128 times the vector, taken off.
+    The first of the vector stay in registers for all rows: each line of memory then takes two instructions.
+
+    Attributes:
+        hold: the sums that rows begin with, and `HELD` steps of the vector, which a shorter one does not use.
+        first: the sums of a row after these steps.
+        none: the sums of a row before any.
+    """
+
+    lanes, head = LINE, LINE
+
+    def __init__(self) -> None:
+        super().__init__(S8, S8)
+        self.factor, self._held = S8, ir.ArrayType(self.made_of, 1 + HELD)
+        kind, held = Registers(self.made_of), Registers(self._held)
+        self.hold = emits(held, INT)(self._hold)
+        self.first = emits(kind, held, INT)(self._first)
+        self.none = emits(kind, held)(lambda b, held: b.extract_value(held, 0))
+
+    def _widen(self, b: ir.IRBuilder, sums: ir.Value, to: ir.Value, at: ir.Value) -> ir.Value:
+        x = load(b, at, self.made_of)
+        store(b, to, x)
+        return add_fours(b, sums, OFFSET, x)
+
+    def _keep(self, b: ir.IRBuilder, to: ir.Value, sums: ir.Value) -> None:
+        store(b, b.sub(to, I64(self.head)), b.sub(ir.Constant(self.made_of, None), sums))
+
+    def start(self, b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+        """Minus 128 times the vector."""
+        return load(b, b.sub(x, I64(self.head)), self.made_of)
+
+    def stored(self, b: ir.IRBuilder, w: ir.Value, count: ir.Value | None = None) -> ir.Value:
+        """Weights from memory, or the first so many of them, plus 128."""
+        kind = OFFSET.type
+        return b.xor(load(b, w, kind) if count is None else load_first(b, w, kind, count), OFFSET)
+
+    def add(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, weights: ir.Value) -> ir.Value:
+        """The sums with the products of the vector at an address and weights."""
+        return add_fours(b, sums, weights, load(b, x, self.made_of))
+
+    def _hold(self, b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+        held = ir.Constant(self._held, ir.Undefined)
+        for number in range(1 + HELD):
+            held = b.insert_value(held, load(b, b.add(x, I64((number - 1) * LINE)), self.made_of), number)
+        return held
+
+    def _first(self, b: ir.IRBuilder, held: ir.Value, w: ir.Value) -> ir.Value:
+        sums = b.extract_value(held, 0)
+        for number in range(HELD):
+            weights = self.stored(b, b.add(w, I64(number * LINE)))
+            sums = add_fours(b, sums, weights, b.extract_value(held, 1 + number))
+        return sums
+
+
+def fastest(vector: DType, weights: DType) -> Dot:
+    """The dot product that this host is best at."""
+    return Fours() if vector is weights is S8 and adds_products() else Dot(vector, weights)
+
+
 class Block:
     """Dot products of each of some rows with each of some rows of weights, which are read once for all.
 
     Attributes:
-        step: add the products of `DOT_LANES` elements; the rows, and those of the weights, lie so many bytes apart.
+        begin: the sums that the rows begin with, which lie so many bytes apart.
+        step: add the products of a step of `dot`; the rows, and those of the weights, lie so many bytes apart.
         last: the same of the first so many elements alone; no others are read of the weights.
         settle: write the sums of all lanes, those of a row beside each other, added to what is there if need be; the
             rows lie so many bytes apart.
@@ -177,12 +260,21 @@ class Block:
 
     def __init__(self, dot: Dot, rows: int, columns: int) -> None:
         self.dot, self.rows, self.columns = dot, rows, columns
-        made_of = ir.ArrayType(dot.made_of, rows * columns)
-        kind = Registers(made_of)
-        self.zero = emits(kind)(lambda b: ir.Constant(made_of, None))
+        self.made_of = ir.ArrayType(dot.made_of, rows * columns)
+        kind = Registers(self.made_of)
+        self.begin = emits(kind, INT, INT)(self._begin)
         self.step = emits(kind, kind, *[INT] * 4)(self._step)
         self.last = emits(kind, kind, *[INT] * 5)(self._step)
         self.settle = emits(VOID, INT, INT, INT, kind)(self._settle)
+
+    def _begin(self, b: ir.IRBuilder, x: ir.Value, apart: ir.Value) -> ir.Value:
+        sums = ir.Constant(self.made_of, ir.Undefined)
+        for first in range(0, self.rows * self.columns, self.columns):
+            start = self.dot.start(b, x)
+            for number in range(first, first + self.columns):
+                sums = b.insert_value(sums, start, number)
+            x = b.add(x, apart)
+        return sums
 
     def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, apart: ir.Value, w: ir.Value, pitch: ir.Value,
               count: ir.Value | None = None) -> ir.Value:
@@ -205,38 +297,51 @@ class Multiples:
 
     Attributes:
         step: add, at an address of sums, the products of the numbers and the rows at two others; the rows lie so many
-            bytes apart. Products are added in order, each with one rounding.
+            bytes apart. Products are added in order, each with one rounding. Of several sums of the same rows, and of
+            their numbers, each lie so many bytes apart, too; a row is read once for all.
         last: the same for the first so many columns alone; nothing else is read or written.
     """
 
-    def __init__(self, dot: Dot, rows: int) -> None:
-        self.dot, self.rows = dot, rows
+    def __init__(self, dot: Dot, rows: int, sums: int = 1) -> None:
+        self.dot, self.rows, self.sums = dot, rows, sums
         self.kind = of(I32 if dot.integer else vec.F32)
-        self.step = emits(VOID, INT, INT, INT, INT)(self._step)
-        self.last = emits(VOID, INT, INT, INT, INT, INT)(self._last)
+        self.step = emits(VOID, *[INT] * 6)(self._step)
+        self.last = emits(VOID, *[INT] * 7)(self._last)
 
-    def _step(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value) -> None:
+    def _step(self, b: ir.IRBuilder, y: ir.Value, across: ir.Value, x: ir.Value, apart: ir.Value, w: ir.Value,
+              pitch: ir.Value) -> None:
         stored = of(STORED[self.dot.weights])
-        total = self._added(b, load(b, sums, self.kind), x, w, apart, lambda at: load(b, at, stored))
-        store(b, sums, total)
+        rows = self._widened(b, w, pitch, lambda at: load(b, at, stored))
+        for _ in range(self.sums):
+            store(b, y, self._added(b, load(b, y, self.kind), x, rows))
+            y, x = b.add(y, across), b.add(x, apart)
 
-    def _last(self, b: ir.IRBuilder, sums: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value,
-              count: ir.Value) -> None:
+    def _last(self, b: ir.IRBuilder, y: ir.Value, across: ir.Value, x: ir.Value, apart: ir.Value, w: ir.Value,
+              pitch: ir.Value, count: ir.Value) -> None:
         stored = of(STORED[self.dot.weights])
-        before = load_first(b, sums, self.kind, count)
-        store_first(b, sums, count, self._added(b, before, x, w, apart, lambda at: load_first(b, at, stored, count)))
+        rows = self._widened(b, w, pitch, lambda at: load_first(b, at, stored, count))
+        for _ in range(self.sums):
+            store_first(b, y, count, self._added(b, load_first(b, y, self.kind, count), x, rows))
+            y, x = b.add(y, across), b.add(x, apart)
 
-    def _added(self, b: ir.IRBuilder, total: ir.Value, x: ir.Value, w: ir.Value, apart: ir.Value,
-               read: Callable[[ir.Value], ir.Value]) -> ir.Value:
-        dot = self.dot
+    def _widened(self, b: ir.IRBuilder, w: ir.Value, pitch: ir.Value,
+                 read: Callable[[ir.Value], ir.Value]) -> list[ir.Value]:
+        found = []
         for _ in range(self.rows):
-            factor, weights = load(b, x, STORED[dot.factor]), read(w)
+            weights = read(w)
+            found.append(b.sext(weights, self.kind) if self.dot.integer else TO_F32[self.dot.weights](b, weights))
+            w = b.add(w, pitch)
+        return found
+
+    def _added(self, b: ir.IRBuilder, total: ir.Value, x: ir.Value, rows: list[ir.Value]) -> ir.Value:
+        dot = self.dot
+        for weights in rows:
+            factor = load(b, x, STORED[dot.factor])
             if dot.integer:
-                factor = broadcast(b, b.sext(factor, I32), self.kind)
-                total = b.add(total, b.mul(factor, b.sext(weights, self.kind)))
+                total = b.add(total, b.mul(broadcast(b, b.sext(factor, I32), self.kind), weights))
             else:
-                total = call(b, "fma", broadcast(b, factor, self.kind), TO_F32[dot.weights](b, weights), total)
-            x, w = b.add(x, x.type(dot.factor.size)), b.add(w, apart)
+                total = call(b, "fma", broadcast(b, factor, self.kind), weights, total)
+            x = b.add(x, x.type(dot.factor.size))
         return total if dot.integer else canonical(b, total)
 
 

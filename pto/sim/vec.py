@@ -56,6 +56,11 @@ def called(function: Function) -> Function:
     return _compiled_once(function)
 
 
+def separate(function: Function) -> Function:
+    """A function that compiled code calls, and that calls `stay_apart`; it does not inherit what `inline` asks for."""
+    return _compiled_once(function, forceinline=False)
+
+
 def _compiled_once(function: Function, **options: Any) -> Function:
     """A function that constants are numbers to like any other.
 
@@ -150,6 +155,12 @@ def nan_of(builder: ir.IRBuilder, kind: ir.Type) -> ir.Value:
 def canonical(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """NaN becomes the canonical NaN; the rest stays."""
     return builder.select(builder.fcmp_unordered("uno", value, value), nan_of(builder, value.type), value)
+
+
+@emits(VOID)
+def stay_apart(b: ir.IRBuilder) -> None:
+    """What calls this does not become part of its caller."""
+    set.add(b.function.attributes, "noinline")
 
 
 # Words and scalars ------------------------------------------------------------------------------

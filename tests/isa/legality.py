@@ -47,7 +47,7 @@ OTHERS = {
 OTHERS |= {name: {*((kind, kind) for kind in REDUCED), ("s32", "pred")} for name in ("trowsum", "tcolsum")}
 STREAMED = {*OTHERS["tmatmul"], ("f32", "f32", "f16"), ("f32", "f32", "bf16"), ("f32", "f32", "s8")}
 OTHERS |= {"tgemv_stream": STREAMED, "tgemv_stream_acc": STREAMED, "tgemm_stream": STREAMED,
-           "tgevm_stream": STREAMED}
+           "tgevm_stream": STREAMED, "tgemm_stream_rows": STREAMED}
 RESULTS = {"q8": "f32", "q4": "f32", "t3": "f32", "t2": "s32"}  # of packed weights, which are bytes
 OTHERS |= {f"tgemv_{name}": {(to, "s16", "u8"), (to, "s8", "u8")} for name, to in RESULTS.items()}
 OTHERS |= {f"tunpack_{name}": {(to, "u8")} for name, to in RESULTS.items()}

@@ -150,6 +150,25 @@ def test_few_rows_meet_each_row_of_weights_together(rows, types, extents, lead):
     assert streamed == (1 < rows <= 12 and n > 1)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 12, 13])
+@pytest.mark.parametrize("types", FEW_TYPES, ids=lambda types: " ".join(map(str, types)))
+@given(extents=st.tuples(st.integers(1, 70), st.integers(1, 70)), lead=st.sampled_from([(), (2,)]))
+@settings(max_examples=8)
+def test_few_rows_meet_a_matrix_that_lies_by_rows_together(rows, types, extents, lead):
+    (k, n), (left, right) = extents, types
+
+    @pt.tile_kernel
+    def product(x: left[*lead, rows, "k"], w):
+        return pt.matmul(x, w)
+
+    rng = np.random.default_rng(n * 70 + k)
+    x, w = (rng.integers(-9, 9, shape).astype(kind.numpy)
+            for shape, kind in (((*lead, rows, k), left), ((*lead, k, n), right)))
+    np.testing.assert_array_equal(product(x, w), x.astype(np.float64) @ w.astype(np.float64))
+    integers = left in (pt.s8, pt.s16)
+    assert ("tgemm_stream_rows" in product.disasm()) == (1 < rows <= 12 and n > 1 and not integers)
+
+
 @pytest.mark.parametrize("inner", [40, 5000])
 def test_few_rows_give_what_each_gives_alone(inner):
     rows = pt.f32[3, "k"]
@@ -173,10 +192,16 @@ def test_few_rows_that_end_within_a_round_read_nothing_behind_them():
     def product(x: pt.f32[3, 64], w, length: pt.index):
         return pt.matmul(x[:, :length], w[:, :length].T)
 
+    @pt.tile_kernel
+    def by_rows(x: pt.f32[3, 64], w, length: pt.index):
+        return pt.matmul(x[:, :length], w[:length])
+
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal((n, 64), np.float32) for n in (3, 9))
     x[:, 37:] = w[:, 37:] = np.nan
-    np.testing.assert_allclose(product(x, w, 37), x[:, :37] @ w[:, :37].T, rtol=1e-4, atol=1e-4)
+    want = x[:, :37] @ w[:, :37].T
+    np.testing.assert_allclose(product(x, w, 37), want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(by_rows(x, w.T.copy(), 37), want, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("make", [lambda x, w: pt.matmul(x, w), lambda x, w: pt.matmul(w.T, x)])

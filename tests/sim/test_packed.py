@@ -86,7 +86,7 @@ def test_both_machines_agree_on_whole_records(row):
 
 OTHER_HOST = """
 import numpy as np
-from pto.isa.table.cube import TGEMV_STREAM
+from pto.isa.table.cube import TGEMM_STREAM, TGEMV_STREAM
 from pto.isa.table.packed import STREAMS
 from pto.sim.formats import adds_products
 from tests.sim.cases import Case
@@ -97,8 +97,10 @@ for packing, row in STREAMS.items():
     fixed = {"k": 96, "b": 3 * packing.record, "p": 3}
     case = Case(np.random.default_rng(1), row, row.routes[0], row.dtypes[0], fixed)
     assert assert_equal(case.program(), case.arrays) == ""
-case = Case(np.random.default_rng(2), TGEMV_STREAM, TGEMV_STREAM.routes[0], ("s32", "s16", "s8"), {"n": 7, "k": 100})
-assert assert_equal(case.program(), case.arrays) == ""
+for row in (TGEMV_STREAM, TGEMM_STREAM):
+    for vector in ("s16", "s8"):
+        case = Case(np.random.default_rng(2), row, row.routes[0], ("s32", vector, "s8"), {"n": 7, "k": 100})
+        assert assert_equal(case.program(), case.arrays) == ""
 """
 
 

@@ -61,4 +61,5 @@ MEANING: dict[str, Meaning] = {
     cube.TGEMV_STREAM_ACC.mnemonic: lambda o: o.y + streamed(o),
     cube.TGEMM_STREAM.mnemonic: streamed,
     cube.TGEVM_STREAM.mnemonic: lambda o: added(o.y, o.x, o.w),
+    cube.TGEMM_STREAM_ROWS.mnemonic: lambda o: added(o.y, o.x, o.w),
 }

@@ -47,10 +47,18 @@ TGEMM_STREAM = stream(  # ours
     "tgemm_stream", 0x4C, Role.OUT, "y = x times the transpose of the window w of n x k elements at row i, column 0",
     "m", "i", "m", "n", "k",
 )
-TGEVM_STREAM = Instr(  # ours
-    "tgevm_stream", 0x43,
-    (tile("y", 1, "n", role=Role.INOUT), tile("x", 1, "k"), tensor("w", "k", "n"), *index("i", "j", "k", "n")),
-    "y = y + (x times the window w of k x n elements at row i, column j); products are added in increasing k, each "
-    "with one rounding; sums of integers wrap",
-    dtypes=STREAMED, routes=(Route((UB, UB, GM), Pipe.M, also=Pipe.MTE2),),
-)
+
+
+def stream_by_rows(mnemonic: str, opcode: int, rows: int | str, column: int | str, *where: str) -> Instr:
+    """Rows of sums, to which the product of rows with a matrix is added that comes from global memory row by row."""
+    y, x, w = tile("y", rows, "n", role=Role.INOUT), tile("x", rows, "k"), tensor("w", "k", "n", column=column)
+    doc = (
+        f"y = y + (x times the window w of k x n elements at row i, column {column}); products are added in increasing "
+        "k, each with one rounding; sums of integers wrap"
+    )
+    return Instr(mnemonic, opcode, (y, x, w, *index(*where)), doc, dtypes=STREAMED,
+                 routes=(Route((UB, UB, GM), Pipe.M, also=Pipe.MTE2),))
+
+
+TGEVM_STREAM = stream_by_rows("tgevm_stream", 0x43, 1, "j", "i", "j", "k", "n")  # ours
+TGEMM_STREAM_ROWS = stream_by_rows("tgemm_stream_rows", 0x4D, "m", 0, "i", "m", "k", "n")  # ours

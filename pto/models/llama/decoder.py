@@ -1,8 +1,7 @@
 """A Llama decoder in tile kernels (Touvron et al., 2023): one program for a token, one for a prompt.
 
 Either serves every position and length. The layers are a loop of the program, over weights stacked by kind; so it is
-as long for 2 layers as for 30. The cache of keys is [layers, kv_heads, context, head_dim]; that of values
-[layers, kv_heads, head_dim, context], so that a token streams both in the order in which they lie.
+as long for 2 layers as for 30. The caches of keys and of values are [layers, kv_heads, context, head_dim].
 In int8 each position and head has a scale: arrays [layers, kv_heads, context] for keys and for values follow these.
 """
 
@@ -31,7 +30,7 @@ def typed(kernel: Any, c: LlamaConfig, context: int, precision: Precision, cache
     for name in ("cos", "sin"):
         kernel.declare(name, pt.f32[context, c.head_dim // 2])
     kernel.declare("keys", cache[c.layers, *texts, c.kv_heads, context, c.head_dim])
-    kernel.declare("values", cache[c.layers, *texts, c.kv_heads, c.head_dim, context])
+    kernel.declare("values", cache[c.layers, *texts, c.kv_heads, context, c.head_dim])
     if cache is S8:
         for name in ("key_scale", "value_scale"):
             kernel.declare(name, pt.f32[c.layers, *texts, c.kv_heads, context])
@@ -58,7 +57,7 @@ def attended(q: Any, keys: Any, values: Any, scales: Sequence[Any] = (), hidden:
     """Attention of one token of each text, q [..., kv_heads, group, head_dim], to what is kept.
 
     Args:
-        keys, values: [..., kv_heads, length, head_dim] and [..., kv_heads, head_dim, length].
+        keys, values: [..., kv_heads, length, head_dim] each.
         scales: of both, [..., kv_heads, length] each, where they are in int8.
         hidden: is added to the scores.
     """
@@ -66,7 +65,7 @@ def attended(q: Any, keys: Any, values: Any, scales: Sequence[Any] = (), hidden:
     scores = pt.matmul(q, keys.T) * q.shape[-1]**-0.5  # the heads of a group share keys, which are read once for all
     scores = scores if by_key is None else scores * by_key
     mixing = pt.softmax(scores if hidden is None else scores + hidden)
-    return pt.matmul(mixing if by_value is None else mixing * by_value, values.T)
+    return pt.matmul(mixing if by_value is None else mixing * by_value, values)
 
 
 def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cache: DType = pt.f32, *,
@@ -95,10 +94,10 @@ def decode_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, ca
                 key_scale[layer, :, at] = wide.view(c.kv_heads)
                 value_scale[layer, :, at] = high.view(c.kv_heads)
             keys[layer, :, at] = k.to(cache)
-            values[layer, :, :, at] = v.to(cache)
+            values[layer, :, at] = v.to(cache)
             q = q.view(c.kv_heads, c.group, c.head_dim)
             scales = (key_scale[layer, :, :length], value_scale[layer, :, :length]) if cache is S8 else ()
-            mixed = attended(q, keys[layer, :, :length], values[layer, :, :, :length], scales)
+            mixed = attended(q, keys[layer, :, :length], values[layer, :, :length], scales)
             x = x + pt.matmul(mixed.view(1, -1), output[layer].T)
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + gated(h, gate[layer], up[layer], down[layer])
@@ -143,8 +142,8 @@ def prefill_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, c
                 key_scale[layer, :, start:length] = wide.view(count, c.kv_heads).transpose(0, 1)
                 value_scale[layer, :, start:length] = high.view(count, c.kv_heads).transpose(0, 1)
             keys[layer, :, start:length] = k.to(cache).transpose(0, 1)
-            values[layer, :, :, start:length] = v.to(cache).permute(1, 2, 0)
-            k, v = keys[layer, :, :length], values[layer, :, :, :length].transpose(1, 2)
+            values[layer, :, start:length] = v.to(cache).transpose(0, 1)
+            k, v = keys[layer, :, :length], values[layer, :, :length]
             if cache is S8:  # all queries meet the numbers, which are made once
                 k = k.to(pt.f32) * key_scale[layer, :, :length].unsqueeze(2)
                 v = v.to(pt.f32) * value_scale[layer, :, :length].unsqueeze(2)
@@ -200,10 +199,10 @@ def batch_kernel(c: LlamaConfig, context: int, precision: Precision = EXACT, cac
                 key_scale[layer, :, :, at] = wide.view(texts, c.kv_heads)
                 value_scale[layer, :, :, at] = high.view(texts, c.kv_heads)
             keys[layer, :, :, at] = k.to(cache)
-            values[layer, :, :, :, at] = v.to(cache)
+            values[layer, :, :, at] = v.to(cache)
             q = q.view(texts, c.kv_heads, c.group, c.head_dim)
             scales = (key_scale[layer, :, :, :length], value_scale[layer, :, :, :length]) if cache is S8 else ()
-            mixed = attended(q, keys[layer, :, :, :length], values[layer, :, :, :, :length], scales, hidden)
+            mixed = attended(q, keys[layer, :, :, :length], values[layer, :, :, :length], scales, hidden)
             x = x + times(mixed.view(texts, -1), output[layer])
             h = pt.rms_norm(x, ffn_norm[layer], c.eps)
             x = x + gated(h, gate[layer], up[layer], down[layer], times)

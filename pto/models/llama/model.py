@@ -30,8 +30,6 @@ CONTEXT = 2048  # positions of a cache, where nothing else is asked for and the 
 AT_ONCE = 512  # tokens of a prompt that go through the layers together
 CACHES = {row.name: row for row in (F32, F16, S8)}  # what keys and values can be rounded to
 
-VALUES = 1  # where they are among the arrays of a cache
-
 Floats = NDArray[np.float32]
 Cache = tuple[NDArray[Any], ...]  # keys, values, and perhaps the scales of either
 Best = tuple[Floats, NDArray[np.int32]]
@@ -154,8 +152,7 @@ class Llama:
         c, dtype = self.config, numpy_dtype(self.kv)
         lead = c.layers, *texts, c.kv_heads
         scales = [np.zeros((*lead, self.context), np.float32) for _ in range(2 * (self.kv is S8))]
-        return (np.zeros((*lead, self.context, c.head_dim), dtype), np.zeros((*lead, c.head_dim, self.context), dtype),
-                *scales)
+        return *(np.zeros((*lead, self.context, c.head_dim), dtype) for _ in range(2)), *scales
 
 
 class Session:
@@ -301,9 +298,6 @@ class Batch:
     def _put(self, row: int, length: int, cache: Sequence[NDArray[Any]], end: int) -> None:
         """The cache of a text that ends at a column of other arrays."""
         here, there = slice(self.columns - length, self.columns), slice(end - length, end)
-        for number, (mine, array) in enumerate(zip(self.cache, cache, strict=True)):
-            if number == VALUES:  # positions are their last axis
-                mine[:, row, :, :, here] = array[:, :, :, there]
-            else:
-                mine[:, row, :, here] = array[:, :, there]
+        for mine, array in zip(self.cache, cache, strict=True):
+            mine[:, row, :, here] = array[:, :, there]
         self.lengths[row] = length
