@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pto.core.arrays import numpy_dtype
-from pto.core.environment import is_set
 from pto.core.errors import ShapeError, UsageError
 from pto.ir.ops import ARG
 from pto.isa.program import Program
@@ -34,7 +33,6 @@ from pto.sim.standing import Standing
 from pto.sim.traps import MachineTrap
 
 NONE: Mapping[str, NDArray[Any]] = MappingProxyType({})
-CHECK = "PTO_CHECK"
 Guard = tuple[int, int, bool]  # (position, other position or value, is it a value?)
 Bound = tuple[Sequence[int], Sequence[int], Sequence[tuple[int, ...]]]  # extents; parameters; shapes
 
@@ -190,7 +188,7 @@ class Variant:
     @property
     def machine(self) -> Machine:
         """The program on as many cores as there are threads for it."""
-        count, check = get_num_threads(), os.environ.get(CHECK, "") if is_set(CHECK) else ""
+        count, check = get_num_threads(), os.environ.get("PTO_CHECK", "")
         found = self.machines.get((count, check))
         if found is None:
             cores = max(count, 2) if check else count  # one core has no races with another
