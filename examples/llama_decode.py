@@ -52,7 +52,7 @@ def main():
         print(piece.text, end="", flush=True)
     known = times[1:]  # the first tokens of a machine wait until it is compiled
     if len(known) > 1:
-        print(f"\n\nthe first token after {times[0] - start:.2f} s and the second after {known[0] - start:.2f} s, loading "
+        print(f"\n\nthe first token after {times[0] - start:.2f} s, the second after {known[0] - start:.2f} s, loading "
               f"and what is compiled once included; then {(len(known) - 1) / (known[-1] - known[0]):.1f} tokens/s on "
               f"{pt.get_num_threads()} thread")
 
