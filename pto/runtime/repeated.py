@@ -55,9 +55,9 @@ class Repeated:
     @classmethod
     def of(cls, values: Sequence[Any], integers: Sequence[int], arrays: Sequence[NDArray[Any]],
            variant: Variant) -> Repeated | None:
-        """A call that ran; None where a value is something else than the arrays that the machine was given."""
-        kinds = [type(value) for value in values]
-        if any(kind not in ((int,) if at in integers else OWNERS) for at, kind in enumerate(kinds)):
+        """A call that ran; None where an integer was left out, or a value is no array that the machine got."""
+        kinds, left_out = [type(value) for value in values], any(at >= len(values) for at in integers)
+        if left_out or any(kind not in ((int,) if at in integers else OWNERS) for at, kind in enumerate(kinds)):
             return None
         if list(map(id, taken(values))) != list(map(id, arrays)) or not variant.plain:  # one was copied
             return None

@@ -43,6 +43,19 @@ def test_integers_may_be_others_each_time():
     np.testing.assert_array_equal(kernel(x, np.int64(4), y), x[4] + y)
 
 
+def test_an_integer_may_be_left_out_each_time():
+    @pt.tile_kernel
+    def added(x, y: pt.f32["m", "n"], at: pt.index = 2, *, more: pt.index = 1):
+        y[:] = y + 1.0
+        return x[at].view(1, -1) * 2.0 + x[more].view(1, -1)
+    x, y = made(6, 5), made(3, 5)
+    before = y.copy()
+    for time in range(TIMES):
+        np.testing.assert_allclose(added(x, y), 2 * x[2:3] + x[1:2], rtol=1e-6)
+        np.testing.assert_allclose(added(x, y, 3), 2 * x[3:4] + x[1:2], rtol=1e-6)
+        np.testing.assert_allclose(y, before + 2 * (time + 1), rtol=1e-6)
+
+
 def test_a_constant_is_not_taken_for_an_integer():
     kernel, x, y = row_plus(), made(6, 5), made(1, 5)
     for scale in (2, 2, 2, 3, 3, 3):

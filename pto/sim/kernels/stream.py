@@ -54,18 +54,16 @@ def widening(dot: Dot) -> Any:
 
 
 def product(dot: Dot) -> Any:
-    """The sums of one row, begun with some; elements that lie apart come by way of scratch memory.
+    """The sums of one row of elements beside each other, begun with some.
 
     Integers are added in two chains, for a step waits for the one before it; of floats the order is laid down.
     """
     zero, advance, last, merge, lanes = dot.zero, dot.step, dot.last, dot.merge, dot.lanes
     size, factor_size, twice = dot.weights.size, dot.factor.size, dot.factor is not F32
-    gather = gatherer(size)
 
     @inline
-    def run(sums: Any, x: int, w: int, apart: int, k: int, scratch: int) -> Any:
-        whole = k - k % lanes if apart == size else 0
-        pairs = whole // (2 * lanes) if twice else 0
+    def run(sums: Any, x: int, w: int, k: int) -> Any:
+        pairs = k // (2 * lanes) if twice else 0
         if pairs > 0:
             others = zero()
             for _ in range(pairs):
@@ -74,13 +72,24 @@ def product(dot: Dot) -> Any:
                 x += factor_size * 2 * lanes
                 w += size * 2 * lanes
             sums = merge(sums, others)
-        for _ in range(2 * lanes * pairs, whole, lanes):
+        for _ in range(2 * pairs, k // lanes):
             sums = advance(sums, x, w)
             x += factor_size * lanes
             w += size * lanes
-        if apart == size and whole < k:
-            return last(sums, x, w, k - whole)
-        for at in range(whole, k, lanes):
+        if k % lanes:
+            sums = last(sums, x, w, k % lanes)
+        return sums
+    return run
+
+
+def product_apart(dot: Dot) -> Any:
+    """The same of elements that lie apart; they come by way of scratch memory."""
+    advance, lanes, size, factor_size = dot.step, dot.lanes, dot.weights.size, dot.factor.size
+    gather = gatherer(size)
+
+    @inline
+    def run(sums: Any, x: int, w: int, apart: int, k: int, scratch: int) -> Any:
+        for at in range(0, k, lanes):
             clear(scratch, size * lanes)
             gather(scratch, w, apart, min(k - at, lanes))
             sums = advance(sums, x, scratch)
@@ -90,18 +99,8 @@ def product(dot: Dot) -> Any:
     return run
 
 
-def whole_product(dot: Dot) -> Any:
-    """The same of elements beside each other."""
-    multiply, size = product(dot), dot.weights.size
-
-    @inline
-    def run(sums: Any, x: int, w: int, k: int) -> Any:
-        return multiply(sums, x, w, size, k, 0)
-    return run
-
-
 def product_of_bytes(dot: Fours) -> Any:
-    """The same of bytes beside each other; the first of the vector stay in registers for all rows."""
+    """The same of bytes; the first of the vector stay in registers for all rows."""
     none, first, advance, last, lanes = dot.none, dot.first, dot.step, dot.last, dot.lanes
 
     @inline
@@ -179,8 +178,14 @@ def in_threes(made: Callable[[int], Any]) -> Any:
 
 def float_rows(dot: Dot, add: int) -> Any:
     """Products of rows, the lanes of four of which are added up together: short ones, and ones apart, side by side."""
-    begin, multiply, four, size = dot.begin, product(dot), block(dot, 1, 4, add=bool(add)), dot.weights.size
-    settle, settle_four = dot.settle, dot.settle_four
+    begin, beside, spread, size = dot.begin, product(dot), product_apart(dot), dot.weights.size
+    settle, settle_four, four = dot.settle, dot.settle_four, block(dot, 1, 4, add=bool(add))
+
+    @inline
+    def multiply(sums: Any, x: int, w: int, apart: int, k: int, scratch: int) -> Any:
+        if apart == size:
+            return beside(sums, x, w, k)
+        return spread(sums, x, w, apart, k, scratch)
 
     @inline
     def run(y: int, x: int, w: int, pitch: int, apart: int, n: int, k: int, scratch: int) -> None:
@@ -214,7 +219,7 @@ def in_line(dot: Dot, add: int) -> Any:
     memory gave up to a fifth less.
     """
     zero, settle, settle_four = dot.zero, dot.settle, dot.settle_four
-    hold, multiply = (dot.hold, product_of_bytes(dot)) if isinstance(dot, Fours) else (dot.begin, whole_product(dot))
+    hold, multiply = (dot.hold, product_of_bytes(dot)) if isinstance(dot, Fours) else (dot.begin, product(dot))
 
     @separate
     def run(y: int, x: int, w: int, pitch: int, n: int, k: int) -> None:
@@ -236,7 +241,7 @@ def in_line(dot: Dot, add: int) -> Any:
 
 def integer_rows(dot: Dot, add: int) -> Any:
     """The same of integers, always one row after the other."""
-    begin, multiply, rows, size, settle = dot.begin, product(dot), in_line(dot, add), dot.weights.size, dot.settle
+    begin, multiply, rows, size, settle = dot.begin, product_apart(dot), in_line(dot, add), dot.weights.size, dot.settle
 
     @inline
     def run(y: int, x: int, w: int, pitch: int, apart: int, n: int, k: int, scratch: int) -> None:
