@@ -5,8 +5,8 @@ timed at contexts 128 to 192, in turns with NumPy and with what memory gives, an
 clock. A token of plain weights is bound by memory, and hosts give two cores now twice what they give one, now no more.
 Quantised weights are timed in turns with float32 ones, on one thread; these ratios are of thread time, of best rounds.
 
-`--two-threads` times nothing but tokens on two threads and on one, in turns with memory, round by round: rounds in
-which memory gives two cores at least `ENOUGH` times what it gives one show what the program makes of two threads.
+Last come tokens on two threads and on one, in turns with memory, round by round: rounds in which memory gives two cores at
+least `ENOUGH` times what it gives one show what the program makes of two threads. `--two-threads` times nothing else.
 """
 
 from __future__ import annotations
@@ -270,10 +270,23 @@ def two_threads(session: Session) -> list[tuple[float, float]]:
     return found
 
 
+def prompts(session: Session, count: int) -> float:
+    """How many times as fast a prompt is on two threads as on one, in turns: the median."""
+    def once(threads: int) -> float:
+        pt.set_num_threads(threads)
+        session.rewind(0)
+        return timed(lambda: session.feed(ids(count)))
+    once(2)
+    return statistics.median(once(1) / once(2) for _ in range(3))
+
+
 def scaling(note: Note) -> None:
-    """Tokens on two threads, of rounds in which memory has enough for them, and of the others: medians."""
+    """Tokens on two threads, of rounds in which memory has enough for them, and of the others, and prompts: medians."""
     for precision in (*PRECISIONS, *QUANTISED):
-        rounds = two_threads(Llama.load(find(MODEL), context=1024, precision=precision).session())
+        session = Llama.load(find(MODEL), context=1024, precision=precision).session()
+        for count in PROMPTS:
+            note(f"two_threads_prefill{count}_{precision}", prompts(session, count))
+        rounds = two_threads(session)
         for name, chosen in (("", [r for r in rounds if r[0] >= ENOUGH]),
                              ("_else", [r for r in rounds if r[0] < ENOUGH])):
             note(f"two_threads_{precision}{name}_rounds", len(chosen))
@@ -295,12 +308,13 @@ def main() -> None:
         scaling(note)
     else:
         everything(note)
+        scaling(note)
     if "--json" in sys.argv:
         print(json.dumps(figures))
 
 
 def everything(note: Note) -> None:
-    """All other figures."""
+    """All figures but those of two threads in turns."""
     loads(note)
     _, gemvs = baselines.llama_token_gemvs()
     counts = range(1, min(2, os.cpu_count() or 1) + 1)
