@@ -5,8 +5,9 @@ timed at contexts 128 to 192, in turns with NumPy and with what memory gives, an
 clock. A token of plain weights is bound by memory, and hosts give two cores now twice what they give one, now no more.
 Quantised weights are timed in turns with float32 ones, on one thread; these ratios are of thread time, of best rounds.
 
-Last come tokens on two threads and on one, in turns with memory, round by round: rounds in which memory gives two cores at
-least `ENOUGH` times what it gives one show what the program makes of two threads. `--two-threads` times nothing else.
+Last come tokens on two threads and on one, in turns with memory, round by round: rounds in which memory gives two
+cores at least `ENOUGH` times what it gives one show what the program makes of two threads. `--two-threads` times
+nothing else.
 """
 
 from __future__ import annotations
