@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -141,7 +141,7 @@ class Kernel:
         last = self._repeated
         if last and not named and not is_tracing() and (extents := last.serves(values)) is not None:
             try:
-                return self._run(last.variant, (), extents, values, last)
+                return self._run(last.variant, last.run, values, extents)
             except (Changed, ShapeError):  # nothing has run; extents may be others now
                 pass
         return self._launch(values, named, ())
@@ -172,23 +172,18 @@ class Kernel:
         arrays = [self._array(v, n) for v, n in zip(given, names, strict=True)]
         extents = [n for array in arrays for n in array.shape] + numbers + [index(n) for n in grid]
         found = self._variant(arrays, extents, names, constants, len(grid))
-        result = self._run(found, arrays, extents, given)
+        result = self._run(found, found.run, arrays, extents, given)
         if found.written and any(map(is_not, arrays, given)):
             found.write_back(arrays, given)
         if not (named or grid):
             self._note(values, arrays, found)
         return result
 
-    def _run(self, found: Variant, arrays: Sequence[NDArray[Any]], extents: Sequence[int],
-             given: Sequence[Any], last: Repeated | None = None) -> Any:
-        """Run a variant on arrays, and what they were made of; or the last call once more."""
+    def _run(self, found: Variant, run: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a variant in one of its ways; errors are told at the user's line."""
         self._latest = found
         try:
-            if last:
-                return last.run(given, extents)
-            if found.written:
-                found.require(given)
-            return found.run(arrays, extents)
+            return run(*arguments)
         except PtoError as err:
             err.loc = err.loc or Loc.of_user()
             raise

@@ -359,8 +359,13 @@ class Variant:
             deliver(tensors[self._log], self.traced.sites, self.program.name,
                     lambda dim: dim if isinstance(dim, int) else extents[self.first[dim]])
 
-    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int]) -> Any:
-        """Launch on the caller's arrays; results are new arrays, written arguments change in place."""
+    def run(self, arrays: Sequence[NDArray[Any]], extents: Sequence[int], given: Sequence[Any]) -> Any:
+        """Launch on arrays, and what they were made of; results are new ones, written arguments change in place.
+
+        Raises:
+            UsageError: as `require`.
+        """
+        self.require(given)
         others: Mapping[str, NDArray[Any]] = self.implicit() if self.traced.captured else NONE
         if others:
             extents = self.all_extents(extents, list(others.values()))

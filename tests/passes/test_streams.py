@@ -133,40 +133,24 @@ def test_products_of_a_vector_are_those_of_numpy(types, data):
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 8, 12, 13])
 @pytest.mark.parametrize("types", FEW_TYPES, ids=lambda types: " ".join(map(str, types)))
+@pytest.mark.parametrize("turned", [True, False], ids=["its transpose", "itself"])
 @given(extents=st.tuples(st.integers(1, 70), st.integers(1, 70)), lead=st.sampled_from([(), (2,)]))
 @settings(max_examples=8)
-def test_few_rows_meet_each_row_of_weights_together(rows, types, extents, lead):
+def test_few_rows_meet_each_row_of_weights_together(rows, types, turned, extents, lead):
     (n, k), (left, right) = extents, types
 
     @pt.tile_kernel
     def product(x: left[*lead, rows, "k"], w):
-        return pt.matmul(x, w.T)
+        return pt.matmul(x, w.T if turned else w)
 
     rng = np.random.default_rng(n * 70 + k)
     x, w = (rng.integers(-9, 9, shape).astype(kind.numpy)
-            for shape, kind in (((*lead, rows, k), left), ((*lead, n, k), right)))
-    np.testing.assert_array_equal(product(x, w), x.astype(np.float64) @ np.swapaxes(w, -1, -2).astype(np.float64))
-    streamed = "tgemm_stream" in product.disasm()
-    assert streamed == (1 < rows <= 12 and n > 1)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 12, 13])
-@pytest.mark.parametrize("types", FEW_TYPES, ids=lambda types: " ".join(map(str, types)))
-@given(extents=st.tuples(st.integers(1, 70), st.integers(1, 70)), lead=st.sampled_from([(), (2,)]))
-@settings(max_examples=8)
-def test_few_rows_meet_a_matrix_that_lies_by_rows_together(rows, types, extents, lead):
-    (k, n), (left, right) = extents, types
-
-    @pt.tile_kernel
-    def product(x: left[*lead, rows, "k"], w):
-        return pt.matmul(x, w)
-
-    rng = np.random.default_rng(n * 70 + k)
-    x, w = (rng.integers(-9, 9, shape).astype(kind.numpy)
-            for shape, kind in (((*lead, rows, k), left), ((*lead, k, n), right)))
-    np.testing.assert_array_equal(product(x, w), x.astype(np.float64) @ w.astype(np.float64))
-    integers = left in (pt.s8, pt.s16)
-    assert ("tgemm_stream_rows" in product.disasm()) == (1 < rows <= 12 and n > 1 and not integers)
+            for shape, kind in (((*lead, rows, k), left), ((*lead, n, k) if turned else (*lead, k, n), right)))
+    matrix = w.astype(np.float64)
+    np.testing.assert_array_equal(product(x, w), x @ (np.swapaxes(matrix, -1, -2) if turned else matrix))
+    name = "tgemm_stream " if turned else "tgemm_stream_rows "
+    by_cube = not turned and left in (pt.s8, pt.s16)
+    assert (name in product.disasm()) == (1 < rows <= 12 and n > 1 and not by_cube)
 
 
 @pytest.mark.parametrize("inner", [40, 5000])

@@ -122,9 +122,15 @@ def product_of_bytes(dot: Fours) -> Any:
 
 
 @inline
+def lines_of(nbytes: int) -> int:
+    """The lines of a row of so many bytes."""
+    return -(-nbytes // LINE)
+
+
+@inline
 def lines_apart(nbytes: int, pitch: int) -> int:
-    """The lines of a row of so many bytes; none where rows follow each other."""
-    return 0 if pitch == nbytes else -(-nbytes // LINE)
+    """The same; none where rows follow each other, and are read one by one: the host guesses the next."""
+    return 0 if pitch == nbytes else lines_of(nbytes)
 
 
 @inline
@@ -280,6 +286,17 @@ def streamed(form: Form) -> Body:
     return run
 
 
+def a_few_each(few: Any) -> Any:
+    """What takes so many rows at most as spare memory has room for, for any number of them."""
+    @inline
+    def run(ctx: int, ops: int, st: int, at: Any, m: int) -> None:
+        y, x, w, _ = at
+        for first in range(0, m, MOST_ROWS):
+            few(ctx, ops, st, y + first * tile_pitch(st, 0), x + first * tile_pitch(st, 1), w,
+                min(m - first, MOST_ROWS))
+    return run
+
+
 @kernel(cube.TGEMM_STREAM, Layout.ROW, Layout.ROW)
 def streamed_block(form: Form) -> Body:
     """y = x W' of a few rows: as many sums as registers hold, of three rows and four of W.
@@ -298,7 +315,7 @@ def streamed_block(form: Form) -> Body:
         for row in range(m):
             scratch = widen(scratch + head, x + row * tile_pitch(st, 1), k)
         each = (scratch - word(ctx, SPARE)) // m
-        lines = -(-k * size // LINE)
+        lines = lines_of(k * size)
         ahead = rows_ahead(lines, NEAR if pitch == k * size else AHEAD)
         ask_for(w, pitch, lines, min(ahead, n))
         whole = n - n % 4 if apart == size else 0
@@ -316,12 +333,10 @@ def streamed_block(form: Form) -> Body:
             y += 4
             w += pitch
 
+    each_few = a_few_each(few)
+
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
-        m = word(ops, BLOCK_M)
-        y, x, w, _ = at
-        for first in range(0, m, MOST_ROWS):
-            rows = min(m - first, MOST_ROWS)
-            few(ctx, ops, st, y + first * tile_pitch(st, 0), x + first * tile_pitch(st, 1), w, rows)
+        each_few(ctx, ops, st, at, word(ops, BLOCK_M))
     return run
 
 
@@ -379,7 +394,7 @@ def streamed_rows(form: Form) -> Body:
         each = (scratch - factors) // m
         pitch, apart = stride(ctx, st, 2), step(ctx, st, 2)
         whole = k // TOGETHER if apart == size else 0
-        lines = -(-n * size // LINE) if pitch == n * size else 0
+        lines = lines_of(n * size) if pitch == n * size else 0  # of pieces of longer rows the host guesses the next
         ahead = rows_ahead(lines, NEAR)
         ask_for(w, pitch, lines, min(ahead, k))
         for group in range(whole):
@@ -398,10 +413,8 @@ def streamed_rows(form: Form) -> Body:
         for row in range(m if k == 0 else 0):
             add_none(y + row * across, 0, factors, 0, w, 0, n)  # NaN become the canonical one
 
+    each_few = a_few_each(few)
+
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
-        m = word(ops, rows_at) if several else 1
-        y, x, w, _ = at
-        for first in range(0, m, MOST_ROWS):
-            few(ctx, ops, st, y + first * tile_pitch(st, 0), x + first * tile_pitch(st, 1), w,
-                min(m - first, MOST_ROWS))
+        each_few(ctx, ops, st, at, word(ops, rows_at) if several else 1)
     return run
