@@ -29,6 +29,18 @@ def adds_products() -> bool:
     return Host.here().adds_products
 
 
+@cache
+def has_wide_registers() -> bool:
+    """Whether the host has 32 registers of 64 bytes."""
+    return Host.here().has_wide_registers
+
+
+@cache
+def asks_far_ahead() -> bool:
+    """Whether programs should ask the host for what they will read."""
+    return Host.here().asks_far_ahead
+
+
 def like(kind: ir.Type, element: ir.Type) -> ir.Type:
     """As many lanes of another element type; a single value for a single value."""
     return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element

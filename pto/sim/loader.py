@@ -21,12 +21,14 @@ class Host:
         features = os.environ.get("NUMBA_CPU_FEATURES")
         if features is None:
             features = "" if cpu == "generic" else llvm.get_host_cpu_features().flatten()
+        if "+avx512vnni" in features.split(","):
+            features += ",+fast-dpwssd"  # for some processors LLVM would take one instruction apart again
         return cls(cpu or llvm.get_host_cpu_name(), features)
 
     @property
     def converts_halves(self) -> bool:
         """Whether it has instructions that convert f16."""
-        return not llvm.get_default_triple().startswith(("x86", "i386", "i686")) or "+f16c" in self.features
+        return not self._is_x86 or "+f16c" in self.features
 
     @property
     def adds_products(self) -> bool:
@@ -34,6 +36,23 @@ class Host:
         another looks up 64 bytes in a table of as many (VBMI).
         """
         return {"+avx512vnni", "+avx512vbmi"} <= set(self.features.split(","))
+
+    @property
+    def has_wide_registers(self) -> bool:
+        """Whether it has 32 registers of 64 bytes (AVX-512)."""
+        return "+avx512f" in self.features.split(",")
+
+    @property
+    def asks_far_ahead(self) -> bool:
+        """Whether memory gives more to a stream that asks for lines far ahead. Measured: by a tenth to four
+        fifths on a server of Intel's (2024); nothing on one of AMD's (Zen 4), which does so itself.
+        """
+        return self._is_x86 and not self.cpu.startswith(("znver", "generic"))
+
+    @property
+    def _is_x86(self) -> bool:
+        triple: str = llvm.get_default_triple()
+        return triple.startswith(("x86", "i386", "i686"))
 
     def machine(self) -> llvm.TargetMachine:
         """LLVM's code generator for it."""
