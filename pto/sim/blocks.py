@@ -1,7 +1,8 @@
-"""Register blocks of the matrix product: some rows of a times sixteen columns of b."""
+"""Register blocks of the matrix product: some rows of a times one or two panels of b, of sixteen columns each."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -16,33 +17,46 @@ LINE = 64  # bytes of a row of the block, and of a step in a panel of b
 
 
 class Block:
-    """The operations of a block of f32: a step takes one element of each row of a and one row of a panel of b."""
+    """The operations of a block of f32: a step takes one element of each row of a and one row of each panel of b.
+
+    A block of c and a row of b are known by the address of their first panel and the bytes from that to the next.
+    """
 
     sums = of(vec.F32, PANEL_COLS)
 
-    def __init__(self, rows: int) -> None:
-        self.rows, self.made_of = rows, ir.ArrayType(self.sums, rows)
+    def __init__(self, rows: int, panels: int) -> None:
+        self.rows, self.panels = rows, panels
+        self.made_of = ir.ArrayType(self.sums, rows * panels)
         kind = Registers(self.made_of)
         self.zero = emits(kind)(lambda b: ir.Constant(self.made_of, None))
-        self.load = emits(kind, INT)(self._load)
-        self.store = emits(VOID, INT, kind)(self._store)
-        self.step = emits(kind, kind, INT, INT, INT)(self._step)
+        self.load = emits(kind, INT, INT)(self._load)
+        self.store = emits(VOID, INT, INT, kind)(self._store)
+        self.step = emits(kind, kind, INT, INT, INT, INT)(self._step)
 
-    def _load(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    def _lines(self, b: ir.IRBuilder, address: ir.Value, apart: ir.Value) -> Iterator[tuple[int, ir.Value]]:
+        """Each line of the block by its number, and its address."""
+        for panel in range(self.panels):
+            at = b.add(address, b.mul(apart, I64(panel)))
+            for row in range(self.rows):
+                yield row * self.panels + panel, b.add(at, I64(LINE * row))
+
+    def _load(self, b: ir.IRBuilder, address: ir.Value, apart: ir.Value) -> ir.Value:
         block = ir.Constant(self.made_of, ir.Undefined)
-        for row in range(self.rows):
-            block = b.insert_value(block, load(b, b.add(address, I64(LINE * row)), self.sums), row)
+        for line, at in self._lines(b, address, apart):
+            block = b.insert_value(block, load(b, at, self.sums), line)
         return block
 
-    def _store(self, b: ir.IRBuilder, address: ir.Value, block: ir.Value) -> None:
-        for row in range(self.rows):
-            store(b, b.add(address, I64(LINE * row)), self.settled(b, b.extract_value(block, row)))
+    def _store(self, b: ir.IRBuilder, address: ir.Value, apart: ir.Value, block: ir.Value) -> None:
+        for line, at in self._lines(b, address, apart):
+            store(b, at, self.settled(b, b.extract_value(block, line)))
 
-    def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value) -> Any:
-        panel = self.panel(b, right)
+    def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value,
+              apart: ir.Value) -> Any:
+        panels = [self.panel(b, b.add(right, b.mul(apart, I64(panel)))) for panel in range(self.panels)]
         for row in range(self.rows):
-            left = b.add(a, b.mul(pitch, I64(row)))
-            block = b.insert_value(block, self.added(b, b.extract_value(block, row), left, panel), row)
+            left = self.factor(b, b.add(a, b.mul(pitch, I64(row))))
+            for line, panel in enumerate(panels, row * self.panels):
+                block = b.insert_value(block, self.added(b, b.extract_value(block, line), left, panel), line)
         return block
 
     def settled(self, b: ir.IRBuilder, sums: ir.Value) -> ir.Value:
@@ -50,12 +64,15 @@ class Block:
         return canonical(b, sums)
 
     def panel(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
-        """What a step takes of b."""
+        """What a step takes of a panel of b."""
         return load(b, at, self.sums)
 
-    def added(self, b: ir.IRBuilder, sums: ir.Value, left: ir.Value, panel: ir.Value) -> ir.Value:
-        """The sums of one row after a step."""
-        factor = broadcast(b, load(b, left, vec.F32), self.sums)
+    def factor(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+        """What it takes of a row of a, for each column."""
+        return broadcast(b, load(b, at, vec.F32), self.sums)
+
+    def added(self, b: ir.IRBuilder, sums: ir.Value, factor: ir.Value, panel: ir.Value) -> ir.Value:
+        """The sums of one line after a step."""
         return call(b, "fma", factor, panel, sums)
 
 
@@ -70,8 +87,10 @@ class PairBlock(Block):
     def panel(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
         return load(b, at, of(I16, 2 * PANEL_COLS))
 
-    def added(self, b: ir.IRBuilder, sums: ir.Value, left: ir.Value, panel: ir.Value) -> ir.Value:
-        factor = b.bitcast(broadcast(b, load(b, left, I32), self.sums), panel.type)
+    def factor(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
+        return b.bitcast(broadcast(b, load(b, at, I32), self.sums), of(I16, 2 * PANEL_COLS))
+
+    def added(self, b: ir.IRBuilder, sums: ir.Value, factor: ir.Value, panel: ir.Value) -> ir.Value:
         return add_pairs(b, sums, factor, panel)
 
 

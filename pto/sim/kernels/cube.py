@@ -8,6 +8,7 @@ from pto.core.dtypes import F32, DType
 from pto.core.types import PANEL_COLS, Layout
 from pto.isa.table import cube
 from pto.sim.blocks import INTEGERS, LINE, Block, PairBlock, pair_rows, widener
+from pto.sim.formats import has_wide_registers
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.copying import clear, copy_row
 from pto.sim.kernels.operands import Body, Form
@@ -15,59 +16,90 @@ from pto.sim.kernels.registry import kernel
 from pto.sim.layout import SPARE
 from pto.sim.vec import inline, word
 
-BLOCK_ROWS = 6  # 6 x 16 sums, a row of b and an element of a: what 16 registers of 8 lanes hold
 M, N, K, ACC = map(cube.TMATMUL.position, ("m", "n", "k", "acc"))
-DEPTH = 256  # of what is widened at a time: a panel of b then stays in the first cache
+DEPTH = 256  # of what is widened at a time: panels of b then stay in the first cache
+# Rows and panels of the sums that are kept in registers. Two panels where 32 registers have 64 bytes: products can
+# start twice a cycle and take four or five, and an element of a is loaded once for both. Else 6 x 16 sums, a row of b
+# and an element of a: what 16 registers of 32 bytes hold.
+BLOCK_ROWS, BLOCK_PANELS = ((12, 8, 6, 4, 3, 2, 1), 2) if has_wide_registers() else ((6, 5, 4, 3, 2, 1), 1)
+MOST_ROWS = BLOCK_ROWS[0]
 
 
 def micro_kernel(block: Block) -> Any:
-    """The product of some rows of a with one panel of b, in registers."""
+    """The product of some rows of a with one or two panels of b, in registers."""
     zero, load, step, store = block.zero, block.load, block.step, block.store
 
     @inline
-    def run(a: int, a_pitch: int, b: int, c: int, steps: int, acc: int) -> None:
-        sums = load(c) if acc != 0 else zero()
+    def run(a: int, a_pitch: int, b: int, b_panel: int, c: int, c_panel: int, rows: int, steps: int, acc: int) -> None:
+        sums = load(c, c_panel) if acc != 0 else zero()
         for _ in range(steps):
-            sums = step(sums, a, a_pitch, b)
+            sums = step(sums, a, a_pitch, b, b_panel)
             a += 4
             b += LINE
-        store(c, sums)
+        store(c, c_panel, sums)
     return run
 
 
-def panel_product(kind: type[Block]) -> Any:
-    """The product of any number of rows of a with one panel of b."""
-    micro1, micro2, micro3, micro4, micro5, micro6 = (micro_kernel(kind(n)) for n in range(1, BLOCK_ROWS + 1))
+def chosen(kind: type[Block], panels: int, *sizes: int) -> Any:
+    """The product of as many rows as one of some sizes."""
+    most, micro = sizes[0], micro_kernel(kind(sizes[0], panels))
+    if len(sizes) == 1:
+        return micro
+    fewer = chosen(kind, panels, *sizes[1:])
 
     @inline
-    def some(a: int, a_pitch: int, b: int, c: int, rows: int, steps: int, acc: int) -> None:
-        if rows == BLOCK_ROWS:
-            micro6(a, a_pitch, b, c, steps, acc)
-        elif rows == 5:
-            micro5(a, a_pitch, b, c, steps, acc)
-        elif rows == 4:
-            micro4(a, a_pitch, b, c, steps, acc)
-        elif rows == 3:
-            micro3(a, a_pitch, b, c, steps, acc)
-        elif rows == 2:
-            micro2(a, a_pitch, b, c, steps, acc)
+    def run(a: int, a_pitch: int, b: int, b_panel: int, c: int, c_panel: int, rows: int, steps: int, acc: int) -> None:
+        if rows == most:
+            micro(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
         else:
-            micro1(a, a_pitch, b, c, steps, acc)
+            fewer(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
+    return run
+
+
+@inline
+def first_of(rows: int) -> int:
+    """How many of some rows to multiply together first: at least half of the last ones, for blocks of one or two rows
+    wait for their own sums.
+    """
+    found = MOST_ROWS
+    for size in BLOCK_ROWS:
+        if size == rows or (2 * size >= rows and found != rows):
+            found = size
+    return found
+
+
+def all_rows(kind: type[Block], panels: int) -> Any:
+    """The product of any number of rows of a with so many panels of b."""
+    some = chosen(kind, panels, *BLOCK_ROWS)
 
     @inline
-    def run(a: int, a_pitch: int, b: int, c: int, rows: int, steps: int, acc: int) -> None:
+    def run(a: int, a_pitch: int, b: int, b_panel: int, c: int, c_panel: int, rows: int, steps: int, acc: int) -> None:
         while rows > 0:
-            count = min(rows, BLOCK_ROWS)
-            if BLOCK_ROWS < rows < 2 * BLOCK_ROWS:  # in two parts: blocks of one or two rows wait for their own sums
-                count = (rows + 1) // 2
-            some(a, a_pitch, b, c, count, steps, acc)
+            count = MOST_ROWS if rows >= 2 * MOST_ROWS else first_of(rows)
+            some(a, a_pitch, b, b_panel, c, c_panel, count, steps, acc)
             a += count * a_pitch
             c += count * LINE
             rows -= count
     return run
 
 
-float_panel, pair_panel = panel_product(Block), panel_product(PairBlock)
+def panels_product(kind: type[Block]) -> Any:
+    """The product of any number of rows of a with any number of panels of b, one or two at a time."""
+    together, last = all_rows(kind, BLOCK_PANELS), all_rows(kind, 1)
+
+    @inline
+    def run(a: int, a_pitch: int, b: int, b_panel: int, c: int, c_panel: int, panels: int, rows: int, steps: int,
+            acc: int) -> None:
+        for _ in range(panels // BLOCK_PANELS):
+            together(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
+            b += BLOCK_PANELS * b_panel
+            c += BLOCK_PANELS * c_panel
+        if panels % BLOCK_PANELS:
+            last(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
+    return run
+
+
+float_panels, pair_panels = panels_product(Block), panels_product(PairBlock)
 
 
 def row_widener(dtype: DType) -> Any:
@@ -122,34 +154,37 @@ def product(form: Form) -> Body:
 
 
 def plain(ctx: int, ops: int, st: int, at: Any) -> None:
-    """One panel of b after the other, and for each all rows of a."""
+    """All of b lies as it is used."""
     m, n, k, acc = word(ops, M), word(ops, N), word(ops, K), word(ops, ACC)
     c, a, b, _ = at
-    a_pitch, b_panel, c_panel = pitch(st, 1), pitch(st, 2), pitch(st, 0)
-    for _ in range(0, n, PANEL_COLS):
-        float_panel(a, a_pitch, b, c, m, k, acc)
-        b += b_panel
-        c += c_panel
+    float_panels(a, pitch(st, 1), b, pitch(st, 2), c, pitch(st, 0), -(-n // PANEL_COLS), m, k, acc)
 
 
 def widened(left: DType, right: DType) -> Body:
     """The same on copies that are widened, some depth at a time."""
     integer = right in INTEGERS
-    multiply, per_step = (pair_panel, 2) if integer else (float_panel, 1)
+    multiply, per_step = (pair_panels, 2) if integer else (float_panels, 1)
     widen_row, widen_panel = row_widener(left), panel_widener(right)
     a_size, b_row = left.size, PANEL_COLS * right.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         m, n, k, acc = word(ops, M), word(ops, N), word(ops, K), word(ops, ACC)
         c, a, b, _ = at
-        wide_b, scratch = word(ctx, SPARE), word(ctx, SPARE) + LINE * DEPTH
-        wide_a = scratch + 128
+        wide_b, apart = word(ctx, SPARE), LINE * DEPTH
+        scratch = wide_b + BLOCK_PANELS * apart
+        wide_a, panels = scratch + 128, -(-n // PANEL_COLS)
         for start in range(0, max(k, 1), DEPTH):
             depth = min(k - start, DEPTH)
             steps = (depth + per_step - 1) // per_step
-            for row in range(m):
-                widen_row(wide_a + 4 * steps * row, a + a_size * start + row * pitch(st, 1), depth, scratch)
-            for j in range(-(-n // PANEL_COLS)):
-                widen_panel(wide_b, b + b_row * start + j * pitch(st, 2), depth, scratch)
-                multiply(wide_a, 4 * steps, wide_b, c + j * pitch(st, 0), m, steps, 1 if start else acc)
+            left_at, left_pitch = a + a_size * start, pitch(st, 1)
+            if a_size * depth != 4 * steps:  # else it is as wide as it need be
+                for row in range(m):
+                    widen_row(wide_a + 4 * steps * row, left_at + row * left_pitch, depth, scratch)
+                left_at, left_pitch = wide_a, 4 * steps
+            for j in range(0, panels, BLOCK_PANELS):
+                count = min(panels - j, BLOCK_PANELS)
+                for i in range(count):
+                    widen_panel(wide_b + i * apart, b + b_row * start + (i + j) * pitch(st, 2), depth, scratch)
+                multiply(left_at, left_pitch, wide_b, apart, c + j * pitch(st, 0), pitch(st, 0), count, m, steps,
+                         1 if start else acc)
     return run
