@@ -8,6 +8,7 @@ from pto.core.dtypes import S16
 from pto.core.packed import COLS, ROWS
 from pto.core.types import Layout
 from pto.isa.table.packed import STREAMS, UNPACKS
+from pto.sim.kernels.ahead import ask_far
 from pto.sim.kernels.checks import pitch, step, stride
 from pto.sim.kernels.copying import clear, copy_rows, gatherer
 from pto.sim.kernels.operands import Body, Form
@@ -49,6 +50,7 @@ def streamed(form: Form) -> Body:
         for _ in range(word(ops, panels)):
             sums, here = zero(), w
             for g in range(groups):
+                ask_far(here, nbytes if apart == 1 else 0)
                 sums = advance(sums, factors + 2 * COLS * g, totals + 4 * g, together(here, apart, nbytes, scratch))
                 here += along
             settle(y, sums)

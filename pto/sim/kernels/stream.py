@@ -11,6 +11,7 @@ from pto.core.types import Layout
 from pto.isa.table import cube
 from pto.isa.table.cube import DOT_LANES
 from pto.sim.dots import HELD, Block, Dot, Fours, Multiples, fastest
+from pto.sim.kernels.ahead import LINE, ask_far
 from pto.sim.kernels.checks import pitch as tile_pitch
 from pto.sim.kernels.checks import step, stride
 from pto.sim.kernels.copying import clear, gatherer
@@ -19,7 +20,6 @@ from pto.sim.kernels.registry import kernel
 from pto.sim.layout import SPARE
 from pto.sim.vec import inline, prefetch, separate, stay_apart, word
 
-LINE = 64  # bytes that the host fetches together
 AHEAD, FEWEST = 512, 4  # lines, and rows: of rows that do not follow each other the host does not guess the next
 NEAR = 128  # the same of rows that do, where several are read at once
 SHORT = 512  # bytes of rows that follow each other, of which memory does not mind several at once
@@ -195,7 +195,7 @@ def float_rows(dot: Dot, add: int) -> Any:
 
     @inline
     def run(y: int, x: int, w: int, pitch: int, apart: int, n: int, k: int, scratch: int) -> None:
-        lines, start = lines_apart(k * size, pitch), begin(x)
+        lines, start, far = lines_apart(k * size, pitch), begin(x), pitch if pitch == k * size else 0
         ahead = rows_ahead(lines, AHEAD)
         ask_for(w, pitch, lines, min(ahead, n))
         side_by_side = apart == size and (lines > 0 or k * size <= SHORT)
@@ -204,9 +204,13 @@ def float_rows(dot: Dot, add: int) -> Any:
             if side_by_side:
                 four(y, 0, x, 0, w, pitch, k)
             else:
+                ask_far(w, far)
                 first = multiply(start, x, w, apart, k, scratch)
+                ask_far(w + pitch, far)
                 second = multiply(start, x, w + pitch, apart, k, scratch)
+                ask_far(w + 2 * pitch, far)
                 third = multiply(start, x, w + 2 * pitch, apart, k, scratch)
+                ask_far(w + 3 * pitch, far)
                 fourth = multiply(start, x, w + 3 * pitch, apart, k, scratch)
                 settle_four(y, add, first, second, third, fourth)
             y += 16
@@ -224,16 +228,17 @@ def in_line(dot: Dot, add: int) -> Any:
     It is one short loop, a function of its own: where LLVM wrote the rows out four times, or among all the rest,
     memory gave up to a fifth less.
     """
-    zero, settle, settle_four = dot.zero, dot.settle, dot.settle_four
+    zero, settle, settle_four, size = dot.zero, dot.settle, dot.settle_four, dot.weights.size
     hold, multiply = (dot.hold, product_of_bytes(dot)) if isinstance(dot, Fours) else (dot.begin, product(dot))
 
     @separate
     def run(y: int, x: int, w: int, pitch: int, n: int, k: int) -> None:
         stay_apart()
-        held = hold(x)
+        held, nbytes = hold(x), pitch if pitch == k * size else 0  # of rows apart, lines have been asked for
         first = second = third = fourth = zero()
         for row in range(n):
             first, second, third = second, third, fourth
+            ask_far(w, nbytes)
             fourth = multiply(held, x, w, k)
             w += pitch
             if row >= n - n % 4:
