@@ -33,12 +33,12 @@ TENSORS_AT = STATICS_AT + STATIC_WORDS
 TENSOR_BASE, TENSOR_ROWS, TENSOR_COLS, TENSOR_STRIDE, TENSOR_STEP, TENSOR_WORDS = range(6)
 
 # After them the loans, one for each slot of a tile that can be on loan: rows (0: it is not), columns, address and
-# pitch of what was loaded or is stored ahead, whether it was read, then address and pitch of the tile, bytes of one
-# of its rows, and whether its bytes are where a store is due.
+# pitch of what was loaded or is stored ahead, the ends of the rows and of the columns that were read last, then address
+# and pitch of the tile, bytes of one of its rows, and whether its bytes are where a store is due.
 (
-    LOAN_ROWS, LOAN_COLS, LOAN_BASE, LOAN_PITCH, LOAN_READ, LOAN_HOME, LOAN_HOME_PITCH, LOAN_BYTES, LOAN_AHEAD,
-    LOAN_WORDS,
-) = range(10)
+    LOAN_ROWS, LOAN_COLS, LOAN_BASE, LOAN_PITCH, LOAN_LOWER, LOAN_RIGHT, LOAN_HOME, LOAN_HOME_PITCH, LOAN_BYTES,
+    LOAN_AHEAD, LOAN_WORDS,
+) = range(11)
 
 # A linked instruction.
 OPCODE, MASK, OPERANDS_AT = 0, 1, 2

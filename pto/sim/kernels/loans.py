@@ -19,8 +19,9 @@ from pto.sim.layout import (
     LOAN_COLS,
     LOAN_HOME,
     LOAN_HOME_PITCH,
+    LOAN_LOWER,
     LOAN_PITCH,
-    LOAN_READ,
+    LOAN_RIGHT,
     LOAN_ROWS,
     LOAN_WORDS,
     MASK,
@@ -102,7 +103,8 @@ def lend(loan: int, home: int, s: int, rows: int, cols: int, base: int, pitch: i
     set_word(loan, LOAN_COLS, cols)
     set_word(loan, LOAN_BASE, base)
     set_word(loan, LOAN_PITCH, pitch)
-    set_word(loan, LOAN_READ, 0)
+    set_word(loan, LOAN_LOWER, 0)
+    set_word(loan, LOAN_RIGHT, 0)
     set_word(loan, LOAN_HOME, home)
     set_word(loan, LOAN_HOME_PITCH, word(s, SLOT_PITCH))
     set_word(loan, LOAN_BYTES, cols * word(s, SLOT_SIZE))
@@ -136,8 +138,18 @@ def covers(ops: int, use: int, loan: int) -> bool:
 
 @inline
 def is_dense(loan: int, use: int) -> bool:
-    """Whether the rows of what was loaded are next to each other: only such are read there more than once."""
+    """Whether the rows of what was loaded are next to each other: of others no part is read there more than once."""
     return word(loan, LOAN_ROWS) == 1 or word(loan, LOAN_PITCH) == word(loan, LOAN_COLS) * word(use, USE_SIZE)
+
+
+@inline
+def is_further(ops: int, use: int, loan: int) -> bool:
+    """Whether the region of a use lies below or beside the one that was read last; then this one is."""
+    i, j = extent(ops, word(use, USE_ROW)), extent(ops, word(use, USE_COL))
+    further = i >= word(loan, LOAN_LOWER) or j >= word(loan, LOAN_RIGHT)
+    set_word(loan, LOAN_LOWER, i + extent(ops, word(use, USE_ROWS)))
+    set_word(loan, LOAN_RIGHT, j + extent(ops, word(use, USE_COLS)))
+    return further
 
 
 @inline
@@ -150,8 +162,7 @@ def touch(ctx: int, ops: int, s: int, use: int) -> None:
     elif word(loan, LOAN_ROWS) == 0:
         return
     elif word(use, USE_KIND) == READ and is_within(ops, use, loan) and (
-            word(loan, LOAN_READ) == 0 or is_dense(loan, use)):
-        set_word(loan, LOAN_READ, 1)
+            is_further(ops, use, loan) or is_dense(loan, use)):
         place(ctx, s, offset, loan)
     elif word(use, USE_KIND) == WRITE and covers(ops, use, loan):
         set_word(loan, LOAN_ROWS, 0)
