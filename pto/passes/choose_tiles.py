@@ -72,9 +72,19 @@ class Tiles:
         most = self.stream[1]
         return min(most, max(ROWS_FULL * most // rows // LANES * LANES, LANES))
 
-    def multiplied(self, extent: object) -> tuple[int, int]:
-        """Rows and columns of the tiles of a product of matrices."""
-        return self.matrix[0], dealt(extent, self.matrix[1], self.pairs)
+    def slice(self, size: int) -> int:
+        """Inner extent of the tiles of a product of matrices: as many bytes, unless the author directs the extents."""
+        return self.matrix[2] * (ELEMENT // size if self.area else 1)
+
+    def multiplied(self, extent: object, *, computed: bool = False) -> tuple[int, int]:
+        """Rows and columns of the tiles of a product of matrices.
+
+        Where the right one is computed, for each tile of rows anew, rather many rows, unless the author directs them.
+        """
+        rows, cols, _ = self.matrix
+        if computed and self.area:
+            rows, cols = max(rows, cols), min(rows, cols)
+        return rows, dealt(extent, cols, self.pairs)
 
 
 def dealt(extent: object, most: int, shares: int) -> int:

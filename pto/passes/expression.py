@@ -259,7 +259,8 @@ class Expression(Windows):
             rows = max(self.extents(product.inputs[0])[-2] for product in products)
             return rows, self.tiles.streamed(self.extents(key)[-1], by_rows=by_rows)
         if products:
-            return self.tiles.multiplied(self.extents(key)[-1])
+            computed = any(not self.is_leaf(p.inputs[1]) or self.common(p) for p in products)
+            return self.tiles.multiplied(self.extents(key)[-1], computed=computed)
         tiles = self.tiles.of_bytes(max(self.dtype(k).size for k in inside))
         tall, wide = (1, tiles.line) if self.two(self.extents(key))[0] == 1 else tiles.vector
         folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
@@ -309,11 +310,10 @@ class Expression(Windows):
         if self.depth(a) or self.depth(b):
             raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
                                    loc=node.locs[0], hint="split this into two kernels")
-        k, inner = self.tiles.matrix[2], self.size(self.extents(a)[-1])
+        k, inner = self.tiles.slice(max(self.dtype(a).size, self.dtype(b).size)), self.size(self.extents(a)[-1])
         over = self.extents(a)[:dict(node.attrs).get("over", 0)]
         assert isinstance(node.type, TensorType)
-        # Where the cube unit has no such product, one of what is added up.
-        common = () if (self.dtype(a), self.dtype(b)) in PRODUCTS else (node.type.dtype,)
+        common = self.common(node)
 
         def operand(body: Graph, key: int, here: Place) -> Val:
             tile = self.value(body, key, here)
@@ -334,6 +334,12 @@ class Expression(Windows):
             parts = graph.index("div", graph.index("add", inner, k - 1), k)
             bounds = (0, reduce(lambda x, y: graph.index("mul", x, y), map(self.size, over), parts), 1)
         return graph.loop(bounds, [zero], step, node.locs)[0]
+
+    def common(self, product: Node) -> tuple[DType, ...]:
+        """What both operands are converted to: where the cube unit has no such product, to what is added up."""
+        a, b = product.inputs
+        assert isinstance(product.type, TensorType)
+        return () if (self.dtype(a), self.dtype(b)) in PRODUCTS else (product.type.dtype,)
 
     def term(self, graph: Graph, count: Val, inner: Size, k: int, over: Dims) -> tuple[Size, tuple[Size, ...]]:
         """Of a product that is added up over axes: the first inner element and the axes' coordinates, of a slice."""

@@ -59,6 +59,7 @@ BY_COLUMN, BY_ROW = (
     for name in ("trowexpand", "tcolexpand")
 )
 WINDOW = 5  # operands of a load: the tensor, and where; those of a view follow
+FEW_BYTES = 256  # of the inner extent that a product needs at once to be worth reading its accumulator
 EXP, SUB = TILE_OPS["exp"], TILE_OPS["sub"]
 
 
@@ -311,15 +312,17 @@ class ToBlock(Placing):
     def slice(self, left: TileType, right: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
         """How much of k goes to L0A and L0B at once.
 
-        Two slots of each where that leaves 64: below it, reading and writing the accumulator costs more than
-        the overlap gains.
+        Two slots of each where that leaves so many bytes of a row: below it, reading and writing the accumulator
+        costs more than the overlap gains.
         """
+        size = max(left.dtype.size, right.dtype.size)
+
         def fits(k: int, slots: int) -> bool:
             return (left.dtype.size * k * slots * left.rows <= self.target.bytes_of(Space.L0A)
                     and right.dtype.size * k * slots * cols <= self.target.bytes_of(Space.L0B))
 
         k = left.cols
-        while k > 1 and not fits(k, 2 if k > 64 else 1):
+        while k > 1 and not fits(k, 2 if size * k > FEW_BYTES else 1):
             k = -(-k // 2)
         if not fits(k, 1):
             raise CapacityError(f"a product of {left.rows} x k by k x {cols} does not fit L0A and L0B",

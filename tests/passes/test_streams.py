@@ -1,5 +1,7 @@
 """Products with a matrix: how its columns are cut and dealt to cores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ FEW_TYPES = [(pt.f32, pt.f32), (pt.f32, pt.f16), (pt.f32, pt.s8), (pt.f16, pt.f1
 TURNED_LEFT = pt.tile_kernel(lambda a, b: pt.matmul(a.T, b))
 TURNED_RIGHT = pt.tile_kernel(lambda a, b: pt.matmul(a, b.T))
 TWISTED = pt.tile_kernel(lambda x: x ^ x[0].unsqueeze(0))
+WHOLE = Tiles((128, 256, 64), (64, 64), 64, (192, 64), area=16 * 1024, pairs=2)
 TILES = Tiles((128, 256, 64), (64, 64), 64, (192, 64), shares=4, pairs=2)
 
 
@@ -203,3 +206,26 @@ def test_a_dot_product_makes_no_tile_of_products():
     assert kernel(x, x) == x.astype(np.int64) @ x.astype(np.int64)
     assert "trowdot" in str(pt.text(kernel.graph("execution")))
 
+
+def test_tiles_of_products_by_what_their_operands_are():
+    """Slices are as many bytes; where the right side is computed for each tile of rows, tiles are tall."""
+    assert [WHOLE.slice(size) for size in (4, 2, 1)] == [64, 128, 256]
+    assert WHOLE.multiplied(1024) == (128, 256)
+    assert WHOLE.multiplied(1024, computed=True) == (256, 128)
+    directed = replace(WHOLE, area=0)
+    assert directed.slice(1) == 64
+    assert directed.multiplied(1024, computed=True) == (128, 256)
+
+
+def test_weights_that_are_converted_are_so_for_many_rows_at_once():
+    def accumulator(w):
+        @pt.tile_kernel
+        def weighted(x, w, s, y):
+            y[:] = pt.matmul(x, pt.cast(w, pt.f32)) * s
+        x, y, s = (np.zeros(shape, np.float32) for shape in ((512, 256), (512, 512), (512,)))
+        weighted(x, w, s, y)
+        tiles = {tile.name: tile.type for tile in weighted.compiled().program.tiles}
+        return tiles["acc"].rows, tiles["acc"].cols
+
+    assert accumulator(np.zeros((256, 512), np.int8)) == (256, 128)
+    assert accumulator(np.zeros((256, 512), np.float32)) == (128, 256)
