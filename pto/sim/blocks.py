@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -47,8 +48,14 @@ class Block:
         return block
 
     def _store(self, b: ir.IRBuilder, address: ir.Value, apart: ir.Value, block: ir.Value) -> None:
-        for line, at in self._lines(b, address, apart):
-            store(b, at, self.settled(b, b.extract_value(block, line)))
+        lines = [(at, b.extract_value(block, line)) for line, at in self._lines(b, address, apart)]
+        for at, sums in lines:
+            store(b, at, sums)
+        unsettled = self.unsettled(b, [sums for _, sums in lines])
+        if unsettled is not None:
+            with b.if_then(unsettled, likely=False):
+                for at, sums in lines:
+                    store(b, at, canonical(b, sums))
 
     def _step(self, b: ir.IRBuilder, block: ir.Value, a: ir.Value, pitch: ir.Value, right: ir.Value,
               apart: ir.Value) -> Any:
@@ -59,9 +66,12 @@ class Block:
                 block = b.insert_value(block, self.added(b, b.extract_value(block, line), left, panel), line)
         return block
 
-    def settled(self, b: ir.IRBuilder, sums: ir.Value) -> ir.Value:
-        """Sums as they are stored."""
-        return canonical(b, sums)
+    def unsettled(self, b: ir.IRBuilder, sums: Sequence[ir.Value]) -> ir.Value | None:
+        """Whether some sums are NaN, perhaps not the canonical one, if they can be; a pair of lines is one comparison."""
+        pairs = zip(sums[::2], [*sums[1::2], sums[-1]], strict=False)
+        found = reduce(b.or_, (b.fcmp_unordered("uno", *pair) for pair in pairs))
+        bits = ir.IntType(PANEL_COLS)
+        return b.icmp_unsigned("!=", b.bitcast(found, bits), bits(0))
 
     def panel(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
         """What a step takes of a panel of b."""
@@ -81,8 +91,8 @@ class PairBlock(Block):
 
     sums = of(I32, PANEL_COLS)
 
-    def settled(self, b: ir.IRBuilder, sums: ir.Value) -> ir.Value:
-        return sums
+    def unsettled(self, b: ir.IRBuilder, sums: Sequence[ir.Value]) -> ir.Value | None:
+        return None
 
     def panel(self, b: ir.IRBuilder, at: ir.Value) -> ir.Value:
         return load(b, at, of(I16, 2 * PANEL_COLS))
