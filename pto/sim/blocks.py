@@ -67,7 +67,7 @@ class Block:
         return block
 
     def unsettled(self, b: ir.IRBuilder, sums: Sequence[ir.Value]) -> ir.Value | None:
-        """Whether some sums are NaN, perhaps not the canonical one, if they can be; a pair of lines is one comparison."""
+        """Whether some sums are NaN of any bits, if they can be; two lines are one comparison."""
         pairs = zip(sums[::2], [*sums[1::2], sums[-1]], strict=False)
         found = reduce(b.or_, (b.fcmp_unordered("uno", *pair) for pair in pairs))
         bits = ir.IntType(PANEL_COLS)
