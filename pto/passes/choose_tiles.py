@@ -41,6 +41,7 @@ class Tiles:
         line: columns, of nests of one row.
         stream: columns at most and inner extent, of products of one row with a matrix that is streamed.
         swept: columns at most where it is streamed by rows.
+        depth: bytes of the inner extent of products of matrices; 0 where it is so many elements, whatever their size.
         shares, pairs: the number of tiles in a row of a product, of one row and of more, is a multiple of it, so that
             cores get equal shares.
     """
@@ -54,6 +55,7 @@ class Tiles:
     shares: int = 1
     pairs: int = 1
     swept: int = SWEPT
+    depth: int = 0
 
     def streamed(self, extent: object, *, by_rows: bool = False) -> int:
         """Columns of the tiles of a streamed product."""
@@ -73,8 +75,8 @@ class Tiles:
         return min(most, max(ROWS_FULL * most // rows // LANES * LANES, LANES))
 
     def slice(self, size: int) -> int:
-        """Inner extent of the tiles of a product of matrices: as many bytes, unless the author directs the extents."""
-        return self.matrix[2] * (ELEMENT // size if self.area else 1)
+        """Inner extent of the tiles of a product of matrices with elements of so many bytes."""
+        return self.depth // size or self.matrix[2]
 
     def multiplied(self, extent: object, *, computed: bool = False) -> tuple[int, int]:
         """Rows and columns of the tiles of a product of matrices.
@@ -105,7 +107,8 @@ def choices(graph: Graph, target: Target, directed: Mapping[str, int]) -> Iterat
         line, stream = LINE[min(at, len(LINE) - 1)], STREAM[min(at, len(STREAM) - 1)]
         found = Tiles((m or matrix[0], n or matrix[1], k or matrix[2]), (m or vector[0], n or vector[1]), n or line,
                       (n or stream[0], k or stream[1]), 1 if n else REST, 0 if m or n else vector[0] * vector[1],
-                      *((1, 1, n) if n else (SHARES, PAIRS)))
+                      *((1, 1, n) if n else (SHARES, PAIRS, SWEPT)),
+                      0 if k or matrix is MATRIX[-1] else ELEMENT * matrix[2])
         large = found.matrix[0] * found.matrix[1] * 4 > target.bytes_of(Space.L0C)
         if found not in seen and not (large and not directed and has_product(graph)):
             seen.add(found)

@@ -310,10 +310,11 @@ class Expression(Windows):
         if self.depth(a) or self.depth(b):
             raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
                                    loc=node.locs[0], hint="split this into two kernels")
-        k, inner = self.tiles.slice(max(self.dtype(a).size, self.dtype(b).size)), self.size(self.extents(a)[-1])
+        common = self.common(node)
+        k = self.tiles.slice(max(dtype.size for dtype in common or (self.dtype(a), self.dtype(b))))
+        inner = self.size(self.extents(a)[-1])
         over = self.extents(a)[:dict(node.attrs).get("over", 0)]
         assert isinstance(node.type, TensorType)
-        common = self.common(node)
 
         def operand(body: Graph, key: int, here: Place) -> Val:
             tile = self.value(body, key, here)

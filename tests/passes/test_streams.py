@@ -19,7 +19,7 @@ FEW_TYPES = [(pt.f32, pt.f32), (pt.f32, pt.f16), (pt.f32, pt.s8), (pt.f16, pt.f1
 TURNED_LEFT = pt.tile_kernel(lambda a, b: pt.matmul(a.T, b))
 TURNED_RIGHT = pt.tile_kernel(lambda a, b: pt.matmul(a, b.T))
 TWISTED = pt.tile_kernel(lambda x: x ^ x[0].unsqueeze(0))
-WHOLE = Tiles((128, 256, 64), (64, 64), 64, (192, 64), area=16 * 1024, pairs=2)
+WHOLE = Tiles((128, 256, 64), (64, 64), 64, (192, 64), area=16 * 1024, pairs=2, depth=256)
 TILES = Tiles((128, 256, 64), (64, 64), 64, (192, 64), shares=4, pairs=2)
 
 
@@ -212,9 +212,15 @@ def test_tiles_of_products_by_what_their_operands_are():
     assert [WHOLE.slice(size) for size in (4, 2, 1)] == [64, 128, 256]
     assert WHOLE.multiplied(1024) == (128, 256)
     assert WHOLE.multiplied(1024, computed=True) == (256, 128)
-    directed = replace(WHOLE, area=0)
-    assert directed.slice(1) == 64
-    assert directed.multiplied(1024, computed=True) == (128, 256)
+    assert replace(WHOLE, area=0).multiplied(1024, computed=True) == (128, 256)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
+def test_the_author_directs_the_inner_extent_alone(dtype):
+    directed = pt.tile_kernel(tile_k=32)(lambda x, w: pt.matmul(x, w))
+    x, w = np.ones((70, 100), dtype), np.ones((100, 40), dtype)
+    np.testing.assert_array_equal(directed(x, w), x.astype(np.int64) @ w.astype(np.int64))
+    assert {tile.type.cols for tile in directed.compiled().program.tiles if tile.name == "x_l1"} == {32}
 
 
 def test_weights_that_are_converted_are_so_for_many_rows_at_once():
