@@ -123,6 +123,31 @@ def is_ordinary(b: ir.IRBuilder, at: ir.Value, less: ir.Value) -> ir.Value:
     return b.zext(b.not_(any_lane(b, beyond)), ir.IntType(64))
 
 
+@emits_int(INT, FLOAT)
+def is_settled(b: ir.IRBuilder, at: ir.Value, less: ir.Value) -> ir.Value:
+    """1 where the short form serves for all of a block that are not so low that they give zero."""
+    x = difference(b, at, less)
+    settled = b.or_(is_low(b, x), b.fcmp_ordered("<=", call(b, "fabs", x), filled(FAST_LIMIT, F32XN)))
+    return b.zext(b.not_(any_lane(b, b.not_(settled))), ir.IntType(64))
+
+
+def is_low(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Where an argument is so low that zero is the nearest result."""
+    return b.fcmp_ordered("<=", x, filled(exact_math.EXP_LOWEST, x.type))
+
+
+@emits(VOID, INT, INT, FLOAT)
+def settled_block(b: ir.IRBuilder, to: ir.Value, at: ir.Value, less: ir.Value) -> None:
+    """Write the exponentials of a block of numbers, less one number, each ordinary or so low that it gives zero.
+
+    What a mask hides is that low. Multiplied out, its result would be below the normal ones before it is zero, and
+    some processors take a hundred times as long for that.
+    """
+    x, zero = difference(b, at, less), filled(0.0, F32XN)
+    low = is_low(b, x)
+    store(b, to, b.select(low, zero, exp_short(b, b.select(low, zero, x))))
+
+
 @emits(VOID, INT, INT, FLOAT)
 def exp_block(b: ir.IRBuilder, to: ir.Value, at: ir.Value, less: ir.Value) -> None:
     """Write the exponentials of a block of numbers, less one number, all of them ordinary."""

@@ -69,6 +69,16 @@ def test_a_value_does_not_depend_on_its_neighbours(cols: int) -> None:
     np.testing.assert_array_equal(run(OF_TILE, x).view(np.int32), alone.view(np.int32))
 
 
+def test_what_a_mask_hides_gives_zero_and_changes_no_neighbour() -> None:
+    rng = np.random.default_rng(7)
+    hidden = rng.choice(np.float32([-np.inf, -1e30, -1e5, -104.5, -104, -103.98, -103.5, -88]), (24, 512))
+    x = np.where(rng.random((24, 512)) < rng.random((24, 1)), hidden, rng.uniform(-60, 0, (24, 512)).astype(np.float32))
+    x[3, 1::32] = np.nan  # one in each block
+    alone = run(OF_TILE, x.reshape(-1, 1)).reshape(x.shape)
+    np.testing.assert_array_equal(run(OF_TILE, x).view(np.int32), alone.view(np.int32))
+    np.testing.assert_array_equal(alone[x <= -104].view(np.int32), 0)
+
+
 def test_a_column_is_taken_away_first() -> None:
     x = np.random.default_rng(3).uniform(-95, 90, (20, 200)).astype(np.float32)
     x[3, :len(SPECIAL)] = SPECIAL

@@ -9,7 +9,17 @@ import numpy as np
 from pto.core.dtypes import F32
 from pto.core.types import Layout
 from pto.isa.table import vector
-from pto.sim.exponential import BLOCK, exp8_exact, exp8_fast, exp_block, exp_exact, exp_fast, is_ordinary
+from pto.sim.exponential import (
+    BLOCK,
+    exp8_exact,
+    exp8_fast,
+    exp_block,
+    exp_exact,
+    exp_fast,
+    is_ordinary,
+    is_settled,
+    settled_block,
+)
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.elementwise import pass_over
 from pto.sim.kernels.operands import Body, Form, aside, extent
@@ -45,6 +55,8 @@ def exp_row(ctx: int, to: int, at: int, less: Any, cols: int) -> None:
     while cols >= BLOCK:
         if is_ordinary(at, less):
             exp_block(to, at, less)
+        elif is_settled(at, less):
+            settled_block(to, at, less)
         else:
             fast_row(to, at, less, BLOCK)
         to += 4 * BLOCK
