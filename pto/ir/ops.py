@@ -406,6 +406,7 @@ TILE_OPS = _beside(_lifted("tile"), {
     "report": Op("tile.report", ("log", "tile", "site"), (), same_as_first, log.MLOG.doc, log.MLOG),
     "report_unless": Op("tile.report_unless", ("log", "tile", "mask", "site"), (), same_as_first,
                         log.MLOG_UNLESS.doc, log.MLOG_UNLESS),
+    "part": Op("tile.part", ("src", "i"), (), declared, move.TEXTRACT_ROWS.doc),
     "over": Op("tile.over", ("old", "new"), (), kept, "new where it is valid, else old"),
     "full": Op("tile.full", (), ("scalar",), declared, "every element is scalar"),
     "load": Op("tile.load", ("tensor", *_WINDOW, VIEW), (), declared, move.TLOAD.doc),

@@ -21,6 +21,7 @@ MATRIX = ((256, 256, 64), (128, 256, 64), (128, 128, 64), (64, 64, 32))
 VECTOR = ((16, 1024), (8, 1024), (4, 1024), (8, 512), (4, 256), (1, 256))
 REST = 4  # the tiles after the first one of a row are that much narrower, for each stage has its own
 SHARES, PAIRS = 4, 2
+PIECE = 64  # rows of an accumulator that the vector unit takes at a time
 ELEMENT = 4  # bytes of the elements of which tiles of vectors have so many
 LINE = (16384, 8192, 4096, 1024, 256)
 LANES, NARROWEST = 16, 96  # columns of streamed tiles are a multiple of one, and the other at least
@@ -78,12 +79,13 @@ class Tiles:
         """Inner extent of the tiles of a product of matrices with elements of so many bytes."""
         return self.depth // size or self.matrix[2]
 
-    def multiplied(self, extent: object, *, computed: bool = False) -> tuple[int, int]:
-        """Rows and columns of the tiles of a product of matrices.
+    def multiplied(self, extent: object, *, computed: bool = False, together: int = 1) -> tuple[int, int]:
+        """Rows and columns of the tiles of products of matrices, so many of which are kept at once.
 
         Where the right one is computed, for each tile of rows anew, rather many rows, unless the author directs them.
         """
         rows, cols, _ = self.matrix
+        cols //= together
         if computed and self.area:
             rows, cols = max(rows, cols), min(rows, cols)
         return rows, dealt(extent, cols, self.pairs)

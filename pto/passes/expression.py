@@ -23,7 +23,7 @@ from pto.ir.graph import Graph, Node, Val, joined
 from pto.ir.ops import PRODUCTS, REDUCTIONS, STREAMED, TENSOR_OPS, TILE_OPS
 from pto.passes import packed
 from pto.passes.analysis import view_of
-from pto.passes.choose_tiles import Tiles
+from pto.passes.choose_tiles import PIECE, Tiles
 from pto.passes.reducing import merged, neutral, reduced, states
 from pto.passes.windows import Dims, Place, Size, Strided, Windows
 
@@ -67,6 +67,7 @@ class Expression(Windows):
         self.tiles = tiles
         self.depths: dict[int, int] = {}
         self.keeps = self.shared = False  # the first tile of a row is kept; cores share the tiles of a row
+        self.in_pieces = False  # products are made whole, and what uses them some rows at a time
         self.place: Strided | None = None  # where in its target a value is stored, if not everywhere
         self.tall, self.wide = tiles.vector  # tiles of this nest
         self.rest = tiles.rest  # how many times as narrow the tiles after the first one of a row are
@@ -260,7 +261,9 @@ class Expression(Windows):
             return rows, self.tiles.streamed(self.extents(key)[-1], by_rows=by_rows)
         if products:
             computed = any(not self.is_leaf(p.inputs[1]) or self.common(p) for p in products)
-            return self.tiles.multiplied(self.extents(key)[-1], computed=computed)
+            self.in_pieces = not computed and self.can_be_in_pieces(key)
+            together = len(products) if self.in_pieces else 1
+            return self.tiles.multiplied(self.extents(key)[-1], computed=computed, together=together)
         tiles = self.tiles.of_bytes(max(self.dtype(k).size for k in inside))
         tall, wide = (1, tiles.line) if self.two(self.extents(key))[0] == 1 else tiles.vector
         folded = [self.old[k].inputs[0] for k in inside if self.old[k].op in REDUCES and not self.is_leaf(k)]
@@ -275,6 +278,19 @@ class Expression(Windows):
         if self.keeps and known and widest <= tiles.area:
             return tall if widest <= wide or tall == 1 else max(tiles.area // widest, 1), widest
         return tall, wide
+
+    def can_be_in_pieces(self, key: int) -> bool:
+        """Do products of all the rows of a tile and their use fit at once if it is of some rows at a time?
+
+        Then a tile of the right operand is read for many rows, though the vector unit has room for few.
+        """
+        products, dims = self.products(key), self.extents(key)
+        few = isinstance(dims[-2], int) and dims[-2] <= PIECE
+        if not self.tiles.area or self.depth(key) or few or len(products) > 2 or self.old[key] in products:
+            return False
+        inner = [self.extents(product.inputs[0])[-1] for product in products]
+        return all(isinstance(k, int) and k > self.tiles.matrix[2] for k in inner) and all(
+            isinstance(p.type, TensorType) and p.type.dims[-2:] == dims[-2:] and not p.attrs for p in products)
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of few rows with a matrix in memory, which is read once."""
@@ -421,9 +437,25 @@ class Expression(Windows):
             memo: dict[Step, Val] | None = None) -> list[Val]:
         """Store a tile of a value; gives the target's next version."""
         dims = self.extents(key)
+        if self.in_pieces and at.rows > PIECE:
+            return self.put_in_pieces(graph, key, at, versions, locs)
         where = self.seen(graph, self.place, dims, at) if self.place else self.window(graph, dims, at)
         value = self.value(graph, key, at, row, memo)
         return [graph.apply(TILE_OPS["store"], versions[0], value, *where, locs=locs)]
+
+    def put_in_pieces(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...]) -> list[Val]:
+        """Store a tile of a value, some rows at a time of products that are whole."""
+        whole = {k: self.value(graph, k, at) for k in self.inside(key) if self.old[k] in self.products(key)}
+
+        def piece(body: Graph, i: Val, inner: list[Val]) -> list[Val]:
+            here, memo = replace(at, i=body.index("add", at.i, i), rows=PIECE), dict[Step, Val]()
+            for k, value in whole.items():
+                memo[k, here] = body.op(TILE_OPS["part"], value, i, type=TileType(self.dtype(k), PIECE, at.cols),
+                                        locs=self.old[k].locs)
+            return self.put(body, key, here, inner, locs, memo=memo)
+
+        rows, _ = self.valid(graph, self.extents(key), at)
+        return graph.loop((0, rows, PIECE), versions, piece, locs)
 
     def widths(self, extent: Any) -> tuple[int, int]:
         """Columns of the first tile of a row, and of those that a loop is over, if there may be any."""

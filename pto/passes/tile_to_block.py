@@ -50,9 +50,9 @@ from pto.passes.trips import Trips
 
 Maker = Callable[[Node, Graph, list[Any]], Made]
 (LOAD, STORE, FULL, MATMUL, GEMV, GEVM, IOTA, GATHER, TAKE, TOPK, TOPK_INDEX, PICK, OVER, REPORT, REPORT_UNLESS,
- *PACKED) = (
+ PART, *PACKED) = (
     TILE_OPS[n] for n in ("load", "store", "full", "matmul", "gemv", "gevm", "iota", "gather", "take", "topk",
-                          "topk_index", "pick", "over", "report", "report_unless", "packed_matmul", "unpack")
+                          "topk_index", "pick", "over", "report", "report_unless", "part", "packed_matmul", "unpack")
 )
 BY_COLUMN, BY_ROW = (
     {row.tensor_op: BLOCK_OPS[row.mnemonic] for row in TABLE if row.mnemonic.startswith(name) and row.tensor_op}
@@ -126,7 +126,7 @@ class ToBlock(Placing):
         return {FULL: self.full, STORE: self.store, MATMUL: self.product, GEMV: self.stream,
                 GEVM: self.stream_rows, IOTA: self.iota, OVER: self.over,
                 **dict.fromkeys((GATHER, TAKE), self.gather), **dict.fromkeys((TOPK, TOPK_INDEX), self.largest),
-                **dict.fromkeys((REPORT, REPORT_UNLESS), self.report), PICK: self.pick,
+                **dict.fromkeys((REPORT, REPORT_UNLESS), self.report), PICK: self.pick, PART: self.part,
                 **dict.fromkeys(PACKED, partial(in_block, self))}
 
     def full(self, node: Node, new: Graph, inputs: list[Any]) -> Made:
@@ -328,6 +328,16 @@ class ToBlock(Placing):
             raise CapacityError(f"a product of {left.rows} x k by k x {cols} does not fit L0A and L0B",
                                 loc=locs[0] if locs else None, hint="choose smaller tiles")
         return k
+
+    def part(self, node: Node, new: Graph, inputs: list[Any]) -> Val:
+        """Some rows of an accumulator, for the vector unit."""
+        tile, i = inputs
+        assert isinstance(node.type, TileType)
+        rows, cols = self.size(tile)
+        count = new.index("min", node.type.rows, new.index("sub", rows, i))
+        return self.make(new, BLOCK_OPS[move.TEXTRACT_ROWS.mnemonic], tile, i, count, cols,
+                         type=in_ub(replace(node.type, cols=self.width.get(tile, node.type.cols))),
+                         valid=(count, self.valid.get(tile, (None, None))[1]), locs=node.locs)
 
     def accumulate(self, old: Graph, key: int, new: Graph, env: dict[int, Any]) -> Val:
         found = self.sums[old][key]

@@ -164,8 +164,8 @@ class Interpreter:
             "report": self.reported, "report_unless": self.reported,
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
-            "iota": self.sequence, "over": self.overlaid, "gemv": self.streamed, "gevm": self.streamed_rows,
-            "matmul": self.product, "packed_matmul": self.packed, "unpack": self.unpacked,
+            "iota": self.sequence, "over": self.overlaid, "part": self.parted,
+            "gemv": self.streamed, "gevm": self.streamed_rows, "matmul": self.product, "packed_matmul": self.packed, "unpack": self.unpacked,
         }
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 
@@ -225,6 +225,10 @@ class Interpreter:
         found = old.copy()
         found[:len(new), :new.shape[1]] = new[:len(old), :old.shape[1]]
         return found
+
+    def parted(self, node: Node, tile: Array, i: int) -> Array:
+        assert isinstance(node.type, TileType)
+        return tile[i:i + node.type.rows]
 
     def reported(self, node: Node, log: Array, *given: Any) -> Array:
         """A record in the first core's row of a log."""

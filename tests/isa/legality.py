@@ -30,8 +30,8 @@ FAMILIES = {
     "reduction": "trowprod trowdot tcolprod ttopk",
     "extreme": "trowmax trowmin tcolmax tcolmin",
     "choice": "trowargmax trowargmin ttopk_index",
-    "movement": "tload tstore tmov tinsert textract textract_t ttrans texpands trowexpand tcolexpand tsel tsels "
-                "tgetval ldg",
+    "movement": "tload tstore tmov tinsert textract textract_t textract_rows ttrans texpands trowexpand tcolexpand "
+                "tsel tsels tgetval ldg",
     "bytes": "tdot4",
     "predicates": "trowany trowall tcolany tcolall",
     "gather": "mgather mgather_elem tgather",

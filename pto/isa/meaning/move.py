@@ -34,5 +34,6 @@ MEANING: dict[str, Meaning] = {
     move.TINSERT.mnemonic: valid,
     move.TEXTRACT.mnemonic: padded(valid),
     move.TEXTRACT_T.mnemonic: padded(turned),
+    move.TEXTRACT_ROWS.mnemonic: valid,
     move.TTRANS.mnemonic: turned,
 }

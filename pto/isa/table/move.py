@@ -38,6 +38,13 @@ TEXTRACT_T = Instr(
     dtypes=ANY, traits=Trait.BITS,
     routes=(Route((L0A, L1), Pipe.MTE1), Route((L0B, L1), Pipe.MTE1)),
 )
+TEXTRACT_ROWS = Instr(
+    "textract_rows", 0x2F,
+    (tile("dst", role=Role.OUT), tile("src", at=("i", 0)), *index("i", "rows", "cols")),
+    "dst = the first cols elements of rows i to i + rows - 1 of src",
+    dtypes=ANY, traits=Trait.BITS,
+    routes=(Route((UB, L0C), Pipe.FIX),),
+)
 TTRANS = Instr(
     "ttrans", 0x35,
     (tile("dst", role=Role.OUT), tile("src", "cols", "rows"), *index("rows", "cols")),

@@ -102,15 +102,17 @@ def tile(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols: 
 
 
 @inline
-def panels(ctx: int, ops: int, st: int, slot: int, operand: int, rows: int, cols: int) -> int:
-    """The address of a tile that lies in panels, for the first rows of the panels that hold the columns."""
+def panels(ctx: int, ops: int, st: int, slot: int, operand: int, i: int, rows: int, cols: int) -> int:
+    """The address of row i of a tile that lies in panels, for rows of the panels that hold the first columns."""
     s = st + SLOT * slot
-    if region(ctx, s, operand, 0, 0, rows, cols) == 0:
+    if region(ctx, s, operand, i, 0, rows, cols) == 0:
         return 0
+    line = PANEL_COLS * word(s, SLOT_SIZE)
     extent = 0
     if rows > 0 and cols > 0:
-        extent = (-(-cols // PANEL_COLS) - 1) * word(s, SLOT_PITCH) + PANEL_COLS * word(s, SLOT_SIZE) * rows
-    return placed(ctx, s, operand, word(ops, operand), extent)
+        extent = (-(-cols // PANEL_COLS) - 1) * word(s, SLOT_PITCH) + line * (i + rows)
+    address = placed(ctx, s, operand, word(ops, operand), extent)
+    return address + line * i if address else 0
 
 
 @inline

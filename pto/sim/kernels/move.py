@@ -113,6 +113,7 @@ def stored_panels(form: Form) -> Body:
     return run
 
 
+@kernel(move.TEXTRACT_ROWS, ROW, PANEL)
 @kernel(move.TMOV, ROW, PANEL)
 def unpacked(form: Form) -> Body:
     """Panels to rows."""

@@ -44,9 +44,9 @@ def find_tile(ctx: int, ops: int, st: int, where: Any) -> int:
 
 @inline
 def find_panels(ctx: int, ops: int, st: int, where: Any) -> int:
-    """The address of a tile in panels."""
-    slot, operand, _, _, rows, cols = where
-    return panels(ctx, ops, st, slot, operand, extent(ops, rows), extent(ops, cols))
+    """The address of the rows of a tile in panels."""
+    slot, operand, i, _, rows, cols = where
+    return panels(ctx, ops, st, slot, operand, extent(ops, i), extent(ops, rows), extent(ops, cols))
 
 
 @inline
