@@ -1,4 +1,4 @@
-"""Weights that are streamed, asked for before they are read.
+"""Memory asked for before it is read: weights that are streamed, and rows of windows.
 
 They lie in one piece, and the host guesses what comes next; but some hosts stay too close to what is read, where memory
 is slow to answer: 20 lines ahead is half of what memory could give. There a stream asks itself.
@@ -10,6 +10,8 @@ from pto.sim.formats import asks_far_ahead
 from pto.sim.vec import inline, prefetch
 
 LINE = 64  # bytes that the host fetches together
+WINDOW = 4096 if asks_far_ahead() else 0  # bytes of a window, so many ahead of what is copied
+MOST = 1024  # bytes of a row: longer ones the host sees coming
 FAR = 16384 if asks_far_ahead() else 0  # bytes ahead of what is read
 
 
@@ -19,3 +21,17 @@ def ask_far(w: int, nbytes: int) -> None:
     if FAR:
         for at in range(FAR, FAR + nbytes, LINE):
             prefetch(w + at)
+
+
+@inline
+def rows_ahead(rows: int, nbytes: int) -> int:
+    """How many rows ahead of a copy of a window's rows to ask; 0 where the host does better."""
+    return min(WINDOW // max(nbytes, 1), rows) if nbytes <= MOST else 0
+
+
+@inline
+def ask_row(s: int, pitch: int, row: int, rows: int, nbytes: int) -> None:
+    """Ask for a row of a window; of those past its end, for a row of the window beside it, which mostly comes next."""
+    at = s + row * pitch if row < rows else s + (row - rows) * pitch + nbytes
+    for line in range(0, nbytes, LINE):
+        prefetch(at + line)

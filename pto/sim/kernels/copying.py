@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pto.sim.kernels.ahead import ask_row, rows_ahead
 from pto.sim.vec import (
     called,
     clear_byte,
@@ -68,6 +69,18 @@ def copy_rows(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, nbytes: int
         copy_row(d, s, nbytes)
         d += d_pitch
         s += s_pitch
+
+
+@inline
+def copy_window(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, nbytes: int) -> None:
+    """Copy rows of a window, which the host may be slow to find."""
+    ahead = rows_ahead(rows, nbytes)
+    if ahead == 0 or s_pitch == nbytes:
+        copy_rows(d, d_pitch, s, s_pitch, rows, nbytes)
+        return
+    for row in range(rows):
+        ask_row(s, s_pitch, row + ahead, rows, nbytes)
+        copy_row(d + row * d_pitch, s + row * s_pitch, nbytes)
 
 
 @called
@@ -167,7 +180,7 @@ def windower(size: int) -> Any:
     @inline
     def run(d: int, d_pitch: int, s: int, s_row: int, s_col: int, rows: int, cols: int) -> None:
         if s_col == size:
-            copy_rows(d, d_pitch, s, s_row, rows, size * cols)
+            copy_window(d, d_pitch, s, s_row, rows, size * cols)
         else:
             arrange(d, d_pitch, size, s, s_row, s_col, rows, cols)
     return run
