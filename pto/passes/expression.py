@@ -9,7 +9,7 @@ over tiles of k that carries the sum; a nest with one keeps nothing, for its til
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import accumulate
@@ -313,7 +313,7 @@ class Expression(Windows):
             made = body.op(TILE_OPS["gemv"], x, source.base, *here, type=kind, locs=locs)
             return made if k == inner else body.apply(TILE_OPS["add"], sums, made, locs=node.locs)
 
-        zero = graph.op(TILE_OPS["full"], type=kind, scalar=0.0, locs=node.locs)
+        zero = self.zero(graph, node, at)
         if k == inner:
             return part(graph, 0, zero)
         return graph.loop((0, self.size(inner), k), [zero], lambda body, kk, sums: [part(body, kk, sums[0])],
@@ -326,11 +326,15 @@ class Expression(Windows):
         if self.depth(a) or self.depth(b):
             raise UnsupportedError("a reduction inside the operand of a matrix product needs a tensor of its own",
                                    loc=node.locs[0], hint="split this into two kernels")
+        return self.sums(graph, [node], at)[0]
+
+    def sums(self, graph: Graph, nodes: Sequence[Node], at: Place) -> list[Val]:
+        """Products of one left operand, a slice of which meets all of the right ones."""
+        node, (a, b) = nodes[0], nodes[0].inputs
         common = self.common(node)
         k = self.tiles.slice(max(dtype.size for dtype in common or (self.dtype(a), self.dtype(b))))
         inner = self.size(self.extents(a)[-1])
         over = self.extents(a)[:dict(node.attrs).get("over", 0)]
-        assert isinstance(node.type, TensorType)
 
         def operand(body: Graph, key: int, here: Place) -> Val:
             tile = self.value(body, key, here)
@@ -341,16 +345,32 @@ class Expression(Windows):
         def step(body: Graph, count: Val, carried: list[Val]) -> list[Val]:
             kk, batch = self.term(body, count, inner, k, over)
             x = operand(body, a, replace(at, j=kk, cols=k, batch=(*batch, *at.batch)))
-            y = operand(body, b, replace(at, i=kk, rows=k, batch=(*batch, *at.batch)))
-            product = body.apply(TILE_OPS["matmul"], x, y, locs=node.locs)
-            return [body.apply(TILE_OPS["add"], carried[0], product, locs=node.locs)]
+            found = list[Val]()
+            for one, sofar in zip(nodes, carried, strict=True):
+                y = operand(body, one.inputs[1], replace(at, i=kk, rows=k, batch=(*batch, *at.batch)))
+                product = body.apply(TILE_OPS["matmul"], x, y, locs=one.locs)
+                found.append(body.apply(TILE_OPS["add"], sofar, product, locs=one.locs))
+            return found
 
-        zero = graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
+        zeros = [self.zero(graph, one, at) for one in nodes]
         bounds = (0, inner, k)
         if over:
             parts = graph.index("div", graph.index("add", inner, k - 1), k)
             bounds = (0, reduce(lambda x, y: graph.index("mul", x, y), map(self.size, over), parts), 1)
-        return graph.loop(bounds, [zero], step, node.locs)[0]
+        return graph.loop(bounds, zeros, step, joined(*(one.locs for one in nodes)))
+
+    def zero(self, graph: Graph, node: Node, at: Place) -> Val:
+        """What sums of products begin with."""
+        assert isinstance(node.type, TensorType)
+        return graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
+
+    def beside(self, keys: Sequence[int]) -> list[list[int]]:
+        """Products in groups that share slices of a left operand."""
+        groups: dict[tuple[int, DType, tuple[DType, ...]], list[int]] = {}
+        for k in keys:
+            left, right = self.old[k].inputs
+            groups.setdefault((left, self.dtype(right), self.common(self.old[k])), []).append(k)
+        return list(groups.values())
 
     def common(self, product: Node) -> tuple[DType, ...]:
         """What both operands are converted to: where the cube unit has no such product, to what is added up."""
@@ -445,7 +465,10 @@ class Expression(Windows):
 
     def put_in_pieces(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...]) -> list[Val]:
         """Store a tile of a value, some rows at a time of products that are whole."""
-        whole = {k: self.value(graph, k, at) for k in self.inside(key) if self.old[k] in self.products(key)}
+        keys = [k for k in self.inside(key) if self.old[k] in self.products(key)]
+        whole = dict[int, Val]()
+        for together in self.beside(keys):
+            whole |= zip(together, self.sums(graph, [self.old[k] for k in together], at), strict=True)
 
         def piece(body: Graph, i: Val, inner: list[Val]) -> list[Val]:
             here, memo = replace(at, i=body.index("add", at.i, i), rows=PIECE), dict[Step, Val]()

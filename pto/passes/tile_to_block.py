@@ -85,6 +85,7 @@ class ToBlock(Placing):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self.turned: set[Val] = set()  # operands of products whose transposes lie in L1
+        self.latest: dict[Space | None, tuple[Any, Val]] = {}  # of each L0, what was put there, and its tile
         self.sums: dict[Graph, dict[int, Sum]] = {}
         self.absorbed: dict[Graph, set[int]] = {}
 
@@ -305,9 +306,14 @@ class ToBlock(Placing):
 
     def extract(self, graph: Graph, operand: Val, at: tuple[Size, Size], region: tuple[Size, Size], type: TileType,
                 locs: tuple[Loc, ...]) -> Val:
-        """A region of an operand, in L0."""
+        """A region of an operand, in L0: the tile that was put there last if that is it."""
         row, at = (move.TEXTRACT_T, at[::-1]) if operand in self.turned else (move.TEXTRACT, at)
-        return graph.op(BLOCK_OPS[row.mnemonic], operand, *at, *region, type=type, locs=locs)
+        wanted = graph, operand, at, region, type
+        made, value = self.latest.get(type.space, (None, None))
+        if made != wanted or value is None:
+            value = graph.op(BLOCK_OPS[row.mnemonic], operand, *at, *region, type=type, locs=locs)
+            self.latest[type.space] = wanted, value
+        return value
 
     def slice(self, left: TileType, right: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
         """How much of k goes to L0A and L0B at once.
