@@ -26,13 +26,13 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
 
 
 def room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array without values for what is read over and over, in large pages where it fills at least one.
+    """An array of zeros for what is read over and over, in large pages where it fills at least one.
 
     NumPy asks for such from 4 MiB on; smaller matrices in small pages stream at two thirds of the speed.
     """
     nbytes = prod(shape) * np.dtype(dtype).itemsize
     if nbytes < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.empty(shape, dtype)
+        return np.zeros(shape, dtype)
     block = mmap.mmap(-1, -(-nbytes // HUGE) * HUGE + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a system without them
         block.madvise(mmap.MADV_HUGEPAGE)

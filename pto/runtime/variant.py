@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pto.core.arrays import numpy_dtype
+from pto.core.arrays import numpy_dtype, room
 from pto.core.errors import ShapeError, UsageError
 from pto.ir.ops import ARG
 from pto.isa.program import Program
@@ -304,7 +304,7 @@ class Variant:
     def _made(self) -> tuple[Room, ...]:
         """The tensors that a launch makes: zeros, where the program may leave elements as they are."""
         return tuple(Room(d.name, d.dims, numpy_dtype(d.dtype), d.scratch,
-                          np.zeros if d.scratch or d.name in self.declared_results else np.empty)
+                          room if d.scratch else np.zeros if d.name in self.declared_results else np.empty)
                      for d in self.program.tensors[len(self.arguments):])
 
     @cached_property
