@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pto.core.dtypes import F32, DType
@@ -23,6 +24,7 @@ DEPTH = 256  # of what is widened at a time: panels of b then stay in the first 
 # and an element of a: what 16 registers of 32 bytes hold.
 BLOCK_ROWS, BLOCK_PANELS = ((12, 8, 6, 4, 3, 2, 1), 2) if has_wide_registers() else ((6, 5, 4, 3, 2, 1), 1)
 MOST_ROWS = BLOCK_ROWS[0]
+TRIPLE_ROWS = (8, 4, 2, 1) if has_wide_registers() else ()  # with three panels, the last of an odd number
 
 
 def micro_kernel(block: Block) -> Any:
@@ -56,26 +58,30 @@ def chosen(kind: type[Block], panels: int, *sizes: int) -> Any:
     return run
 
 
-@inline
-def first_of(rows: int) -> int:
+def first_of(sizes: Sequence[int]) -> Any:
     """How many of some rows to multiply together first: at least half of the last ones, for blocks of one or two rows
     wait for their own sums.
     """
-    found = MOST_ROWS
-    for size in BLOCK_ROWS:
-        if size == rows or (2 * size >= rows and found != rows):
-            found = size
-    return found
+    most, sizes = sizes[0], tuple(sizes)
+
+    @inline
+    def run(rows: int) -> int:
+        found = most
+        for size in sizes:
+            if size == rows or (2 * size >= rows and found != rows):
+                found = size
+        return found
+    return run
 
 
-def all_rows(kind: type[Block], panels: int) -> Any:
+def all_rows(kind: type[Block], panels: int, sizes: Sequence[int] = BLOCK_ROWS) -> Any:
     """The product of any number of rows of a with so many panels of b."""
-    some = chosen(kind, panels, *BLOCK_ROWS)
+    most, first, some = sizes[0], first_of(sizes), chosen(kind, panels, *sizes)
 
     @inline
     def run(a: int, a_pitch: int, b: int, b_panel: int, c: int, c_panel: int, rows: int, steps: int, acc: int) -> None:
         while rows > 0:
-            count = MOST_ROWS if rows >= 2 * MOST_ROWS else first_of(rows)
+            count = most if rows >= 2 * most else first(rows)
             some(a, a_pitch, b, b_panel, c, c_panel, count, steps, acc)
             a += count * a_pitch
             c += count * LINE
@@ -84,18 +90,23 @@ def all_rows(kind: type[Block], panels: int) -> Any:
 
 
 def panels_product(kind: type[Block]) -> Any:
-    """The product of any number of rows of a with any number of panels of b, one or two at a time."""
-    together, last = all_rows(kind, BLOCK_PANELS), all_rows(kind, 1)
+    """The product of any number of rows of a with any number of panels of b, some at a time."""
+    together = all_rows(kind, BLOCK_PANELS)
+    one = all_rows(kind, 1) if BLOCK_PANELS > 1 else together
+    most, last = (3, all_rows(kind, 3, TRIPLE_ROWS)) if TRIPLE_ROWS else (1, one)
 
     @inline
     def run(a: int, a_pitch: int, b: int, b_panel: int, c: int, c_panel: int, panels: int, rows: int, steps: int,
             acc: int) -> None:
-        for _ in range(panels // BLOCK_PANELS):
+        while panels > most or panels == BLOCK_PANELS:
             together(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
             b += BLOCK_PANELS * b_panel
             c += BLOCK_PANELS * c_panel
-        if panels % BLOCK_PANELS:
+            panels -= BLOCK_PANELS
+        if panels == most:
             last(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
+        elif panels == 1:
+            one(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
     return run
 
 
