@@ -45,7 +45,9 @@ from pto.sim.waiting import Wait, deadlock, events_left
 from pto.sim.watch.state import Watch
 
 SLICE = 1 << 24  # units that the engine may use before Python looks for Ctrl-C: 8 to 160 ms, a token of a small model
-SPINS = 1 << 17  # looks at what other host threads have done, some nanoseconds each, before a thread sleeps
+# Looks at what other host threads have done, some nanosecond each, before a thread sleeps: a millisecond, for cores that
+# share a few milliseconds of work come to a barrier some tenths of one apart, and to sleep takes another tenth or two.
+SPINS = 1 << 20
 NAP = 1e-4
 LINE = 8  # words of a cache line
 HALTED, TRAPPED, WAITING = int(Status.HALTED), int(Status.TRAPPED), int(Status.WAITING)
