@@ -4,6 +4,8 @@ First fit, largest first; buffers that are never alive together may share bytes 
 computed on bytes, so this is safe). A buffer that two pipes touch in each iteration of a loop gets two slots
 where they fit, the loads from global memory first: the loop that owns it carries a parity, and offset and
 flag id follow from it, so the body exists once. Slots are withdrawn, the least wanted first, until all fits.
+Operands of products that only come from arrays which the program never writes share bytes with none, where that fits:
+the machine then need not copy them (see `pto.sim.loans`).
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from pto.core.types import Space, TileType
 from pto.ir.graph import LOOP_BOUNDS, Buffer, Graph, Node, Val
 from pto.ir.ops import FOR
 from pto.ir.rewrite import Made, Rewriter
-from pto.isa.spec import Kind, Pipe
-from pto.passes.accesses import Accesses
+from pto.isa.spec import Kind, Pipe, Role
+from pto.isa.table.move import TLOAD
+from pto.passes.accesses import Accesses, meet
 from pto.passes.choose_tiles import smaller
 from pto.passes.trips import Trips
 
@@ -79,40 +82,73 @@ class Allocator:
             mine = [b for b in self.accesses.root.buffers
                     if tile_type(b).space is space and self.accesses.of[b.name]]
             names = {b.name for b in mine}
-            found = self.most(mine, [n for n in wanted if n in names][:limit], capacity)
+            found = self.best(mine, [n for n in wanted if n in names][:limit], capacity)
             if found is None:
                 raise self.overflow(space, capacity, mine)
             placed.update((b.name, b) for b in found)
         return tuple(placed[b.name] for b in self.accesses.root.buffers if b.name in placed)
 
-    def most(self, mine: list[Buffer], double: list[str], capacity: int) -> list[Buffer] | None:
-        """The buffers of a memory with as many of these two-slotted as fit, the first ones; found by bisection."""
-        if (found := self.place(mine, set(double), capacity)) is not None:
+    def best(self, mine: list[Buffer], double: list[str], capacity: int) -> list[Buffer] | None:
+        """The buffers of a memory with as many of these two-slotted as fit, and those that can be lent alone."""
+        found = self.most(mine, double, capacity)
+        if found is None or all(self.is_alone(b, found) for b in found if b.name in self.lent):
             return found
-        found, few, many = self.place(mine, set(), capacity), 0, len(double)
+        return self.most(mine, double, capacity, self.lent) or found
+
+    def most(self, mine: list[Buffer], double: list[str], capacity: int,
+             alone: frozenset[str] = frozenset()) -> list[Buffer] | None:
+        """The buffers of a memory with as many of these two-slotted as fit, the first ones; found by bisection."""
+        if (found := self.place(mine, set(double), capacity, alone)) is not None:
+            return found
+        found, few, many = self.place(mine, set(), capacity, alone), 0, len(double)
         while found is not None and many - few > 1:
             count = (few + many) // 2
-            if (fitting := self.place(mine, set(double[:count]), capacity)) is None:
+            if (fitting := self.place(mine, set(double[:count]), capacity, alone)) is None:
                 many = count
             else:
                 found, few = fitting, count
         return found
 
-    def place(self, mine: list[Buffer], double: set[str], capacity: int) -> list[Buffer] | None:
+    @staticmethod
+    def is_alone(buffer: Buffer, placed: list[Buffer]) -> bool:
+        """Does no other buffer of its memory share a byte with it?"""
+        return not any(meet(buffer, other) for other in placed if other is not buffer)
+
+    @cached_property
+    def lent(self) -> frozenset[str]:
+        """Buffers of L1 that are only loaded, from arrays that the program never writes."""
+        written, others, loaded = set[int](), set[str](), dict[str, set[int]]()
+        for access in self.accesses.all:
+            row = access.node.op.instr
+            assert row is not None
+            slots = {o.role: self.accesses.slot(access.node[o.name]) for o in row.operands if o.kind is Kind.TENSOR}
+            written |= {slot for role, slot in slots.items() if Role.OUT in role}
+            if row is not TLOAD:
+                others |= access.writes
+            for name in access.writes if row is TLOAD else ():
+                loaded.setdefault(name, set()).update(slots.values())
+        kept = {name for name, slots in loaded.items() if name not in others and not slots & written}
+        return frozenset(b.name for b in self.accesses.root.buffers
+                         if b.name in kept and tile_type(b).space is Space.L1)
+
+    def place(self, mine: list[Buffer], double: set[str], capacity: int,
+              alone: frozenset[str]) -> list[Buffer] | None:
         """First fit, double-slotted and large ones first; None where something does not fit.
 
-        Those with two slots share bytes with none: they lie one after the other, below all others.
+        Those with two slots, and those that are to be alone, share bytes with none: they lie one after the other, below
+        all others.
         """
         done: dict[str, Buffer] = {}
+        apart = double | (alone & {b.name for b in mine})
         floor = 0
-        for buffer in sorted(mine, key=lambda b: (b.name not in double, -self.size(b))):
+        for buffer in sorted(mine, key=lambda b: (b.name not in apart, b.name not in double, -self.size(b))):
             slots, at = 2 if buffer.name in double else 1, floor
             need = self.size(buffer) * slots
-            if slots > 1:
+            if buffer.name in apart:
                 floor = at + need
             else:
                 near = [done[name] for name in self.together[buffer.name] if name in done]
-                for other in sorted((o for o in near if o.slots == 1), key=lambda o: o.address):
+                for other in sorted((o for o in near if o.name not in apart), key=lambda o: o.address):
                     if at + need <= other.address:
                         break
                     at = max(at, other.address + self.size(other))

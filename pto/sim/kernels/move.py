@@ -10,6 +10,7 @@ from typing import Any
 
 from pto.core.types import PANEL_COLS, Layout
 from pto.isa.table import move
+from pto.sim.kernels.ahead import ask_row, rows_ahead
 from pto.sim.kernels.checks import pitch, step, stride
 from pto.sim.kernels.copying import arranger, clear, copy_row, copy_rows, turner, windower
 from pto.sim.kernels.operands import Body, Form, Place, aside, extent
@@ -190,16 +191,19 @@ def packed(form: Form) -> Body:
 def turned_to_panels(form: Form) -> Body:
     """Columns to panels, filled up with zeros."""
     dst, _ = form.places
-    lines, length, turn, line = dst.lines, dst.length, turner(form.size), PANEL_COLS * form.size
+    lines, length, size, turn, line = dst.lines, dst.length, form.size, turner(form.size), PANEL_COLS * form.size
 
     def run(ctx: int, ops: int, st: int, at: Any) -> None:
         (d, s, _, _), panel, s_pitch = at, pitch(st, 0), pitch(st, 1)
         rows, cols = extent(ops, lines), extent(ops, length)
-        while cols > 0:
-            if cols < PANEL_COLS:
+        nbytes = rows * size
+        apart = s_pitch != nbytes and rows_ahead(cols, nbytes) > 0
+        for j in range(0, cols, PANEL_COLS):
+            count = min(cols - j, PANEL_COLS)
+            for i in range(j + PANEL_COLS, j + PANEL_COLS + count) if apart else range(0):
+                ask_row(s, s_pitch, i, cols, nbytes)
+            if count < PANEL_COLS:
                 clear(d, line * rows)
-            turn(d, line, s, s_pitch, rows, min(cols, PANEL_COLS))
+            turn(d, line, s + j * s_pitch, s_pitch, rows, count)
             d += panel
-            s += PANEL_COLS * s_pitch
-            cols -= PANEL_COLS
     return run
