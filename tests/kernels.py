@@ -62,6 +62,16 @@ def gemm_bias_relu(A, B, D):
     return pt.relu(pt.matmul(A, B) * 2.0 + D)
 
 
+@pt.tile_kernel
+def gated(X, A, B):
+    """Two products that share slices of a left operand, of more rows than the vector unit takes at a time."""
+    return pt.relu(pt.matmul(X, A)) * pt.matmul(X, B)
+
+
+for name, type in (("X", pt.f32["M", 70]), ("A", pt.f32[70, "N"]), ("B", pt.f32[70, "N"])):
+    gated.declare(name, type)
+
+
 @pt.tile_kernel(tile_m=8, tile_n=64)
 def normalise(X, G):
     """Two depths of reductions over rows, a column as second operand, two results."""
@@ -103,6 +113,7 @@ CASES = (
     Case(vadd_loop, ((700,), (700,)), lambda x, y: x + y),
     Case(softmax, ((9, 1500),), ref.softmax),
     Case(gemm_bias_relu, ((40, 30), (30, 70), (40, 70)), lambda a, b, d: ref.relu(ref.matmul(a, b) * 2.0 + d)),
+    Case(gated, ((150, 70), (70, 40), (70, 40)), lambda x, a, b: ref.relu(ref.matmul(x, a)) * ref.matmul(x, b)),
     Case(normalise, ((20, 150), (20, 1)), _normalise),
 )
 NAMES = [case.name for case in CASES]

@@ -200,7 +200,7 @@ def place_name(place: Place) -> str:
 
 
 def tile(name: str, rows: str | int = "rows", cols: str | int = "cols", *, role: Role = Role.IN,
-         at: tuple[str, str] | None = None, picks: tuple[str, str] | None = None) -> Operand:
+         at: tuple[str | int, str | int] | None = None, picks: tuple[str, str] | None = None) -> Operand:
     """A tile operand."""
     return Operand(name, Kind.TILE, role, rows, cols, at, picks)
 

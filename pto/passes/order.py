@@ -255,9 +255,16 @@ class Schedule:
         known, most = self.known.count(outer, node), max(self.trips)
         if known.exactly is not None and most == max(TRIPS):
             return known.exactly if known.exactly <= most else most + (known.exactly - most) % 2
-        least = self.course is not None and self.course.least
-        count = 1 if least else most if outer.outer is None else self.trips[entry % len(self.trips)]
-        return min(count, known.most)
+        course = self.course
+        if course is not None and (course.least or (course.brief and self._is_innermost(node))):
+            return min(1, known.most)
+        goes_on = outer.outer is None or (course is not None and course.brief)
+        return min(most if goes_on else self.trips[entry % len(self.trips)], known.most)
+
+    def _is_innermost(self, node: Node) -> bool:
+        """Is no loop inside of a loop?"""
+        assert node.body is not None
+        return all(n.op is not FOR for _, n in node.body.items())
 
     def _slot(self, flag: Flag) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0

@@ -174,15 +174,18 @@ class Course:
 
     Attributes:
         least: all loops have as few iterations as they can, also those that are never empty.
+        brief: all loops run, but the innermost ones once each time: what one of these loops leaves behind meets its
+            next start with the least between.
     """
 
     tours: Tours
     after: set[int]
     least: bool = False
+    brief: bool = False
 
     def tour(self, bounds: Bounds) -> Tour:
         """How a loop runs."""
-        return self.tours.get(bounds, Tour())
+        return self.tours.get(bounds, Tour(TURNS if self.brief else frozenset()))
 
     def takes(self, other: Course) -> bool:
         """Go through the parts of another course, too, if the loops of both run alike."""
@@ -257,7 +260,7 @@ class Trail:
 
 def courses(trail: Trail) -> list[Course]:
     """The further courses through a schedule."""
-    made: list[Course] = []
+    made = list[Course]()
     for passage in trail.passages():
         for tours in _of_passage(passage):
             least = {x: Tour(tour.turns, bool(tour.turns)) for x, tour in tours.items()}
@@ -265,7 +268,7 @@ def courses(trail: Trail) -> list[Course]:
                 known = not course.least and set(tours.values()) <= {Tour(TURNS)}  # it is the first course
                 if not known and not any(other.takes(course) for other in made):
                     made.append(course)
-    return made
+    return [*made, Course({}, set(trail.barriers), brief=True)]
 
 
 def _of_passage(passage: Passage) -> list[Tours]:

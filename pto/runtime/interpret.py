@@ -165,7 +165,8 @@ class Interpreter:
             "load": self.loaded, "store": self.stored, "full": self.filled, "topk": self.largest,
             "topk_index": self.largest, "pick": self.picked, "gather": self.gathered, "take": self.taken,
             "iota": self.sequence, "over": self.overlaid, "part": self.parted,
-            "gemv": self.streamed, "gevm": self.streamed_rows, "matmul": self.product, "packed_matmul": self.packed, "unpack": self.unpacked,
+            "gemv": self.streamed, "gevm": self.streamed_rows, "matmul": self.product,
+            "packed_matmul": self.packed, "unpack": self.unpacked,
         }
         return {TENSOR_OPS[n]: f for n, f in tensor.items()} | {TILE_OPS[n]: f for n, f in tile.items()}
 

@@ -45,7 +45,7 @@ from pto.sim.waiting import Wait, deadlock, events_left
 from pto.sim.watch.state import Watch
 
 SLICE = 1 << 24  # units that the engine may use before Python looks for Ctrl-C: 8 to 160 ms, a token of a small model
-# Looks at what other host threads have done, some nanosecond each, before a thread sleeps: a millisecond, for cores that
+# Looks at what other host threads have done, a nanosecond each, before a thread sleeps: a millisecond, for cores that
 # share a few milliseconds of work come to a barrier some tenths of one apart, and to sleep takes another tenth or two.
 SPINS = 1 << 20
 NAP = 1e-4

@@ -7,7 +7,19 @@ import pytest
 
 from pto.isa.check import require_legal
 from pto.sim.happens_before import flag_races, races, relations, remove
-from tests.kernels import CASES, NAMES, bind, gemm, gemm_bias_relu, gemm_loop, normalise, on_fast, on_graph, on_slow
+from tests.kernels import (
+    CASES,
+    NAMES,
+    bind,
+    gated,
+    gemm,
+    gemm_bias_relu,
+    gemm_loop,
+    normalise,
+    on_fast,
+    on_graph,
+    on_slow,
+)
 
 PLACED = ("trace", "simplify", "elide-copies", "materialise", "tensor-to-tile", "tile-to-block", "combine", "hoist",
           "insert-flags")  # stages whose graphs run
@@ -67,7 +79,7 @@ def test_programs_are_legal_and_free_of_races(case):
 
 
 SHAPES = {gemm: ((300, 130), (130, 520)), gemm_loop: ((70, 50), (50, 100)), normalise: ((20, 150), (20, 1)),
-          gemm_bias_relu: ((70, 50), (50, 100), (70, 100))}
+          gemm_bias_relu: ((70, 50), (50, 100), (70, 100)), gated: ((520, 70), (70, 300), (70, 300))}
 WIDE = {"vadd": ((20, 3000), (20, 3000)), "vadd_loop": ((1100,), (1100,)), "softmax": ((20, 3000),)}
 SHORT = {"softmax": ((50, 40),), "normalise": ((40, 30), (40, 1))}  # rows of one tile: no loop over further ones
 
