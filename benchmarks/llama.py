@@ -112,13 +112,19 @@ def decode(session: Session, gemvs: Callable[[], Any]) -> tuple[float, float, fl
     return statistics.median(tokens), statistics.median(numpy), statistics.median(rates)
 
 
-def prefill(session: Session, count: int) -> float:
-    """Median seconds of a prompt."""
+def prefill(session: Session, count: int) -> tuple[float, float]:
+    """Median seconds of a prompt, and of NumPy's product of 1024 x 1024 matrices, in turns."""
     def once() -> None:
         session.rewind(0)
         session.feed(ids(count))
-    once()
-    return statistics.median(timed(once) for _ in range(3))
+    _, gemm = baselines.gemm(1024, 1024, 1024)
+    once(), gemm()
+    prompts, gemms = [], []
+    for _ in range(5):
+        prompts.append(timed(once))
+        gemm()  # what the prompt drove out of the caches is not NumPy's
+        gemms += [timed(gemm) for _ in range(3)]
+    return statistics.median(prompts), statistics.median(gemms)
 
 
 def multiplications(model: Llama, count: int) -> int:
@@ -127,13 +133,6 @@ def multiplications(model: Llama, count: int) -> int:
     layers = sum(a[0].size * c.layers for n, a in model.weights.items() if a.ndim == 3)
     attention = c.layers * c.heads * c.head_dim * (count + 1)
     return count * (layers + attention) + c.vocab * c.embed
-
-
-def gemm_rate() -> float:
-    """Multiplications a second of NumPy's product of 1024 x 1024 matrices."""
-    _, call = baselines.gemm(1024, 1024, 1024)
-    call()
-    return 1024**3 / statistics.median(timed(call) for _ in range(5))
 
 
 def overhead(model: Llama, sampling: Sampling) -> float:
@@ -211,11 +210,10 @@ def measure(model: Llama, precision: str, threads: int, gemvs: Callable[[], Any]
     if precision == "f32":
         note(f"numpy_gemv_ms_{threads}t", numpy * 1e3)
         note(f"decode_over_gemv_{threads}t", token / numpy)
-    rate = gemm_rate()
     for count in PROMPTS:
-        seconds = prefill(session, count)
+        seconds, gemm = prefill(session, count)
         note(f"prefill{count}_tps_{of}", count / seconds)
-        note(f"prefill{count}_of_gemm_{of}", multiplications(model, count) / seconds / rate)
+        note(f"prefill{count}_of_gemm_{of}", multiplications(model, count) / seconds / (1024**3 / gemm))
 
 
 def beside_float(note: Note) -> None:
