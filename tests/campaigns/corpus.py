@@ -31,6 +31,7 @@ from tests.sim.test_agree import ROUTES
 SHAPES = {  # of kernels, small, with tails
     "gemm": ((20, 40), (40, 18)), "gemm_loop": ((40, 60), (60, 50)), "vadd": ((9, 30), (9, 30)),
     "vadd_loop": ((300,), (300,)), "softmax": ((5, 200),), "gemm_bias_relu": ((40, 40), (40, 50), (40, 50)),
+    "gated": ((70, 70), (70, 20), (70, 20)),
     "normalise": ((10, 70), (10, 1)),
 }
 LIBRARY = (
