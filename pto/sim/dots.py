@@ -12,7 +12,8 @@ from numba.extending import models, register_model
 from pto.core.dtypes import BF16, F16, F32, S8, S16, S32, DType
 from pto.isa.table.cube import DOT_LANES
 from pto.sim import vec
-from pto.sim.formats import adds_products, widened
+from pto.sim.formats import widened
+from pto.sim.loader import host
 from pto.sim.vec import (
     I32,
     I64,
@@ -67,7 +68,7 @@ def add_pairs(b: ir.IRBuilder, sums: ir.Value, x: ir.Value, y: ir.Value) -> ir.V
 
     Where multiplying and adding is one instruction, LLVM would make one chain of several; it leaves calls alone.
     """
-    if not (adds_products() and x.type.count == ZMM_PAIRS):
+    if not (host().adds_products and x.type.count == ZMM_PAIRS):
         return b.add(sums, multiply_pairs(b, x, y))
     return fused(b, "vpdpwssd", sums, x, y)
 
@@ -244,7 +245,7 @@ class Fours(Dot):
 
 def fastest(vector: DType, weights: DType) -> Dot:
     """The dot product that this host is best at."""
-    return Fours() if vector is weights is S8 and adds_products() else Dot(vector, weights)
+    return Fours() if vector is weights is S8 and host().adds_products else Dot(vector, weights)
 
 
 class Block:

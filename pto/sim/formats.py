@@ -5,40 +5,14 @@ f16 is converted by the host where it can, and else by bits: LLVM would call a f
 
 from __future__ import annotations
 
-from functools import cache
-
 from llvmlite import ir
 
 from pto.core.dtypes import BF16, F16, F32, PRED, DType
 from pto.sim import vec
-from pto.sim.loader import Host
+from pto.sim.loader import host
 
 I16 = ir.IntType(16)
 MASKS = {"sign": 0x8000, "rest": 0x7FFF, "infinite": 0x7C00}
-
-
-@cache
-def converts_halves() -> bool:
-    """Whether the host has instructions that convert f16."""
-    return Host.here().converts_halves
-
-
-@cache
-def adds_products() -> bool:
-    """Whether the host has instructions that add products of neighbours to sums."""
-    return Host.here().adds_products
-
-
-@cache
-def has_wide_registers() -> bool:
-    """Whether the host has 32 registers of 64 bytes."""
-    return Host.here().has_wide_registers
-
-
-@cache
-def asks_far_ahead() -> bool:
-    """Whether programs should ask the host for what they will read."""
-    return Host.here().asks_far_ahead
 
 
 def like(kind: ir.Type, element: ir.Type) -> ir.Type:
@@ -84,7 +58,7 @@ def narrowed(b: ir.IRBuilder, dtype: DType, x: ir.Value) -> ir.Value:
 def half_to_f32(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """f16 bits as f32."""
     wide, floating = like(x.type, vec.I32), like(x.type, vec.F32)
-    if converts_halves():
+    if host().converts_halves:
         return b.fpext(b.bitcast(x, like(x.type, ir.HalfType())), floating)
     bits = b.zext(x, wide)
     rest, sign = (b.shl(b.and_(bits, constant(wide, MASKS[name])), constant(wide, by))
@@ -98,7 +72,7 @@ def half_to_f32(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
 def f32_to_half(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     """f32 as f16 bits; a NaN is the canonical one."""
     wide, narrow = like(x.type, vec.I32), like(x.type, I16)
-    if converts_halves():
+    if host().converts_halves:
         return b.bitcast(b.fptrunc(x, like(x.type, ir.HalfType())), narrow)
     bits = b.bitcast(x, wide)
     size, sign = b.and_(bits, constant(wide, 0x7FFFFFFF)), b.lshr(b.and_(bits, constant(wide, -(2**31))),

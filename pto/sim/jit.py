@@ -51,7 +51,7 @@ def build_key(host: Host) -> str:
 @functools.cache
 def _tools() -> tuple[Host, Loader, FileCache]:
     loader = importlib.import_module("pto.sim.loader")  # llvmlite is for what runs: graphs are shown without it
-    host = loader.Host.here()
+    host = loader.host()
     return host, loader.Loader(host), FileCache(build_key(host))
 
 

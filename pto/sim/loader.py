@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 
 import llvmlite.binding as llvm
 
@@ -60,6 +61,12 @@ class Host:
         return target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=3, reloc="default", codemodel="jitdefault", jit=True
         )
+
+
+@cache
+def host() -> Host:
+    """The processor that this process compiles for, as it was when first asked for."""
+    return Host.here()
 
 
 class Loader:

@@ -10,7 +10,8 @@ from pto.core.dtypes import F16, S8, DType
 from pto.core.packed import COLS, HALF, LANES, ROWS, STEPS, Packing
 from pto.sim import vec
 from pto.sim.dots import I8, I16, TO_S16, Registers, add_fours, add_pairs, of
-from pto.sim.formats import adds_products, widened
+from pto.sim.formats import widened
+from pto.sim.loader import host
 from pto.sim.vec import I32, I64, INT, VOID, broadcast, call, canonical, emits, load, store, tree
 
 CHAINS = 4  # of additions of integers: one waits for itself
@@ -29,7 +30,7 @@ class Record:
 
     def __init__(self, packing: Packing, vector: DType) -> None:
         self.packing, self.vector = packing, vector
-        self.fours = packing.bits < 8 and adds_products()
+        self.fours = packing.bits < 8 and host().adds_products
         self.sums = of(vec.F32 if packing.scaled else I32, ROWS)
         kind = Registers(self.sums)
         self.zero = emits(kind)(lambda b: ir.Constant(self.sums, None))

@@ -61,10 +61,10 @@ def test_a_nan_of_any_bits_is_the_canonical_one(at: tuple[int, int]) -> None:
 
 
 OTHER_HOST = """
-from pto.sim.formats import has_wide_registers
+from pto.sim.loader import host
 from tests.sim.test_cube import HIGHEST, TYPES, is_right
 
-assert not has_wide_registers()
+assert not host().has_wide_registers
 assert all(is_right(types, m, 40, 7) for types in TYPES for m in range(1, HIGHEST))
 """
 

@@ -88,11 +88,11 @@ OTHER_HOST = """
 import numpy as np
 from pto.isa.table.cube import TGEMM_STREAM, TGEMV_STREAM
 from pto.isa.table.packed import STREAMS
-from pto.sim.formats import adds_products
+from pto.sim.loader import host
 from tests.sim.cases import Case
 from tests.sim.test_agree import assert_equal
 
-assert not adds_products()
+assert not host().adds_products
 for packing, row in STREAMS.items():
     fixed = {"k": 96, "b": 3 * packing.record, "p": 3}
     case = Case(np.random.default_rng(1), row, row.routes[0], row.dtypes[0], fixed)

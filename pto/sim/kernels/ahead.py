@@ -1,18 +1,19 @@
 """Memory asked for before it is read: weights that are streamed, and rows of windows.
 
-They lie in one piece, and the host guesses what comes next; but some hosts stay too close to what is read, where memory
-is slow to answer: 20 lines ahead is half of what memory could give. There a stream asks itself.
+A stream lies in one piece, and the host guesses what comes next; but some hosts stay too close to what is read, where
+memory is slow to answer: 20 lines ahead is half of what memory could give. Rows of a window are short pieces of many
+pages, each of which these hosts find anew. There programs ask themselves.
 """
 
 from __future__ import annotations
 
-from pto.sim.formats import asks_far_ahead
+from pto.sim.loader import host
 from pto.sim.vec import inline, prefetch
 
 LINE = 64  # bytes that the host fetches together
-WINDOW = 4096 if asks_far_ahead() else 0  # bytes of a window, so many ahead of what is copied
+# Bytes ahead of what is read of a stream, and of what is copied of a window.
+FAR, WINDOW = (16384, 4096) if host().asks_far_ahead else (0, 0)
 MOST = 1024  # bytes of a row: longer ones the host sees coming
-FAR = 16384 if asks_far_ahead() else 0  # bytes ahead of what is read
 
 
 @inline

@@ -9,12 +9,12 @@ from pto.core.dtypes import F32, DType
 from pto.core.types import PANEL_COLS, Layout
 from pto.isa.table import cube
 from pto.sim.blocks import INTEGERS, LINE, Block, PairBlock, pair_rows, widener
-from pto.sim.formats import has_wide_registers
 from pto.sim.kernels.checks import pitch
 from pto.sim.kernels.copying import clear, copy_row
 from pto.sim.kernels.operands import Body, Form
 from pto.sim.kernels.registry import kernel
 from pto.sim.layout import SPARE
+from pto.sim.loader import host
 from pto.sim.vec import inline, word
 
 M, N, K, ACC = map(cube.TMATMUL.position, ("m", "n", "k", "acc"))
@@ -22,9 +22,9 @@ DEPTH = 256  # of what is widened at a time: panels of b then stay in the first 
 # Rows and panels of the sums that are kept in registers. Two panels where 32 registers have 64 bytes: products can
 # start twice a cycle and take four or five, and an element of a is loaded once for both. Else 6 x 16 sums, a row of b
 # and an element of a: what 16 registers of 32 bytes hold.
-BLOCK_ROWS, BLOCK_PANELS = ((12, 8, 6, 4, 3, 2, 1), 2) if has_wide_registers() else ((6, 5, 4, 3, 2, 1), 1)
+BLOCK_ROWS, BLOCK_PANELS = ((12, 8, 6, 4, 3, 2, 1), 2) if host().has_wide_registers else ((6, 5, 4, 3, 2, 1), 1)
 MOST_ROWS = BLOCK_ROWS[0]
-TRIPLE_ROWS = (8, 4, 2, 1) if has_wide_registers() else ()  # with three panels, the last of an odd number
+TRIPLE_ROWS = (8, 4, 2, 1) if host().has_wide_registers else ()  # with three panels, the last of an odd number
 
 
 def micro_kernel(block: Block) -> Any:
