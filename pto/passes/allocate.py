@@ -89,7 +89,9 @@ class Allocator:
         return tuple(placed[b.name] for b in self.accesses.root.buffers if b.name in placed)
 
     def best(self, mine: list[Buffer], double: list[str], capacity: int) -> list[Buffer] | None:
-        """The buffers of a memory with as many of these two-slotted as fit, and those that can be lent alone."""
+        """The buffers of a memory with those alone that can be lent, if that fits, and as many of these two-slotted as
+        then fit, which may be fewer.
+        """
         found = self.most(mine, double, capacity)
         if found is None or all(self.is_alone(b, found) for b in found if b.name in self.lent):
             return found

@@ -366,10 +366,10 @@ class Expression(Windows):
 
     def beside(self, keys: Sequence[int]) -> list[list[int]]:
         """Products in groups that share slices of a left operand."""
-        groups: dict[tuple[int, DType, tuple[DType, ...]], list[int]] = {}
+        groups: dict[tuple[int, DType], list[int]] = {}
         for k in keys:
             left, right = self.old[k].inputs
-            groups.setdefault((left, self.dtype(right), self.common(self.old[k])), []).append(k)
+            groups.setdefault((left, self.dtype(right)), []).append(k)
         return list(groups.values())
 
     def common(self, product: Node) -> tuple[DType, ...]:
@@ -465,7 +465,8 @@ class Expression(Windows):
 
     def put_in_pieces(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...]) -> list[Val]:
         """Store a tile of a value, some rows at a time of products that are whole."""
-        keys = [k for k in self.inside(key) if self.old[k] in self.products(key)]
+        products = self.products(key)
+        keys = [k for k in self.inside(key) if self.old[k] in products]
         whole = dict[int, Val]()
         for together in self.beside(keys):
             whole |= zip(together, self.sums(graph, [self.old[k] for k in together], at), strict=True)

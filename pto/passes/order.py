@@ -26,6 +26,8 @@ from pto.passes.trips import Bounds, Course, Trail, Trips, courses
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
+# Read in a circle: after any two numbers, odd or even, there is an odd one, and an even one.
+ANY = (1, 1, 1, 2, 2, 2, 1, 2, 3)
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
 WIDTH = 20  # bits of a pipe's field in a clock, the top one kept free for comparisons
 ONE = [1 << WIDTH * p for p in range(PIPES)]
@@ -255,16 +257,22 @@ class Schedule:
         known, most = self.known.count(outer, node), max(self.trips)
         if known.exactly is not None and most == max(TRIPS):
             return known.exactly if known.exactly <= most else most + (known.exactly - most) % 2
-        course = self.course
-        if course is not None and (course.least or (course.brief and self._is_innermost(node))):
-            return min(1, known.most)
-        goes_on = outer.outer is None or (course is not None and course.brief)
-        return min(most if goes_on else self.trips[entry % len(self.trips)], known.most)
+        return min(self._taken(outer, node, entry, most), known.most)
 
-    def _is_innermost(self, node: Node) -> bool:
-        """Is no loop inside of a loop?"""
+    def _taken(self, outer: Graph, node: Node, entry: int, most: int) -> int:
+        """How many iterations of a loop to take that has as many as it likes, when it is entered so often."""
         assert node.body is not None
-        return all(n.op is not FOR for _, n in node.body.items())
+        if self.course is None or not (self.course.least or self.course.brief):
+            return most if outer.outer is None else self.trips[entry % len(self.trips)]
+        if self.course.least:
+            return 1
+        inside = [n for _, n in node.body.items() if n.op is FOR]
+        if not inside:  # those beside each other begin at different places
+            before = [key for key, n in outer.items() if n.op is FOR and n.body is not node.body]
+            mine = next(key for key, n in outer.items() if n.body is node.body)
+            return ANY[(entry + len(ANY) // 3 * sum(key < mine for key in before)) % len(ANY)]
+        innermost = any(all(m.op is not FOR for _, m in n.body.items()) for n in inside if n.body is not None)
+        return len(ANY) + 2 if innermost else most
 
     def _slot(self, flag: Flag) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0

@@ -309,11 +309,11 @@ class ToBlock(Placing):
         """A region of an operand, in L0: the tile that was put there last if that is it."""
         row, at = (move.TEXTRACT_T, at[::-1]) if operand in self.turned else (move.TEXTRACT, at)
         wanted = graph, operand, at, region, type
-        made, value = self.latest.get(type.space, (None, None))
-        if made != wanted or value is None:
+        found = self.latest.get(type.space)
+        if found is None or found[0] != wanted:
             value = graph.op(BLOCK_OPS[row.mnemonic], operand, *at, *region, type=type, locs=locs)
-            self.latest[type.space] = wanted, value
-        return value
+            found = self.latest[type.space] = wanted, value
+        return found[1]
 
     def slice(self, left: TileType, right: TileType, cols: int, locs: tuple[Loc, ...]) -> int:
         """How much of k goes to L0A and L0B at once.

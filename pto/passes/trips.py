@@ -174,8 +174,8 @@ class Course:
 
     Attributes:
         least: all loops have as few iterations as they can, also those that are never empty.
-        brief: all loops run, but the innermost ones once each time: what one of these loops leaves behind meets its
-            next start with the least between.
+        brief: all loops run, the innermost ones once or twice in every order of three: what one of these loops leaves
+            behind meets its next start with little between, whatever slots those are.
     """
 
     tours: Tours

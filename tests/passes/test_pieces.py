@@ -35,7 +35,7 @@ KERNELS = {
                                 lambda x, a, b, r, s: (x @ a) * (x @ b)),
     "two of different ones": (lambda x, a, b, r, s: pt.matmul(x, a) - pt.matmul(x + 1, b),
                               lambda x, a, b, r, s: x @ a - (x + 1) @ b),
-    "one used twice": (lambda x, a, b, r, s: pt.matmul(x, a) * 2 - r * 3, lambda x, a, b, r, s: x @ a * 2 - r * 3),
+    "an operand scaled": (lambda x, a, b, r, s: pt.matmul(x, a) * 2 - r * 3, lambda x, a, b, r, s: x @ a * 2 - r * 3),
     "three": (lambda x, a, b, r, s: pt.matmul(x, a) - pt.matmul(x, b) + pt.matmul(x, a + b) + r,
               lambda x, a, b, r, s: x @ a - x @ b + x @ (a + b) + r),
     "a cast": (lambda x, a, b, r, s: pt.cast(pt.matmul(x, a), pt.f16),

@@ -98,7 +98,7 @@ def panels_product(kind: type[Block]) -> Any:
     @inline
     def run(a: int, a_pitch: int, b: int, b_panel: int, c: int, c_panel: int, panels: int, rows: int, steps: int,
             acc: int) -> None:
-        while panels > most or panels == BLOCK_PANELS:
+        while panels > most or panels == BLOCK_PANELS:  # so that of an odd number `most` are left, or one
             together(a, a_pitch, b, b_panel, c, c_panel, rows, steps, acc)
             b += BLOCK_PANELS * b_panel
             c += BLOCK_PANELS * c_panel
