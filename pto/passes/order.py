@@ -26,8 +26,6 @@ from pto.passes.trips import Bounds, Course, Trail, Trips, courses
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
-# Read in a circle: after any two numbers, odd or even, there is an odd one, and an even one.
-ANY = (1, 1, 1, 2, 2, 2, 1, 2, 3)
 LIMIT = 6000  # steps; a deeper nest is taken through fewer iterations
 WIDTH = 20  # bits of a pipe's field in a clock, the top one kept free for comparisons
 ONE = [1 << WIDTH * p for p in range(PIPES)]
@@ -266,13 +264,13 @@ class Schedule:
             return most if outer.outer is None else self.trips[entry % len(self.trips)]
         if self.course.least:
             return 1
-        inside = [n for _, n in node.body.items() if n.op is FOR]
+        counts, inside = self.course.brief, [n for _, n in node.body.items() if n.op is FOR]
         if not inside:  # those beside each other begin at different places
             before = [key for key, n in outer.items() if n.op is FOR and n.body is not node.body]
             mine = next(key for key, n in outer.items() if n.body is node.body)
-            return ANY[(entry + len(ANY) // 3 * sum(key < mine for key in before)) % len(ANY)]
+            return counts[(entry + len(counts) // 3 * sum(key < mine for key in before)) % len(counts)]
         innermost = any(all(m.op is not FOR for _, m in n.body.items()) for n in inside if n.body is not None)
-        return len(ANY) + 2 if innermost else most
+        return len(counts) + 2 if innermost else most
 
     def _slot(self, flag: Flag) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0

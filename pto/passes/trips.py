@@ -168,20 +168,24 @@ class Tour:
     once: bool = False
 
 
+# Once each time; and read in a circle: after any two numbers, odd or even, there is an odd one, and an even one.
+BRIEF = (1,), (1, 1, 1, 2, 2, 2, 1, 2, 3)
+
+
 @dataclass
 class Course:
     """A course through a schedule: the loops that run, and after which barriers it shows something new.
 
     Attributes:
         least: all loops have as few iterations as they can, also those that are never empty.
-        brief: all loops run, the innermost ones once or twice in every order of three: what one of these loops leaves
+        brief: all loops run, the innermost ones as often as these numbers say, in turn: what one of these loops leaves
             behind meets its next start with little between, whatever slots those are.
     """
 
     tours: Tours
     after: set[int]
     least: bool = False
-    brief: bool = False
+    brief: tuple[int, ...] = ()
 
     def tour(self, bounds: Bounds) -> Tour:
         """How a loop runs."""
@@ -268,7 +272,7 @@ def courses(trail: Trail) -> list[Course]:
                 known = not course.least and set(tours.values()) <= {Tour(TURNS)}  # it is the first course
                 if not known and not any(other.takes(course) for other in made):
                     made.append(course)
-    return [*made, Course({}, set(trail.barriers), brief=True)]
+    return [*made, *(Course({}, set(trail.barriers), brief=counts) for counts in BRIEF)]
 
 
 def _of_passage(passage: Passage) -> list[Tours]:

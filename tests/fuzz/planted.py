@@ -97,7 +97,7 @@ BUGS = tuple(Bug(*row) for row in (
     ("flags dropped that are needed", F + "needed", "if schedule.ordered(kept - {number}, gone=number):",
      "if flags[number].back:"),
     ("loops that never run but once are not looked at", "passes.trips:courses",
-     "[*made, Course({}, set(trail.barriers), brief=True)]", "made"),
+     "in BRIEF", "in ()"),
     ("what is read may be overwritten", F + "Conflicts.between", "a in x.writes or b in y.writes", "a in x.writes"),
     ("two flags with one id", "passes.flag_ids:number", "around[-1] + flag.slots", "around[-1]"),
     ("flags that are up together have one id", "passes.order:_clashing", "(unknown or carried[other])", "False"),
