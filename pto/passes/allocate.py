@@ -123,12 +123,12 @@ class Allocator:
         for access in self.accesses.all:
             row = access.node.op.instr
             assert row is not None
-            slots = {o.role: self.accesses.slot(access.node[o.name]) for o in row.operands if o.kind is Kind.TENSOR}
-            written |= {slot for role, slot in slots.items() if Role.OUT in role}
+            slots = [(o.role, self.accesses.slot(access.node[o.name])) for o in row.operands if o.kind is Kind.TENSOR]
+            written |= {slot for role, slot in slots if Role.OUT in role}
             if row is not TLOAD:
                 others |= access.writes
             for name in access.writes if row is TLOAD else ():
-                loaded.setdefault(name, set()).update(slots.values())
+                loaded.setdefault(name, set()).update(slot for _, slot in slots)
         kept = {name for name, slots in loaded.items() if name not in others and not slots & written}
         return frozenset(b.name for b in self.accesses.root.buffers
                          if b.name in kept and tile_type(b).space is Space.L1)

@@ -9,7 +9,7 @@ over tiles of k that carries the sum; a nest with one keeps nothing, for its til
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import accumulate
@@ -249,7 +249,7 @@ class Expression(Windows):
     def cut(self, key: int) -> tuple[int, int]:
         """Rows and columns of the tiles of a nest."""
         inside = self.inside(key)
-        products = self.products(key)
+        products = list(self.products(key).values())
         self.keeps = self.depth(key) > 0 and not products
         self.shared = bool(products) and not self.depth(key)
         for node in (self.old[k] for k in inside if not self.is_leaf(k)):
@@ -286,11 +286,11 @@ class Expression(Windows):
         """
         products, dims = self.products(key), self.extents(key)
         few = isinstance(dims[-2], int) and dims[-2] <= PIECE
-        if not self.tiles.area or self.depth(key) or few or len(products) > 2 or self.old[key] in products:
+        if not self.tiles.area or self.depth(key) or few or len(products) > 2 or key in products:
             return False
-        inner = [self.extents(product.inputs[0])[-1] for product in products]
+        inner = [self.extents(product.inputs[0])[-1] for product in products.values()]
         return all(isinstance(k, int) and k > self.tiles.matrix[2] for k in inner) and all(
-            isinstance(p.type, TensorType) and p.type.dims[-2:] == dims[-2:] and not p.attrs for p in products)
+            isinstance(p.type, TensorType) and p.type.dims[-2:] == dims[-2:] and not p.attrs for p in products.values())
 
     def stream(self, graph: Graph, node: Node, at: Place) -> Val:
         """A product of few rows with a matrix in memory, which is read once."""
@@ -364,7 +364,7 @@ class Expression(Windows):
         assert isinstance(node.type, TensorType)
         return graph.op(TILE_OPS["full"], type=TileType(node.type.dtype, at.rows, at.cols), scalar=0.0, locs=node.locs)
 
-    def beside(self, keys: Sequence[int]) -> list[list[int]]:
+    def beside(self, keys: Iterable[int]) -> list[list[int]]:
         """Products in groups that share slices of a left operand."""
         groups: dict[tuple[int, DType], list[int]] = {}
         for k in keys:
@@ -424,11 +424,11 @@ class Expression(Windows):
         products = self.products(key)
         rows = [n for n in self.extents(key)[:-2] if n != 1]
         return bool(rows) and bool(products) and not self.depth(key) and all(
-            self.streams(p) and set(self.extents(p.inputs[1])[:-2]) <= {1} for p in products)
+            self.streams(p) and set(self.extents(p.inputs[1])[:-2]) <= {1} for p in products.values())
 
-    def products(self, key: int) -> list[Node]:
+    def products(self, key: int) -> dict[int, Node]:
         """The matrix products in an expression."""
-        return [self.old[k] for k in self.inside(key) if self.old[k].op is MATMUL and not self.is_leaf(k)]
+        return {k: self.old[k] for k in self.inside(key) if self.old[k].op is MATMUL and not self.is_leaf(k)}
 
     def each(self, graph: Graph, dims: Dims, batch: tuple[Size, ...], versions: list[Val],
              body: Callable[[Graph, tuple[Size, ...], list[Val]], list[Val]], locs: tuple[Loc, ...]) -> list[Val]:
@@ -456,19 +456,22 @@ class Expression(Windows):
     def put(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...], row: Row | None = None,
             memo: dict[Step, Val] | None = None) -> list[Val]:
         """Store a tile of a value; gives the target's next version."""
-        dims = self.extents(key)
         if self.in_pieces and at.rows > PIECE:
             return self.put_in_pieces(graph, key, at, versions, locs)
+        return self.put_tile(graph, key, at, versions, locs, row, memo)
+
+    def put_tile(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...],
+                 row: Row | None = None, memo: dict[Step, Val] | None = None) -> list[Val]:
+        """The same of a tile that is computed at once."""
+        dims = self.extents(key)
         where = self.seen(graph, self.place, dims, at) if self.place else self.window(graph, dims, at)
         value = self.value(graph, key, at, row, memo)
         return [graph.apply(TILE_OPS["store"], versions[0], value, *where, locs=locs)]
 
     def put_in_pieces(self, graph: Graph, key: int, at: Place, versions: list[Val], locs: tuple[Loc, ...]) -> list[Val]:
         """Store a tile of a value, some rows at a time of products that are whole."""
-        products = self.products(key)
-        keys = [k for k in self.inside(key) if self.old[k] in products]
         whole = dict[int, Val]()
-        for together in self.beside(keys):
+        for together in self.beside(self.products(key)):
             whole |= zip(together, self.sums(graph, [self.old[k] for k in together], at), strict=True)
 
         def piece(body: Graph, i: Val, inner: list[Val]) -> list[Val]:
@@ -476,7 +479,7 @@ class Expression(Windows):
             for k, value in whole.items():
                 memo[k, here] = body.op(TILE_OPS["part"], value, i, type=TileType(self.dtype(k), PIECE, at.cols),
                                         locs=self.old[k].locs)
-            return self.put(body, key, here, inner, locs, memo=memo)
+            return self.put_tile(body, key, here, inner, locs, memo=memo)
 
         rows, _ = self.valid(graph, self.extents(key), at)
         return graph.loop((0, rows, PIECE), versions, piece, locs)

@@ -22,7 +22,7 @@ from pto.ir.ops import FOR
 from pto.isa.spec import Pipe
 from pto.passes.accesses import Access, Accesses, span
 from pto.passes.insert_barriers import BARRIERS
-from pto.passes.trips import Bounds, Course, Trail, Trips, courses
+from pto.passes.trips import BRIEF, Bounds, Course, Trail, Trips, brief_courses, courses
 
 PIPES = len(Pipe)
 TRIPS = (3, 2, 1)
@@ -138,10 +138,15 @@ class Schedule:
         self.known = Trips(accesses.root)
         self.lines: dict[int, list[Line]] = {}
         self.trips: tuple[int, ...] = TRIPS
+        self.brief: tuple[tuple[int, ...], ...] = BRIEF  # a course of loops with these numbers of iterations for each
         self._all()
-        while max(len(steps) for steps, _ in self.parts) > LIMIT and len(self.trips) > 1:
-            self.trips = self.trips[1:]
+        while self._is_long() and (self.brief or len(self.trips) > 1):
+            self.brief, self.trips = (self.brief[:-1], self.trips) if self.brief else ((), self.trips[1:])
             self._all()
+
+    def _is_long(self) -> bool:
+        """Is there more between two barriers than can be looked at again and again?"""
+        return max(len(steps) for steps, _ in self.parts) > LIMIT
 
     def _all(self) -> None:
         """The steps between each two barriers; of a further course only some parts are looked at."""
@@ -157,7 +162,8 @@ class Schedule:
         self.trail = Trail()
         self._body(self.accesses.root)
         self._cut(0, looked_at=True)
-        for course in courses(self.trail):  # flags stand as at the start; a barrier keeps the courses apart
+        # Flags stand as at the start; a barrier keeps the courses apart.
+        for course in (*courses(self.trail), *brief_courses(self.trail, self.brief)):
             self.course, self.entries = course, {}
             self._body(self.accesses.root)
             self._cut(0, looked_at=self.barrier in course.after)
@@ -259,18 +265,20 @@ class Schedule:
 
     def _taken(self, outer: Graph, node: Node, entry: int, most: int) -> int:
         """How many iterations of a loop to take that has as many as it likes, when it is entered so often."""
-        assert node.body is not None
-        if self.course is None or not (self.course.least or self.course.brief):
-            return most if outer.outer is None else self.trips[entry % len(self.trips)]
-        if self.course.least:
+        if self.course is not None and self.course.least:
             return 1
-        counts, inside = self.course.brief, [n for _, n in node.body.items() if n.op is FOR]
+        if self.course is not None and self.course.brief:
+            return self._briefly(outer, node, entry, most)
+        return most if outer.outer is None else self.trips[entry % len(self.trips)]
+
+    def _briefly(self, outer: Graph, node: Node, entry: int, most: int) -> int:
+        """The same on a brief course: loops around innermost ones go on until these ran in every way."""
+        assert self.course is not None
+        counts, inside = self.course.brief, loops(node.body)
         if not inside:  # those beside each other begin at different places
-            before = [key for key, n in outer.items() if n.op is FOR and n.body is not node.body]
-            mine = next(key for key, n in outer.items() if n.body is node.body)
-            return counts[(entry + len(counts) // 3 * sum(key < mine for key in before)) % len(counts)]
-        innermost = any(all(m.op is not FOR for _, m in n.body.items()) for n in inside if n.body is not None)
-        return len(counts) + 2 if innermost else most
+            place = [loop.body for loop in loops(outer)].index(node.body)
+            return counts[(entry + len(counts) // 3 * place) % len(counts)]
+        return len(counts) + 2 if any(not loops(loop.body) for loop in inside) else most
 
     def _slot(self, flag: Flag) -> int:
         return self.iteration.get(id(flag.body), 0) % 2 if flag.slots > 1 else 0
@@ -360,6 +368,11 @@ class Schedule:
                     else:
                         clocks[pipe] += ONE[pipe]
         return set(numbers) - told
+
+
+def loops(body: Graph | None) -> list[Node]:
+    """The loops of a body, without those inside of them."""
+    return [node for _, node in body.items() if node.op is FOR] if body is not None else []
 
 
 def _told(clocks: list[int], pipe: int, carried: dict[tuple[int, int], deque[int]],

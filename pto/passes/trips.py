@@ -8,7 +8,7 @@ apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 
@@ -168,7 +168,8 @@ class Tour:
     once: bool = False
 
 
-# Once each time; and read in a circle: after any two numbers, odd or even, there is an odd one, and an even one.
+# How often innermost loops run: once each time; and, read in a circle, after any two numbers, odd or even, an odd one
+# as well as an even one.
 BRIEF = (1,), (1, 1, 1, 2, 2, 2, 1, 2, 3)
 
 
@@ -264,7 +265,7 @@ class Trail:
 
 def courses(trail: Trail) -> list[Course]:
     """The further courses through a schedule."""
-    made = list[Course]()
+    made: list[Course] = []
     for passage in trail.passages():
         for tours in _of_passage(passage):
             least = {x: Tour(tour.turns, bool(tour.turns)) for x, tour in tours.items()}
@@ -272,7 +273,12 @@ def courses(trail: Trail) -> list[Course]:
                 known = not course.least and set(tours.values()) <= {Tour(TURNS)}  # it is the first course
                 if not known and not any(other.takes(course) for other in made):
                     made.append(course)
-    return [*made, *(Course({}, set(trail.barriers), brief=counts) for counts in BRIEF)]
+    return made
+
+
+def brief_courses(trail: Trail, brief: Sequence[tuple[int, ...]]) -> list[Course]:
+    """The courses of all loops, the innermost ones as often as some numbers say."""
+    return [Course({}, set(trail.barriers), brief=counts) for counts in brief]
 
 
 def _of_passage(passage: Passage) -> list[Tours]:

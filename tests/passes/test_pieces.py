@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pto as pt
+from pto.core.errors import PtoError
 from pto.passes.choose_tiles import PIECE
 
 DEPTH = 80  # more than a slice of a product
@@ -88,3 +89,26 @@ def test_an_author_who_directs_the_tiles_gets_them():
     for directed, expected in (({}, True), ({"tile_m": 128, "tile_n": 32}, False)):
         kernel = typed(lambda x, w, r: pt.matmul(x, w) + r, x, w, r, **directed)
         assert ("textract_rows" in instructions(kernel)) == expected
+
+
+@pytest.mark.parametrize(("function", "shapes"), [
+    (lambda x, w, r: pt.matmul(x, w) + r, ((3, 513, DEPTH), (DEPTH, 40), (513, 40))),
+    (lambda x, w, y, r: r + y * pt.matmul(x, w), ((320, DEPTH), (DEPTH, 1999), (320, 1999), (1, 1999))),
+], ids=["an accumulator", "a row"])
+def test_tiles_that_are_used_in_four_pieces_and_then_in_one_are_not_overtaken(function, shapes, monkeypatch):
+    rng = np.random.default_rng(0)
+    arguments = [operand(rng, *shape) for shape in shapes]
+    monkeypatch.setenv("PTO_CHECK", "all")
+
+    def run():
+        kernel = pt.tile_kernel(function)
+        for name, shape in zip(signature(function).parameters, shapes, strict=True):
+            kernel.declare(name, pt.f32[tuple({513: "M", 320: "M", 1999: "N", 3: "B"}.get(n, n) for n in shape)])
+        return kernel(*arguments)
+
+    x, w, *others = arguments
+    np.testing.assert_array_equal(run(), x @ w + others[0] if len(others) == 1 else others[1] + others[0] * (x @ w))
+    monkeypatch.setattr("pto.passes.order.BRIEF", ())
+    monkeypatch.setenv("PTO_DISABLE_CACHE", "1")
+    with pytest.raises(PtoError, match="race"):  # what the brief courses are for
+        run()

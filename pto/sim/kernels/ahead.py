@@ -25,9 +25,9 @@ def ask_far(w: int, nbytes: int) -> None:
 
 
 @inline
-def rows_ahead(rows: int, nbytes: int) -> int:
-    """How many rows ahead of a copy of a window's rows to ask; 0 where the host does better."""
-    return min(WINDOW // max(nbytes, 1), rows) if nbytes <= MOST else 0
+def rows_ahead(rows: int, nbytes: int, pitch: int) -> int:
+    """How many rows ahead of a copy of a window's rows to ask; 0 where the host does better, as with one piece."""
+    return min(WINDOW // max(nbytes, 1), rows) if nbytes <= MOST and pitch != nbytes else 0
 
 
 @inline

@@ -74,8 +74,8 @@ def copy_rows(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, nbytes: int
 @inline
 def copy_window(d: int, d_pitch: int, s: int, s_pitch: int, rows: int, nbytes: int) -> None:
     """Copy rows of a window, which the host may be slow to find."""
-    ahead = rows_ahead(rows, nbytes)
-    if ahead == 0 or s_pitch == nbytes:
+    ahead = rows_ahead(rows, nbytes, s_pitch)
+    if ahead == 0:
         copy_rows(d, d_pitch, s, s_pitch, rows, nbytes)
         return
     for row in range(rows):

@@ -197,10 +197,10 @@ def turned_to_panels(form: Form) -> Body:
         (d, s, _, _), panel, s_pitch = at, pitch(st, 0), pitch(st, 1)
         rows, cols = extent(ops, lines), extent(ops, length)
         nbytes = rows * size
-        apart = s_pitch != nbytes and rows_ahead(cols, nbytes) > 0
+        asks = rows_ahead(cols, nbytes, s_pitch) > 0
         for j in range(0, cols, PANEL_COLS):
             count = min(cols - j, PANEL_COLS)
-            for i in range(j + PANEL_COLS, j + PANEL_COLS + count) if apart else range(0):
+            for i in range(j + PANEL_COLS, j + PANEL_COLS + count) if asks else range(0):
                 ask_row(s, s_pitch, i, cols, nbytes)
             if count < PANEL_COLS:
                 clear(d, line * rows)
